@@ -1,0 +1,176 @@
+"""The rule language as immutable values: what `parse` makes and every evaluator reads.
+
+A Rule is a tree of Conditions (All, Any, Not, Comparison) over Operands. Everything here is frozen and
+hashable, so equal parts of different rules are recognised as equal: rules share Aggregates and Features.
+All durations are integer microseconds (`_us`), all numbers `decimal.Decimal`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+
+type_scalar = str | Decimal | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant: a scalar, a pair (`between`) or a tuple (`in`), already of the field's type."""
+
+    value: type_scalar | tuple[type_scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldValue:
+    """Another field of the event under test: `times` × field + `plus` (only numbers scale)."""
+
+    field: str
+    times: Decimal = Decimal(1)
+    plus: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentValue:
+    """Inside `filters`: a field of the screened event, as opposed to the counted one."""
+
+    field: str
+    times: Decimal = Decimal(1)
+    plus: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ListName:
+    """A named list of identifiers, for `in_list`, `not_in_list` and `fuzzy_in_list`."""
+
+    name: str
+    threshold: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """One equality of a group: the counted event's `event_field` equals the screened one's `current_field`."""
+
+    event_field: str
+    current_field: str
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A function over the events of one group inside one window; see rules.md, "Aggregates".
+
+    Exactly one of `last` and a window holds: `last` is a number of events, else `window_us` is the width of
+    the window, None meaning `lifetime`. `group_by` and `filters` are in canonical order. For `field` "amount"
+    of transactions `group_by` includes the currency.
+    """
+
+    function: str
+    event: str
+    field: str | None
+    group_by: tuple[GroupKey, ...]
+    filters: tuple[Condition, ...] = ()
+    window_us: int | None = None
+    last: int | None = None
+    delay_us: int = 0
+    bucket_us: int | None = None
+    of: str | None = None
+    exclude_current: bool = False
+
+    @cached_property
+    def feature(self) -> Feature:
+        """What a velocity counter keeps for this aggregate: shared by all windows over the same events."""
+        return Feature(self.event, self.group_by, self.filters, self.field)
+
+    @cached_property
+    def is_relative(self) -> bool:
+        """Whether a filter depends on the screened event or a named list, so that nothing can be counted ahead."""
+        return any(condition_is_relative(condition) for condition in self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """(event, group_by, filters, field): the identity of a velocity counter, whatever its windows."""
+
+    event: str
+    group_by: tuple[GroupKey, ...]
+    filters: tuple[Condition, ...]
+    field: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateValue:
+    """A factor of a baseline: `times` × aggregate + `plus`, on the right-hand side of a comparison."""
+
+    aggregate: Aggregate
+    times: Decimal = Decimal(1)
+    plus: Decimal = Decimal(0)
+
+
+Operand = Literal | FieldValue | CurrentValue | AggregateValue | ListName
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`left` (a field name or an Aggregate) compared with `right` by `operator`. `path` is where it was written."""
+
+    left: str | Aggregate
+    operator: str
+    right: Operand
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    condition: Condition
+
+
+Condition = All | Any | Not | Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a hit does. `risk_score` 0–100, `weight` 0–1, `horizon_us` how long a raised signal holds."""
+
+    action_type: str
+    risk_score: Decimal = Decimal(0)
+    reason: str = ""
+    severity: str | None = None
+    signal: str | None = None
+    weight: Decimal | None = None
+    horizon_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One wording of a rule, parsed and type-checked. `condition` is the conjunction of the listed ones."""
+
+    name: str
+    description: str
+    rule_type: str
+    condition: All
+    actions: tuple[Action, ...]
+    trigger: tuple[str, ...] = ("transaction",)
+    priority: int = 1
+    is_active: bool = True
+    created_by: str | None = None
+
+
+def condition_is_relative(condition: Condition) -> bool:
+    """Whether the truth of `condition` on a past event depends on more than that event."""
+    match condition:
+        case All(conditions) | Any(conditions):
+            return any(condition_is_relative(each) for each in conditions)
+        case Not(inner):
+            return condition_is_relative(inner)
+        case Comparison(left=left, right=right):
+            return left == "distance_km_to_current" or isinstance(right, CurrentValue | ListName)
