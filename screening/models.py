@@ -1,0 +1,137 @@
+"""Decisions with their evidence, the hits worth finding again, batches, and the state of the velocity store."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from ingestion.models import Transaction
+from rules.models import Rule
+
+
+class ScreeningType(models.TextChoices):
+    REAL_TIME = "real_time"
+    BATCH = "batch"
+
+
+class Outcome(models.TextChoices):
+    APPROVE = "approve"
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+class Decision(models.Model):
+    """The outcome of screening one transaction in real time, written once.
+
+    `results` holds every live rule's result compactly (see `screening.decisions`): texts are rendered from the
+    rule versions of `ruleset`, which never change, so a decision reads the same for as long as it is kept.
+    """
+
+    decision_id = models.UUIDField(unique=True, default=uuid.uuid4)
+    transaction = models.OneToOneField(Transaction, on_delete=models.PROTECT, related_name="decision")
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    overall_status = models.CharField(max_length=10)
+    total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    ruleset = models.BigIntegerField(help_text="the RulesetVersion it was made with; 0: none was published yet")
+    allowed_by = models.BigIntegerField(null=True, help_text="the allow rule that took the other hits' effect")
+    degraded = models.BooleanField(default=False)
+    results = models.JSONField()
+    facts = models.JSONField(default=dict, help_text="what the rules saw beside the transaction")
+    duration_ms = models.FloatField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at"], name="decision_by_time"),
+            models.Index(
+                fields=["outcome", "-id"], name="decision_adverse", condition=~models.Q(outcome="approve")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.decision_id} {self.outcome}"
+
+
+class RuleHit(models.Model):
+    """A rule that hit or failed in a decision; clean results stay in `Decision.results` alone."""
+
+    decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="hits")
+    rule = models.ForeignKey(Rule, on_delete=models.PROTECT, related_name="+")
+    rule_version = models.PositiveIntegerField()
+    status = models.CharField(max_length=20)
+    risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    is_shadow = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["rule", "created_at"], name="hit_by_rule")]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} v{self.rule_version}: {self.status}"
+
+
+class VelocityState(models.Model):
+    """The one row that says whether counters in Redis may be trusted: a fencing token.
+
+    A decision made with counters of another `epoch` is refused by the database (`screening_fence`), so a process
+    that did not notice that Redis was lost cannot approve with counts that miss transactions.
+    """
+
+    class Mode(models.TextChoices):
+        REDIS = "redis"
+        SQL = "sql"
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    epoch = models.BigIntegerField(default=1)
+    mode = models.CharField(max_length=10, choices=Mode, default=Mode.SQL)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(id=1), name="velocity_state_is_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}: {self.mode}"
+
+
+class ScreeningBatch(models.Model):
+    """Past transactions screened again: what was asked for and how far it is."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        COMPLETED = "completed"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+
+    batch_id = models.UUIDField(unique=True, default=uuid.uuid4)
+    name = models.CharField(max_length=120, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
+    transaction_filters = models.JSONField(default=list, blank=True)
+    rule_ids = models.JSONField(null=True, blank=True)
+    date_from = models.DateTimeField(null=True, blank=True)
+    date_to = models.DateTimeField(null=True, blank=True)
+    as_of = models.CharField(max_length=10, default="event")
+    ruleset = models.BigIntegerField(null=True)
+    rule_versions = models.JSONField(default=list, help_text="the RuleVersion ids that are applied")
+    total_transactions = models.BigIntegerField(default=0)
+    processed_transactions = models.BigIntegerField(default=0)
+    flagged_transactions = models.BigIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+    created_by = models.CharField(max_length=160, default="")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name or str(self.batch_id)
