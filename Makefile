@@ -1,0 +1,33 @@
+# Everything happens in `python -m fraudsite.dev`; this file only finds a Python and names the commands.
+# PORT=8001 FRAUDSITE_HOME=/somewhere ARGS="…" may be given after any target.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+export PORT FRAUDSITE_HOME DEMO DATABASE_URL REDIS_URL KAFKA_BROKERS
+
+# The first Python that is new enough, asked by running it: a version manager's stand-in may exist and fail.
+FIND_PYTHON = for p in $(PYTHON) .venv/bin/python python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+	if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$p; break; fi; done; \
+	if [ -z "$$found" ]; then echo "fraudsite: no Python 3.11 or newer found; install one or say PYTHON=/path/to/it" >&2; exit 1; fi
+
+DEV = @$(FIND_PYTHON); exec "$$found" -m fraudsite.dev
+
+.PHONY: help setup run test bench lint lock status validate reset logs psql kpis risk cases manage makemigrations
+
+help: ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
+
+setup: ## virtual environment with everything tests and linters need
+	$(DEV) setup
+
+test: ## every test against real PostgreSQL and Redis (ARGS="path -q" for some)
+	$(DEV) test $(ARGS)
+
+manage: ## a Django command next to the running stack (ARGS="shell")
+	$(DEV) manage $(ARGS)
+
+makemigrations: ## write migrations, with a throw-away database (ARGS="app -n name")
+	$(DEV) with -- .venv/bin/python manage.py makemigrations --skip-checks $(ARGS)
+
+lock: ## pin and hash the tree of requirements*.txt
+	$(DEV) lock

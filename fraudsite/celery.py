@@ -1,0 +1,50 @@
+"""The Celery application: `celery -A fraudsite.celery worker -Q realtime`."""
+
+import os
+import time
+
+import redis
+import structlog
+from celery import Celery
+from celery.signals import heartbeat_sent, setup_logging, task_postrun, task_prerun
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
+
+# A sorted set of worker names by the second of their last heartbeat.
+WORKERS_KEY = "fraudsite:workers"
+WORKER_SILENCE_S = 15
+
+app = Celery("fraudsite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _keep_our_logging(**_kwargs: object) -> None:
+    """Having a receiver stops Celery from replacing the log configuration of the settings."""
+
+
+@heartbeat_sent.connect
+def _announce_worker(sender: object = None, **_kwargs: object) -> None:
+    """Tell /health/ready that this worker lives; a dead one disappears by itself."""
+    hostname = getattr(getattr(sender, "eventer", None), "hostname", None) or "worker"
+    try:
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+        with client:
+            now_s = int(time.time())
+            client.zadd(WORKERS_KEY, {hostname: now_s})
+            client.zremrangebyscore(WORKERS_KEY, 0, now_s - 10 * WORKER_SILENCE_S)
+    except redis.RedisError:
+        # The heart beats again in two seconds; what matters here is that the worker keeps working.
+        return
+
+
+@task_prerun.connect
+def _bind_task(task_id: str = "", task: object = None, **_kwargs: object) -> None:
+    structlog.contextvars.bind_contextvars(task_id=task_id, task=getattr(task, "name", ""))
+
+
+@task_postrun.connect
+def _unbind_task(**_kwargs: object) -> None:
+    structlog.contextvars.unbind_contextvars("task_id", "task")

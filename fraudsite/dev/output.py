@@ -1,0 +1,35 @@
+"""What the person at the terminal sees: steps with their seconds, and one clear line when something is wrong."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+
+class Refused(Exception):
+    """Something about this machine or call stops us; the message is the one line to print."""
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def refuse(line: str) -> NoReturn:
+    raise Refused(line)
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Print the step when it begins and, with the seconds it took, when it is done."""
+    started = time.monotonic()
+    is_terminal = sys.stdout.isatty()
+    print(f"  … {name}", end="" if is_terminal else "\n", flush=True)
+    try:
+        yield
+    except BaseException:
+        if is_terminal:
+            print(flush=True)
+        raise
+    seconds = time.monotonic() - started
+    print(f"{chr(13) if is_terminal else ''}  ✓ {name} ({seconds:.1f} s)", flush=True)

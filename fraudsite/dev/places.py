@@ -1,0 +1,130 @@
+"""Where the embedded servers keep data and sockets, reachable by the user they run as.
+
+Root runs the servers as an unprivileged user, who cannot enter a home below a closed folder (/root, a 0700
+checkout); socket paths are limited to about 100 bytes. Both cases move to a folder named after the home.
+"""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraudsite.dev import binaries, home as homes
+from fraudsite.dev.home import Home
+from fraudsite.dev.output import refuse
+from fraudsite.dev.processes import Account, unprivileged_account
+
+FALLBACK_PARENTS = (Path("/var/tmp"), Path("/tmp"))
+
+
+@dataclass(frozen=True)
+class Places:
+    account: Account
+    postgresql: Path
+    redis: Path
+    sockets: Path
+    programs: Path
+
+
+def choose(home: Home) -> Places:
+    """Folders for the servers, made if needed and owned by the user the servers run as."""
+    record = home.root / "services-folder"
+    recorded = Path(record.read_text().strip()) if record.exists() else None
+    base = recorded or home.root / "services"
+    try:
+        account = unprivileged_account(owner_of=base / "postgresql")
+    except LookupError as error:
+        refuse(f"As root, PostgreSQL needs an unprivileged user: {error}.")
+    _make_passage(base)
+    if not can_enter(account, base):
+        base = _fallback_folder(home)
+        account = unprivileged_account(owner_of=base / "postgresql")
+        record.write_text(f"{base}\n")
+    sockets = base / "sockets"
+    if len(os.fsencode(sockets)) > homes.LONGEST_SOCKET_FOLDER:
+        sockets = _fallback_folder(home) / "sockets"
+    places = Places(account, base / "postgresql", base / "redis", sockets, base / "programs")
+    for folder in (places.redis, places.sockets):
+        _make_owned(folder, account)
+    return places
+
+
+def forget(home: Home) -> None:
+    """Remove what lies outside the home."""
+    record = home.root / "services-folder"
+    for folder in [parent / _fallback_name(home) for parent in FALLBACK_PARENTS]:
+        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+    record.unlink(missing_ok=True)
+
+
+def can_enter(account: Account, folder: Path) -> bool:
+    """Asked of the system by doing it: modes alone do not tell (ACLs, mounts)."""
+    if account.uid == os.geteuid():
+        return os.access(folder, os.X_OK)
+    answer = subprocess.run(
+        ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)],
+        cwd="/",
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return answer.returncode == 0
+
+
+def reachable_program(found: binaries.Found, places: Places) -> Path:
+    """The program's path, copied next to the data when the servers' user cannot reach the original."""
+    folder = found.path if found.path.is_dir() else found.path.parent
+    if found.tree is None or can_enter(places.account, folder):
+        return found.path
+    status = found.tree.stat()
+    copy = places.programs / homes.short_name(Path(f"{found.tree}:{status.st_mtime_ns}"))
+    if not copy.is_dir():
+        _make_passage(places.programs)
+        unfinished = copy.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(found.tree, unfinished, symlinks=True)
+        unfinished.rename(copy)
+    return copy / found.path.relative_to(found.tree)
+
+
+def _make_passage(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o711)
+    except OSError as error:
+        refuse(f"{folder} cannot be made ({error.strerror}).")
+
+
+def _make_owned(folder: Path, account: Account) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_uid != account.uid:
+        try:
+            os.chown(folder, account.uid, account.gid)
+        except PermissionError:
+            refuse(f"{folder} belongs to another user; run as that user, or set FRAUDSITE_HOME to a folder of your own.")
+    if account.uid in (os.geteuid(), folder.stat().st_uid) and os.geteuid() in (0, account.uid):
+        folder.chmod(0o700)
+
+
+def _fallback_name(home: Home) -> str:
+    return f"fraudsite-{os.geteuid()}-{homes.short_name(home.root)}"
+
+
+def _fallback_folder(home: Home) -> Path:
+    for parent in FALLBACK_PARENTS:
+        folder = parent / _fallback_name(home)
+        try:
+            folder.mkdir(mode=0o711, exist_ok=True)
+            status = folder.lstat()
+        except OSError:
+            continue
+        # Anyone may make a folder there: use it only when it is ours and no link.
+        if status.st_uid == os.geteuid() and not folder.is_symlink():
+            folder.chmod(0o711)
+            return folder
+    refuse(f"FRAUDSITE_HOME={home.root} cannot be reached by an unprivileged user, nor can /var/tmp or /tmp be used.")

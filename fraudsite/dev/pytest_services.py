@@ -1,0 +1,55 @@
+"""A pytest plugin, named in pyproject.toml, that gives each run PostgreSQL and Redis of its own.
+
+It works when it is imported, which is before pytest-django reads the settings. With `-n`, every worker has its own
+database (pytest-django adds the worker's name) and its own Redis, so that tests may flush it.
+"""
+
+import atexit
+import os
+import sys
+
+from fraudsite.dev import environment, throw_away
+from fraudsite.dev.output import Refused
+
+REDIS_URLS = "FRAUDSITE_TEST_REDIS_URLS"
+MOST_WORKERS = 8
+
+
+def _prepare() -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        _start_servers()
+        return
+    urls = os.environ[REDIS_URLS].split()
+    number = int(worker.removeprefix("gw"))
+    os.environ["REDIS_URL"] = urls[number % len(urls)]
+
+
+def _start_servers() -> None:
+    environment.read_dotenv()
+    try:
+        servers = throw_away.start(redis_servers=_worker_count(sys.argv[1:]))
+    except Refused as refusal:
+        raise SystemExit(f"fraudsite: {refusal}") from None
+    atexit.register(servers.stop)
+    os.environ.update(servers.environment)
+    os.environ[REDIS_URLS] = " ".join(servers.redis_urls)
+
+
+def _worker_count(arguments: list[str]) -> int:
+    """As many as `-n` asks for."""
+    for position, argument in enumerate(arguments):
+        value = argument.removeprefix("--numprocesses=").removeprefix("-n")
+        if argument in ("-n", "--numprocesses") and position + 1 < len(arguments):
+            value = arguments[position + 1]
+        elif value == argument:
+            continue
+        if value in ("auto", "logical"):
+            return min(os.cpu_count() or 1, MOST_WORKERS)
+        if value.isdigit():
+            return max(1, min(int(value), MOST_WORKERS))
+    return 1
+
+
+if not (set(sys.argv[1:]) & {"--help", "-h", "--version", "-V"}):
+    _prepare()

@@ -1,0 +1,127 @@
+"""Readers for settings that come from the environment. A wrong value stops the start and names its variable."""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+
+
+class SettingError(Exception):
+    """A variable of the environment is missing or has a value that cannot be used."""
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The variable's value; without it the default, or an error when there is none. Empty counts as not given."""
+    value = os.environ.get(name, "").strip()
+    if value:
+        return value
+    if default is None:
+        raise SettingError(f"{name} is not set. See .env.example; `make run` sets it by itself.")
+    return default
+
+
+def boolean(name: str, default: bool) -> bool:
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    word = value.strip().lower()
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise SettingError(f"{name} must be 1 or 0, not {value!r}.")
+
+
+def whole_number(name: str, default: int, *, minimum: int | None = None, maximum: int | None = None) -> int:
+    value = text(name, str(default))
+    try:
+        number = int(value)
+    except ValueError:
+        raise SettingError(f"{name} must be a whole number, not {value!r}.") from None
+    _check_bounds(name, Decimal(number), minimum, maximum)
+    return number
+
+
+def decimal(
+    name: str, default: str, *, minimum: int | None = None, maximum: int | None = None
+) -> Decimal:
+    value = text(name, default)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise SettingError(f"{name} must be a number, not {value!r}.") from None
+    if not number.is_finite():
+        raise SettingError(f"{name} must be a finite number, not {value!r}.")
+    _check_bounds(name, number, minimum, maximum)
+    return number
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list; blanks around and empty parts are dropped."""
+    value = os.environ.get(name, default)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def database(name: str = "DATABASE_URL") -> dict[str, Any]:
+    """Django's settings for `postgresql://user:password@host:port/database`.
+
+    A socket folder is given as libpq does: `postgresql://user:password@/database?host=/folder`.
+    Other query parameters (sslmode …) become connection options.
+    """
+    value = text(name)
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise SettingError(f"{name} must begin with postgresql://, not {parts.scheme or value[:12]!r}.")
+    database_name = unquote(parts.path.lstrip("/"))
+    if not database_name:
+        raise SettingError(f"{name} names no database.")
+    try:
+        port = parts.port
+    except ValueError:
+        raise SettingError(f"{name} has a port that is not a number.") from None
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": database_name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
+        "PORT": options.pop("port", "") or str(port or ""),
+        "OPTIONS": options,
+    }
+
+
+def redis_url(name: str = "REDIS_URL") -> str:
+    value = text(name)
+    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise SettingError(f"{name} must begin with redis://, rediss:// or unix://.")
+    return value
+
+
+def broker_url(redis_address: str, database_number: int) -> str:
+    """The address of another database of the same Redis, in the form Celery's transport reads."""
+    parts = urlsplit(redis_address)
+    query: Mapping[str, str] = dict(parse_qsl(parts.query))
+    if parts.scheme == "unix":
+        path = parts.path if parts.path.startswith("/") else f"/{parts.path}"
+        return f"redis+socket://{parts.netloc}{path}?virtual_host={database_number}"
+    rest = "&".join(f"{key}={item}" for key, item in query.items() if key != "db")
+    return urlunsplit((parts.scheme, parts.netloc, f"/{database_number}", rest, ""))
+
+
+def _check_bounds(name: str, number: Decimal, minimum: int | None, maximum: int | None) -> None:
+    if minimum is not None and number < minimum:
+        raise SettingError(f"{name} must be at least {minimum}, not {number}.")
+    if maximum is not None and number > maximum:
+        raise SettingError(f"{name} must be at most {maximum}, not {number}.")

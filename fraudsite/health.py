@@ -1,0 +1,82 @@
+"""Is the process alive, and can it screen? `/health/ready` names each thing it stands on."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
+
+# Migrations do not come undone while a process runs: once seen applied, the answer is kept.
+_migrations_seen_applied = False
+_redis_pool = redis.ConnectionPool.from_url(
+    settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, max_connections=4
+)
+
+
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when transactions can be screened, else 503; workers are told but do not decide."""
+    checks = {
+        "postgresql": _check(_postgresql),
+        "redis": _check(_redis),
+        "migrations": _check(_migrations),
+    }
+    is_ready = all(check["status"] == "ok" for check in checks.values())
+    checks["workers"] = _check(_workers)
+    status = "ready" if is_ready else "not ready"
+    return JsonResponse({"status": status, "checks": checks}, status=200 if is_ready else 503)
+
+
+def _check(probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    started = time.monotonic()
+    try:
+        answer = {"status": "ok"} | probe()
+    except (DatabaseError, redis.RedisError) as error:
+        # The class says what is wrong; the message may hold addresses and user names.
+        answer = {"status": "failed", "detail": type(error).__name__}
+    return answer | {"took_ms": round((time.monotonic() - started) * 1000, 1)}
+
+
+def _postgresql() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return {}
+
+
+def _redis() -> dict[str, Any]:
+    redis.Redis(connection_pool=_redis_pool).ping()
+    return {}
+
+
+def _migrations() -> dict[str, Any]:
+    global _migrations_seen_applied
+    if _migrations_seen_applied:
+        return {}
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        return {"status": "failed", "detail": f"{len(missing)} not applied"}
+    _migrations_seen_applied = True
+    return {}
+
+
+def _workers() -> dict[str, Any]:
+    client = redis.Redis(connection_pool=_redis_pool)
+    heard = client.zrangebyscore(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+    names = sorted(name.decode() for name in heard)
+    return {"alive": names} if names else {"status": "none", "alive": []}

@@ -1,0 +1,260 @@
+"""All settings, from the environment. `.env.example` lists every variable with its default."""
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.core.exceptions import ImproperlyConfigured
+
+from fraudsite import environment, logging
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _time_zone(name: str, default: str) -> str:
+    value = environment.text(name, default)
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ImproperlyConfigured(f"{name} names no time zone of the IANA database: {value!r}.") from None
+    return value
+
+
+# --- The process -----------------------------------------------------------------------------------------------
+DEBUG = environment.boolean("DEBUG", False)
+SECRET_KEY = environment.text("SECRET_KEY")
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+FRAUDSITE_HOME = Path(environment.text("FRAUDSITE_HOME", str(BASE_DIR / ".local"))).absolute()
+PORT = environment.whole_number("PORT", 8000, minimum=1, maximum=65535)
+ROOT_URLCONF = "fraudsite.urls"
+WSGI_APPLICATION = "fraudsite.wsgi.application"
+
+# --- The domain ------------------------------------------------------------------------------------------------
+BASE_CURRENCY = environment.text("BASE_CURRENCY", "NGN")
+BUSINESS_TIME_ZONE = _time_zone("BUSINESS_TIME_ZONE", "UTC")
+CNP_CHANNELS = environment.words("CNP_CHANNELS", "web,mobile,card_not_present")
+HIGH_RISK_MCC = environment.words("HIGH_RISK_MCC", "4829,6051,6211,7995")
+STRUCTURING_THRESHOLD = environment.decimal("STRUCTURING_THRESHOLD", "10000", minimum=1)
+REQUIRE_RULE_APPROVAL = environment.boolean("REQUIRE_RULE_APPROVAL", False)
+ON_RULE_ERROR = environment.choice("ON_RULE_ERROR", "review", ("approve", "review", "block"))
+
+# --- The simulator ---------------------------------------------------------------------------------------------
+CUSTOMER_POOL_SIZE = environment.whole_number("CUSTOMER_POOL_SIZE", 500, minimum=1, maximum=1_000_000)
+FRAUD_RATE = environment.decimal("FRAUD_RATE", "0.10", minimum=0, maximum=1)
+TRANSACTION_RATE = environment.decimal("TRANSACTION_RATE", "20", minimum=0, maximum=10_000)
+SIMULATOR_SEED = environment.whole_number("SIMULATOR_SEED", 42)
+
+# --- Apps ------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.inlines",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    # Ahead of Django's own, so that `runserver` serves static files as production does.
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_prometheus",
+    "pgtrigger",
+    "pghistory",
+    "fraudsite",
+    "ingestion",
+    "rules",
+    "screening",
+    "reporting",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "fraudsite.logging.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "fraudsite.security.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Slashes are part of the contract's paths; a POST without one is an error, not a redirect that loses its body.
+APPEND_SLASH = True
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": environment.database("DATABASE_URL")
+    | {
+        # A connection lives as long as its thread. The check costs one round trip on a local socket and saves
+        # the first request of every thread after PostgreSQL was restarted.
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 3,
+    "application_name": environment.text("FRAUDSITE_PROCESS", "fraudsite"),
+} | DATABASES["default"]["OPTIONS"]
+
+# --- Redis: database 0 holds velocity and caches, database 1 Celery's queues ----------------------------------------
+REDIS_URL = environment.redis_url("REDIS_URL")
+REDIS_SOCKET_TIMEOUT_S = 2.0
+REDIS_CONNECT_TIMEOUT_S = 1.0
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "fraudsite:cache",
+        "OPTIONS": {
+            "socket_timeout": REDIS_SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_S,
+        },
+    }
+}
+
+# --- Kafka -----------------------------------------------------------------------------------------------------
+KAFKA_BROKERS = environment.words("KAFKA_BROKERS")
+
+# --- Celery ----------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))
+# A task that outlives the visibility timeout is delivered a second time, so tasks are chunks well below it;
+# it is also how long the task of a machine that vanished waits for its second try.
+CELERY_VISIBILITY_TIMEOUT_S = 600
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT_S,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "queue_order_strategy": "priority",
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_QUEUES = {"realtime": {}, "batch": {}, "default": {}}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = CELERY_VISIBILITY_TIMEOUT_S - 30
+CELERY_TASK_SOFT_TIME_LIMIT = CELERY_VISIBILITY_TIMEOUT_S - 60
+# The API must not hang while the broker is away: it stores, and the sweep enqueues later.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# Each app adds its periodic tasks here: {"name": {"task": "screening.sweep_pending", "schedule": timedelta(seconds=5),
+# "options": {"queue": "realtime", "expires": 10}}}. `expires` keeps a queue from filling while no worker runs.
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {}
+
+# --- The HTTP API ----------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["fraudsite.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["fraudsite.api.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["fraudsite.api.renderers.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["fraudsite.api.parsers.JsonParser"],
+    "DEFAULT_PAGINATION_CLASS": "fraudsite.api.pagination.PagePagination",
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.OrderingFilter",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "fraudsite.api.problems.exception_handler",
+    "PAGE_SIZE": 100,
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fraudsite",
+    "DESCRIPTION": "Screens transactions for fraud, in real time and over history.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    # The documentation works without the internet: everything it loads is served from here.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+}
+CORS_ALLOWED_ORIGINS = environment.words("CORS_ALLOWED_ORIGINS")
+CORS_URLS_REGEX = r"^/api/.*$"
+# Limits before any parser runs; the API's parsers refuse larger bodies with a problem document.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- Browsers --------------------------------------------------------------------------------------------------
+IS_BEHIND_TLS = environment.boolean("BEHIND_TLS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_BEHIND_TLS
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_COOKIE_HTTPONLY = True
+# Cookies ignore ports: two copies on one machine must not log each other out.
+SESSION_COOKIE_NAME = f"fraudsite_session_{PORT}"
+CSRF_COOKIE_NAME = f"fraudsite_csrf_{PORT}"
+CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_BEHIND_TLS else None
+SECURE_HSTS_SECONDS = 31_536_000 if IS_BEHIND_TLS else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "static/"
+STATIC_ROOT = FRAUDSITE_HOME / "static"
+STATICFILES_DIRS: list[Path] = []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+MEDIA_ROOT = FRAUDSITE_HOME / "files"
+
+UNFOLD = {
+    "SITE_TITLE": "Fraudsite",
+    "SITE_HEADER": "Fraudsite",
+    "SITE_SYMBOL": "shield",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# --- Metrics and logs ------------------------------------------------------------------------------------------
+# Exporting the migrations' state would query the database while every process starts; /health/ready tells it.
+PROMETHEUS_EXPORT_MIGRATIONS = False
+PROMETHEUS_METRIC_NAMESPACE = "fraudsite"
+LOG_LEVEL = environment.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = logging.configuration(level=LOG_LEVEL)

@@ -1,0 +1,29 @@
+"""The top of the URLs: each app brings its own `urls.urlpatterns`, served under /api/v1/."""
+
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+from django_prometheus.exports import ExportToDjangoView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from fraudsite import health
+
+API_APPS = ("ingestion", "rules", "screening", "reporting")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="admin:index", permanent=False)),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("metrics", ExportToDjangoView, name="metrics"),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("admin/", admin.site.urls),
+]
+urlpatterns += [path("api/v1/", include(f"{app}.urls")) for app in API_APPS if find_spec(f"{app}.urls")]
+if find_spec("fraudsite.api.urls"):
+    urlpatterns.append(path("api/v1/", include("fraudsite.api.urls")))
+if find_spec("fraudsite.api.problems"):
+    handler404 = "fraudsite.api.problems.not_found"
+    handler500 = "fraudsite.api.problems.server_error"
