@@ -1,0 +1,80 @@
+"""Lists in pages: `?page=&page_size=` → `{"items", "total", "page", "page_size", "total_pages"}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fraudsite.errors import FieldError, Invalid
+
+PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+# Past this PostgreSQL's OFFSET is not a whole number any more; no table has as many pages.
+MAX_PAGE = 10**12
+
+
+class PagePagination(BasePagination):
+    """`total` is exact. It costs a COUNT only when the page itself does not already show where the list ends."""
+
+    def paginate_queryset(self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None) -> list[Any]:
+        self.page = _whole_number(request, "page", default=1, maximum=MAX_PAGE)
+        self.page_size = _whole_number(request, "page_size", default=PAGE_SIZE, maximum=MAX_PAGE_SIZE)
+        start = (self.page - 1) * self.page_size
+        items = list(queryset[start : start + self.page_size])
+        is_last = 0 < len(items) < self.page_size or (not items and start == 0)
+        self.total = start + len(items) if is_last else _count(queryset)
+        return items
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(self.envelope(data))
+
+    def envelope(self, items: Any) -> dict[str, Any]:
+        return {
+            "items": items,
+            "total": self.total,
+            "page": self.page,
+            "page_size": self.page_size,
+            "total_pages": -(-self.total // self.page_size),
+        }
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        number = {"type": "integer", "minimum": 0}
+        return {
+            "type": "object",
+            "required": ["items", "total", "page", "page_size", "total_pages"],
+            "properties": {
+                "items": schema,
+                "total": number,
+                "page": number | {"minimum": 1},
+                "page_size": number | {"minimum": 1, "maximum": MAX_PAGE_SIZE},
+                "total_pages": number,
+            },
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        def parameter(name: str, default: int, maximum: int, description: str) -> dict[str, Any]:
+            schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+            return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+        return [
+            parameter("page", 1, MAX_PAGE, "Which page, from 1. Past the end it is empty."),
+            parameter("page_size", PAGE_SIZE, MAX_PAGE_SIZE, "How many items a page has."),
+        ]
+
+
+def _whole_number(request: Request, name: str, *, default: int, maximum: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # `isdecimal` and `isascii`, not int(): "1_0", " 1", "+1" and "١" are no page numbers here.
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum:
+        return int(text)
+    raise Invalid("A query parameter is not valid.", [FieldError(name, f"must be a whole number from 1 to {maximum}")])
+
+
+def _count(queryset: QuerySet[Any] | list[Any]) -> int:
+    return len(queryset) if isinstance(queryset, list) else queryset.order_by().count()

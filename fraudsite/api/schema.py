@@ -1,0 +1,64 @@
+"""What drf-spectacular cannot see by itself: how clients authenticate, and that every error is a problem document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+
+from fraudsite.api.permissions import required_scopes
+
+
+class ProblemErrorSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField(help_text="Where in the body, e.g. `conditions[0].value`; `$` is all of it.")
+    message = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """RFC 9457."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    errors = ProblemErrorSerializer(many=True)
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    target_class = "fraudsite.api.authentication.ApiKeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Authorization: Api-Key <key>`: the value begins with the word Api-Key and a blank.",
+        }
+
+
+class AdminSessionScheme(OpenApiAuthenticationExtension):
+    target_class = "fraudsite.api.authentication.AdminSessionAuthentication"
+    name = "AdminSession"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Staff, for reading only."}
+
+
+class ApiSchema(AutoSchema):
+    """Adds the errors that any endpoint may answer, and names the scopes an operation needs."""
+
+    def get_description(self) -> str:
+        text = super().get_description() or ""
+        scopes = required_scopes(self.view, self.method)
+        return f"{text}\n\nNeeds the scope {' or '.join(f'`{scope}`' for scope in scopes)}.".strip()
+
+    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        problem = self.resolve_serializer(ProblemSerializer, direction)
+        if problem.ref:
+            content = {"application/problem+json": {"schema": problem.ref}}
+            bodies.setdefault("default", {"description": "A problem document.", "content": content})
+        return bodies

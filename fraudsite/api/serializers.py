@@ -1,0 +1,74 @@
+"""What serializers and filters of every app share: nothing that was sent is silently ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework import serializers
+from rest_framework.filters import OrderingFilter
+from rest_framework.request import Request
+
+from fraudsite.errors import FieldError, Invalid
+
+PAGING = frozenset({"page", "page_size", "ordering", "format"})
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses keys it does not know, and bodies that are no object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            writable = {name for name, field in self.fields.items() if not field.read_only}
+            if unknown := [key for key in data if key not in writable]:
+                raise serializers.ValidationError({key: ["is not a known field"] for key in unknown})
+        return super().to_internal_value(data)
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """A misspelled filter must not answer with everything: query parameters nobody reads are refused."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        filterset_class = self.get_filterset_class(view, queryset)
+        known = PAGING | set(filterset_class.base_filters if filterset_class else ())
+        known |= set(getattr(view, "extra_query_parameters", ()))
+        check_query_parameters(request, known)
+        return super().filter_queryset(request, queryset, view)
+
+
+class StrictOrderingFilter(OrderingFilter):
+    """`?ordering=-priority,name`; a field that cannot be ordered by is refused, not ignored."""
+
+    def remove_invalid_fields(
+        self, queryset: QuerySet[Any], fields: list[str], view: Any, request: Request
+    ) -> list[str]:
+        valid = [name for name, _ in self.get_valid_fields(queryset, view, {"request": request})]
+        for field in fields:
+            if field.lstrip("-") not in valid or field.startswith("--"):
+                message = f"{field!r} is none of {', '.join(valid)}"
+                raise Invalid("A query parameter is not valid.", [FieldError("ordering", message)])
+        return fields
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
+        """With the primary key as the last word, or rows that tie could be on two pages or on none."""
+        ordering = super().get_ordering(request, queryset, view)
+        if ordering and not {"pk", "-pk", "id", "-id"} & set(ordering):
+            return [*ordering, "pk"]
+        return ordering
+
+
+def check_query_parameters(request: Request, known: set[str] | frozenset[str]) -> None:
+    """Refuse what nobody reads, and NUL characters, which PostgreSQL cannot compare with."""
+    errors = [
+        FieldError(name, f"is not a query parameter here; there are {', '.join(sorted(known))}")
+        for name in request.query_params
+        if name not in known
+    ]
+    errors += [
+        FieldError(name, "holds a NUL character")
+        for name, values in request.query_params.lists()
+        if any("\0" in value for value in values)
+    ]
+    if errors:
+        raise Invalid("A query parameter is not valid.", errors)

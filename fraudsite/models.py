@@ -1,0 +1,59 @@
+"""What every app may lean on: the keys by which clients of the API are known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Scope(models.TextChoices):
+    TRANSACTIONS_WRITE = "transactions:write", "transactions:write"
+    EVENTS_WRITE = "events:write", "events:write"
+    RULES_WRITE = "rules:write", "rules:write"
+    RULES_APPROVE = "rules:approve", "rules:approve"
+    LISTS_WRITE = "lists:write", "lists:write"
+    SCREENING_WRITE = "screening:write", "screening:write"
+    CASES_WRITE = "cases:write", "cases:write"
+    WEBHOOKS_WRITE = "webhooks:write", "webhooks:write"
+    AUDIT_READ = "audit:read", "audit:read"
+    READ = "read", "read"
+
+
+class ApiKey(models.Model):
+    """A client's key. Only its prefix (to find it) and the SHA-256 of its secret (to check it) are kept."""
+
+    name = models.CharField(max_length=120, help_text="who uses it, e.g. the name of the client system")
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.BinaryField(max_length=32, editable=False)
+    scopes = ArrayField(models.CharField(max_length=40, choices=Scope))
+    created_by = models.CharField(max_length=160, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="exact to the minute, not to the request"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "API key"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=Scope.values) & ~Q(scopes=[]), name="api_key_scopes_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    @property
+    def principal(self) -> str:
+        return f"key:{self.prefix}"
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
