@@ -1,0 +1,7 @@
+"""Numbers of the PostgreSQL advisory locks, in one place so that no two meanings share one."""
+
+# Held shared by every statement that stores a decision (screening_fence), exclusively while what decisions are made
+# with changes: a publish, a switch between Redis and SQL windows.
+FENCE_LOCK = 7021001
+# Held by whoever brings counters back to Redis, so that one process does.
+VELOCITY_SWITCH_LOCK = 7021002

@@ -1,0 +1,186 @@
+"""Which counters a set of aggregates needs: the pure half of the velocity store's plan.
+
+A Counter keeps the events of one Feature in one of four ways (`kind`):
+  tree      running totals; answers count, sum, avg, stddev, zscore, min, max, time since first and last
+  distinct  when each value was last seen; answers distinct_count
+  log       the events' few fields that its readers need; answers everything else, reading events one by one
+  history   nothing is kept: what it depends on (a label, a customer's profile) changes without the event,
+            so it is read from the database each time
+Aggregates over the same feature share a counter, whatever their windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from rules.core.aggregates import FROM_PREVIOUS, scale_of
+from rules.core.fields import DISTANCE_TO_CURRENT
+from rules.core.model import (
+    Aggregate,
+    All,
+    Any,
+    Comparison,
+    Condition,
+    Feature,
+    FieldValue,
+    Not,
+    condition_is_relative,
+)
+
+CounterKind = Literal["tree", "distinct", "log", "history"]
+_FACT_PREFIXES = ("label.", "customer.", "account.")
+_COORDINATES = ("latitude", "longitude")
+_EXTREMES = ("min", "max")
+_SQUARES = ("stddev", "zscore")
+_WITHOUT_VALUES = ("count", "seconds_since_first", "seconds_since_last")
+
+
+@dataclass(frozen=True)
+class Counter:
+    """`feature` without the filters that depend on the screened event. `scale` is the decimals values are kept
+    with (tree). `log_fields` are what a log keeps of each event. `longest_us` is the farthest any reader looks
+    back in event time, None for the beginning; `most_recent` the most events a `last: N` reader asks for."""
+
+    feature: Feature
+    kind: CounterKind
+    scale: int = 0
+    has_values: bool = False
+    has_squares: bool = False
+    has_extremes: bool = False
+    log_fields: tuple[str, ...] = ()
+    longest_us: int | None = 0
+    most_recent: int = 0
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of what is stored, windows apart: 16 hexadecimal digits."""
+        stored = (
+            self.feature,
+            self.kind,
+            self.scale,
+            self.has_values,
+            self.has_squares,
+            self.has_extremes,
+            self.log_fields,
+            self.most_recent > 0,
+        )
+        return hashlib.blake2b(repr(stored).encode(), digest_size=8).hexdigest()
+
+
+def static_filters(aggregate: Aggregate) -> tuple[Condition, ...]:
+    return tuple(condition for condition in aggregate.filters if not condition_is_relative(condition))
+
+
+def event_fields(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """The fields of the counted event that `conditions` read, coordinates where they ask for a distance."""
+    names: dict[str, None] = {}
+    for condition in conditions:
+        _collect(condition, names)
+    return tuple(names)
+
+
+def _collect(condition: Condition, names: dict[str, None]) -> None:
+    match condition:
+        case All(conditions) | Any(conditions):
+            for each in conditions:
+                _collect(each, names)
+        case Not(inner):
+            _collect(inner, names)
+        case Comparison(left=left, right=right):
+            if left == DISTANCE_TO_CURRENT.name:
+                names.update(dict.fromkeys(_COORDINATES))
+            elif isinstance(left, str):
+                names[left] = None
+            if isinstance(right, FieldValue):
+                names[right.field] = None
+
+
+def _depends_on_facts(aggregate: Aggregate) -> bool:
+    read = [*event_fields(aggregate.filters), *(key.event_field for key in aggregate.group_by)]
+    if aggregate.field is not None:
+        read.append(aggregate.field)
+    return any(name.startswith(_FACT_PREFIXES) for name in read)
+
+
+def _kind_of(aggregate: Aggregate) -> CounterKind:
+    if _depends_on_facts(aggregate):
+        return "history"
+    if aggregate.is_relative or aggregate.last is not None:
+        return "log"
+    if aggregate.function == "distinct_count":
+        return "distinct"
+    if aggregate.function in ("median", "benford_chi2", *FROM_PREVIOUS) and aggregate.bucket_us is None:
+        return "log"
+    return "tree"
+
+
+def counter_of(aggregate: Aggregate) -> Counter:
+    """The counter that would serve `aggregate` alone."""
+    kind = _kind_of(aggregate)
+    longest = None if aggregate.window_us is None else aggregate.window_us + aggregate.delay_us
+    field = aggregate.field
+    if kind == "tree" and (aggregate.function in _WITHOUT_VALUES or aggregate.of == "count"):
+        field = None
+    if kind in ("log", "history"):
+        field = None
+    feature = Feature(aggregate.event, aggregate.group_by, static_filters(aggregate), field)
+    if kind == "log":
+        return Counter(
+            feature,
+            kind,
+            log_fields=_log_fields(aggregate),
+            longest_us=0 if aggregate.last is not None else longest,
+            most_recent=aggregate.last or 0,
+        )
+    over_values = field is not None and kind == "tree"
+    return Counter(
+        feature,
+        kind,
+        scale=scale_of(aggregate) if over_values else 0,
+        has_values=over_values,
+        has_squares=over_values and aggregate.function in _SQUARES and aggregate.bucket_us is None,
+        has_extremes=over_values and aggregate.function in _EXTREMES and aggregate.bucket_us is None,
+        longest_us=longest,
+    )
+
+
+def _log_fields(aggregate: Aggregate) -> tuple[str, ...]:
+    names = dict.fromkeys(event_fields(f for f in aggregate.filters if condition_is_relative(f)))
+    if aggregate.field is not None:
+        names[aggregate.field] = None
+    if aggregate.function in FROM_PREVIOUS:
+        names.update(dict.fromkeys(_COORDINATES))
+    return tuple(sorted(names))
+
+
+def _merged(one: Counter, other: Counter) -> Counter:
+    unbounded = one.longest_us is None or other.longest_us is None
+    return Counter(
+        one.feature,
+        one.kind,
+        scale=max(one.scale, other.scale),
+        has_values=one.has_values or other.has_values,
+        has_squares=one.has_squares or other.has_squares,
+        has_extremes=one.has_extremes or other.has_extremes,
+        log_fields=tuple(sorted({*one.log_fields, *other.log_fields})),
+        longest_us=None if unbounded else max(one.longest_us or 0, other.longest_us or 0),
+        most_recent=max(one.most_recent, other.most_recent),
+    )
+
+
+def plan_counters(aggregates: Iterable[Aggregate]) -> tuple[tuple[Counter, ...], tuple[int, ...]]:
+    """(the counters that serve `aggregates`, for each aggregate the index of its counter)."""
+    # Those that keep a number of events and those that keep a stretch of time are trimmed differently.
+    found: dict[tuple[Feature, str, bool], Counter] = {}
+    places: list[tuple[Feature, str, bool]] = []
+    for aggregate in aggregates:
+        counter = counter_of(aggregate)
+        place = (counter.feature, counter.kind, counter.most_recent > 0)
+        places.append(place)
+        found[place] = _merged(found[place], counter) if place in found else counter
+    order = {place: index for index, place in enumerate(found)}
+    return tuple(found.values()), tuple(order[place] for place in places)

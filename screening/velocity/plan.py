@@ -1,0 +1,405 @@
+"""What one ruleset asks of the counters: for an event, the wire form of each counter to count it in and to read.
+
+The layout of the wire form is that of `counters.lua`, "counter_of" and "apply".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from rules.core.aggregates import (
+    FROM_PREVIOUS,
+    AggregateResult,
+    Moments,
+    finish,
+    over_bucket_totals,
+    seconds_between,
+)
+from rules.core.comparisons import compile_predicate
+from rules.core.counters import Counter, plan_counters
+from rules.core.lists import NO_LISTS, Lists
+from rules.core.model import Aggregate, All, condition_is_relative
+from rules.core.values import MONEY_SCALE, identity, read, to_units
+from rules.core.windows import evaluate_aggregate, window_bounds
+
+Event = Mapping[str, Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECOND_US = 1_000_000
+HOUR_US = 3600 * SECOND_US
+CARRY = 10**11
+
+# How late (by the clock) an event may be and still be counted without asking the database what came before it.
+LATENESS_US = HOUR_US
+CLOCK_SKEW_US = 5 * 60 * SECOND_US
+
+SUMS, MIN_MAX, FIRST, PREVIOUS, DISTINCT, LOG = 1, 2, 3, 4, 5, 6
+LIFETIME, MOST_RECENT = -1, -2
+# Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
+LOG_PAGE = 1_000
+
+_READABLE = re.compile(r"[A-Za-z0-9_.:@|=+/-]{1,80}")
+
+
+def to_us(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+def group_tag(pairs: Sequence[tuple[str, str]]) -> str:
+    """The hash tag of a group: (field, identity) pairs readable where they can be, else digested."""
+    text = "|".join(f"{name}={value}" for name, value in pairs)
+    if not _READABLE.fullmatch(text):
+        text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return "{" + text + "}"
+
+
+def to_limbs(value: int, n: int) -> list[int]:
+    """`value` in `n` limbs of base CARRY, lowest first; the sign is the top limb's."""
+    limbs = []
+    for _ in range(n - 1):
+        value, low = divmod(value, CARRY)
+        limbs.append(low)
+    return [*limbs, value]
+
+
+def from_limbs(limbs: Sequence[int]) -> int:
+    value = 0
+    for limb in reversed(limbs):
+        value = value * CARRY + int(limb)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a tree counter keeps what: column 1 counts values when the field may be null, then sums, then squares."""
+
+    sum_limbs: int
+    square_limbs: int
+    counts_values: bool
+
+    @classmethod
+    def of(cls, counter: Counter) -> Columns:
+        if not counter.has_values:
+            return cls(0, 0, False)
+        is_money = counter.scale == MONEY_SCALE
+        may_be_null = (counter.feature.event, counter.feature.field) != ("transaction", "amount")
+        squares = (4 if is_money else 5) if counter.has_squares else 0
+        return cls(2 if is_money else 3, squares, may_be_null)
+
+    @property
+    def n(self) -> int:
+        return int(self.counts_values) + self.sum_limbs + self.square_limbs
+
+    @property
+    def carry(self) -> list[int]:
+        def carries(limbs: int) -> list[int]:
+            return [1] * (limbs - 1) + [0] if limbs else []
+
+        return [0] * int(self.counts_values) + carries(self.sum_limbs) + carries(self.square_limbs)
+
+    def delta(self, units: int | None) -> list[int]:
+        counted = [0 if units is None else 1] if self.counts_values else []
+        value = units or 0
+        squares = to_limbs(value * value, self.square_limbs) if self.square_limbs else []
+        return [*counted, *(to_limbs(value, self.sum_limbs) if self.sum_limbs else []), *squares]
+
+    def moments(self, totals: Sequence[int], scale: int, extremes: tuple[int | None, int | None]) -> Moments:
+        """From [count, columns…] of a window."""
+        count, columns = int(totals[0]), totals[1:]
+        at = int(self.counts_values)
+        n = int(columns[0]) if self.counts_values else count
+        total = from_limbs(columns[at : at + self.sum_limbs])
+        squares = from_limbs(columns[at + self.sum_limbs :])
+        # finish() asks of the extremes only whether there are any, unless they are what is wanted.
+        low, high = extremes if extremes[0] is not None else ((0, 0) if n else (None, None))
+        return Moments(count, n, total, squares, low, high, scale)
+
+
+def encode_fields(event: Event, fields: Sequence[str]) -> bytes:
+    """What a log keeps of an event: the fields' values in order, types told apart."""
+    return msgspec.msgpack.encode([_encode(read(event, name)) for name in fields])
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return [str(value)]
+    if isinstance(value, datetime):
+        return to_us(value)
+    return None
+
+
+def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:
+    event: dict[str, Any] = {}
+    for name, value in zip(fields, msgspec.msgpack.decode(payload), strict=True):
+        set_field(event, name, _decode(value))
+    return event
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return Decimal(value[0])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return from_us(value)
+    return value
+
+
+def set_field(event: dict[str, Any], name: str, value: Any) -> None:
+    """The inverse of `values.read`: dotted metadata paths become nested objects."""
+    if not name.startswith("metadata."):
+        event[name] = value
+        return
+    *path, last = name.split(".")
+    for segment in path:
+        event = event.setdefault(segment, {})
+    event[last] = value
+
+
+def distinct_payload(value: Any) -> bytes:
+    text = identity(value)
+    if text is None:
+        return b""
+    encoded = text.encode()
+    return encoded if len(encoded) <= 40 else hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+class CounterPlan:
+    """One counter of a ruleset, with what its readers (aggregates) ask, by the kind of event that is screened."""
+
+    def __init__(self, counter: Counter, since: int) -> None:
+        self.counter = counter
+        self.columns = Columns.of(counter)
+        self.counts = compile_predicate(All(counter.feature.filters)) if counter.feature.filters else None
+        self.reads: dict[str, list[list[int]]] = {}
+        # A counter that was out of force has a gap: when it comes back it is another one.
+        self.id = f"{counter.key}.{since}"
+        forever = counter.longest_us is None or counter.most_recent > 0
+        longest = counter.longest_us or 0
+        ttl_us = 0 if forever else longest + 2 * LATENESS_US
+        self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
+        columns = self.columns
+        self._static = [
+            self.id,
+            counter.kind,
+            ttl_us // 1000,
+            0 if forever else longest + LATENESS_US,
+            columns.n,
+            columns.carry,
+            1 + int(columns.counts_values),
+            columns.sum_limbs,
+            int(columns.counts_values),
+            int(counter.has_extremes),
+            max(4 * counter.most_recent, 512) if counter.most_recent else 0,
+        ]
+        self._floor_back = -1 if forever else ttl_us - CLOCK_SKEW_US
+        self._event_fields = tuple(key.event_field for key in counter.feature.group_by)
+        self._current_fields = tuple(key.current_field for key in counter.feature.group_by)
+        self._crosses_roles = self._event_fields != self._current_fields
+
+    def tag(self, values: Sequence[Any]) -> str | None:
+        """The tag of the group with these values of the counted event's fields; None when one is missing."""
+        pairs = []
+        for name, value in zip(self._event_fields, values, strict=True):
+            text = identity(value)
+            if text is None:
+                return None
+            pairs.append((name, text))
+        return group_tag(pairs)
+
+    def counted_tag(self, event: Event) -> str | None:
+        return self.tag([read(event, name) for name in self._event_fields])
+
+    def read_tag(self, current: Event) -> str | None:
+        return self.tag([read(current, name) for name in self._current_fields])
+
+    def matches(self, event: Event) -> bool:
+        return self.counts is None or self.counts(event, None, NO_LISTS) is True
+
+    def delta(self, event: Event) -> list[int]:
+        if not self.counter.has_values:
+            return []
+        field = self.counter.feature.field
+        return self.columns.delta(to_units(read(event, field or ""), self.counter.scale))
+
+    def payload(self, event: Event) -> bytes:
+        if self.counter.kind == "distinct":
+            return distinct_payload(read(event, self.counter.feature.field or ""))
+        if self.counter.kind == "log":
+            return encode_fields(event, self.counter.log_fields)
+        return b""
+
+    def wire(
+        self, tag: str, *, event: Event | None, argv: list[bytes], reads: Sequence[Sequence[int]] = ()
+    ) -> list[Any]:
+        """`event` is what to count (None: nothing); its payload goes to `argv` and is named by its index there."""
+        payload_at, delta = 0, []
+        if event is not None:
+            delta = self.delta(event)
+            payload = self.payload(event)
+            if payload:
+                argv.append(payload)
+                payload_at = len(argv)
+        return [
+            tag + ":" + self.id,
+            *self._static,
+            int(event is not None),
+            delta,
+            payload_at,
+            reads,
+            self._floor_back,
+            self.lookback if reads else 0,
+        ]
+
+
+@dataclass(slots=True)
+class Source:
+    """Where an aggregate's value comes from: a counter, the places of its reads there, and its filters' remainder."""
+
+    aggregate: Aggregate
+    counter: int
+    reads: list[int]
+    relative: Aggregate
+
+
+class VelocityPlan:
+    """All counters of a ruleset and, by kind of screened event, where each aggregate's value comes from.
+
+    `aggregates` are, by kind of event, those of the rules it triggers; `since` says from which ruleset on each
+    counter has been in force without a gap.
+    """
+
+    def __init__(self, aggregates: Mapping[str, Sequence[Aggregate]], since: Mapping[str, int], number: int) -> None:
+        together = [aggregate for each in aggregates.values() for aggregate in each]
+        counters, places = plan_counters(together)
+        self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
+        self.sources: dict[str, list[Source]] = {}
+        position = iter(places)
+        for kind, each in aggregates.items():
+            self.sources[kind] = [self._source(kind, aggregate, next(position)) for aggregate in each]
+
+    def _source(self, kind: str, aggregate: Aggregate, at: int) -> Source:
+        plan = self.counters[at]
+        reads = plan.reads.setdefault(kind, [])
+        places = []
+        if plan.counter.kind != "history":
+            for wanted in reads_of(aggregate, plan.counter):
+                if wanted not in reads:
+                    reads.append(wanted)
+                places.append(reads.index(wanted))
+        relative = replace(aggregate, filters=tuple(f for f in aggregate.filters if condition_is_relative(f)))
+        return Source(aggregate, at, places, relative)
+
+    def stored(self) -> list[CounterPlan]:
+        return [plan for plan in self.counters if plan.counter.kind != "history"]
+
+
+def reads_of(aggregate: Aggregate, counter: Counter) -> list[list[int]]:
+    """The reads, [kind, width µs, delay µs, exclude current, limit], that `aggregate` needs of its counter."""
+    width = LIFETIME if aggregate.window_us is None else aggregate.window_us
+    delay, exclude = aggregate.delay_us, int(aggregate.exclude_current)
+    if counter.kind == "log":
+        limit = LOG_PAGE
+        if aggregate.function in FROM_PREVIOUS:
+            limit = 16
+        if aggregate.last is not None and not aggregate.is_relative:
+            limit = aggregate.last + 1
+        return [[LOG, width, delay, 0, limit]]
+    if aggregate.bucket_us is not None:
+        n = (aggregate.window_us or 0) // aggregate.bucket_us
+        return [[SUMS, aggregate.bucket_us, delay + i * aggregate.bucket_us, 0, 0] for i in range(n)]
+    sums = [SUMS, width, delay, 0, 0]
+    match aggregate.function:
+        case "min" | "max":
+            return [sums, [MIN_MAX, width, delay, exclude, 0]]
+        case "seconds_since_first":
+            return [sums, [FIRST, width, delay, exclude, 0]]
+        case "seconds_since_last":
+            return [sums, [PREVIOUS, width, delay, exclude, 0]]
+        case "distinct_count":
+            return [sums, [DISTINCT, width, delay, exclude, 0]]
+    return [sums]
+
+
+def unknown(aggregate: Aggregate, current: Event, reason: str) -> AggregateResult:
+    start, end = window_bounds(aggregate, current["occurred_at"])
+    return AggregateResult(None, 0, start, end, reason)
+
+
+def tree_result(source: Source, plan: CounterPlan, current: Event, reads: list[Any], *, own: bool) -> AggregateResult:
+    """From what the tree's reads came to. `own`: whether the screened event is among the counted ones."""
+    aggregate = source.aggregate
+    start, end = window_bounds(aggregate, current["occurred_at"])
+    scale = plan.counter.scale
+    if aggregate.bucket_us is not None:
+        return _bucket_result(aggregate, plan, reads, start, end)
+    totals = list(reads[0])
+    if own and aggregate.exclude_current and aggregate.delay_us == 0:
+        totals = [total - mine for total, mine in zip(totals, [1, *plan.delta(current)], strict=True)]
+    events = int(totals[0])
+    if aggregate.function in ("seconds_since_first", "seconds_since_last"):
+        if not reads[1]:
+            return AggregateResult(None, events, start, end, "there is no such event")
+        return AggregateResult(seconds_between(from_us(reads[1]), current["occurred_at"]), events, start, end)
+    extremes: tuple[int | None, int | None] = (None, None)
+    if aggregate.function in ("min", "max") and reads[1]:
+        extremes = (from_limbs(reads[1][0]), from_limbs(reads[1][1]))
+    moments = plan.columns.moments(totals, scale, extremes)
+    mine = to_units(read(current, aggregate.field), scale) if aggregate.function == "zscore" and aggregate.field else None
+    value, reason = finish(aggregate, moments, current=mine)
+    return AggregateResult(value, events, start, end, reason)
+
+
+def _bucket_result(
+    aggregate: Aggregate, plan: CounterPlan, reads: list[Any], start: datetime | None, end: datetime
+) -> AggregateResult:
+    if aggregate.of == "count":
+        totals = [int(each[0]) for each in reads]
+    else:
+        totals = [plan.columns.moments(each, plan.counter.scale, (None, None)).total for each in reads]
+    value, reason = over_bucket_totals(aggregate, totals, plan.counter.scale if aggregate.of != "count" else 0)
+    return AggregateResult(value, sum(int(each[0]) for each in reads), start, end, reason)
+
+
+def distinct_result(source: Source, current: Event, reads: list[Any], *, own: bool) -> AggregateResult:
+    aggregate = source.aggregate
+    start, end = window_bounds(aggregate, current["occurred_at"])
+    events = int(reads[0][0]) - int(own and aggregate.exclude_current and aggregate.delay_us == 0)
+    if reads[1] < 0:
+        return AggregateResult(None, events, start, end, "more events than can be read one by one")
+    return AggregateResult(Decimal(int(reads[1])), events, start, end)
+
+
+def log_result(
+    source: Source, plan: CounterPlan, current: Event, members: Sequence[tuple[bytes, int]], lists: Lists, *,
+    current_event: str, own: bool,
+) -> AggregateResult:
+    """Over log members (member, time µs): the language's own evaluation of the remaining filters and the function."""
+    aggregate = source.relative
+    if aggregate.event == current_event and not own and aggregate.bucket_us is None:
+        aggregate = replace(aggregate, exclude_current=True)
+    history = [
+        _log_event(plan, source.aggregate, current, member, time_us) for member, time_us in members
+    ]
+    return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
+
+
+def _log_event(plan: CounterPlan, aggregate: Aggregate, current: Event, member: bytes, time_us: int) -> Event:
+    event = decode_fields(member[7:], plan.counter.log_fields)
+    for key in aggregate.group_by:
+        set_field(event, key.event_field, read(current, key.current_field))
+    event["occurred_at"] = from_us(time_us)
+    event["arrival"] = int.from_bytes(member[:7], "big")
+    return event
+

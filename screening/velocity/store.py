@@ -1,0 +1,295 @@
+"""The velocity store: counters in Redis, counted and read in one atomic script call per event.
+
+Nothing here decides what a missing counter means: the script answers `fill` for one it does not know, and the
+caller fills it from the database (`filling.py`). See docs/velocity.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+from django.conf import settings
+
+SCRIPT = Path(__file__).with_name("counters.lua").read_text()
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's own name for a script
+
+# Ids are recognised as counted before for this long; a later replay is found by the database instead.
+INDEX_TTL_MS = 48 * 3600 * 1000
+# After a failure Redis is left alone this long, so that a request does not wait for a time-out each time.
+RETRY_AFTER_S = 1.0
+
+
+class StoreUnavailable(Exception):
+    """Redis cannot be reached, or answers in a way that counters cannot be trusted."""
+
+
+class StoreLost(StoreUnavailable):
+    """Redis holds another epoch than expected: it was emptied, restarted or replaced."""
+
+
+@dataclass(slots=True)
+class CountRequest:
+    """One event to count and read: `wires` as made by VelocityPlan, their payloads in `argv` from index 5 on."""
+
+    event_id: bytes
+    index_tag: str
+    occurred_us: int | None
+    recall: bytes
+    wires: list[list[Any]]
+    argv: list[bytes] = field(default_factory=list)
+    follow: bool = False
+
+
+@dataclass(slots=True)
+class CountReply:
+    """`status`: counted, seen (before; `arrival` says when), or fill (`unknown` are indices of `wires`).
+
+    `results`: by wire, (floor, values of its reads); floor -2 stands for an empty counter. `members`: log members
+    with their times, in the order the log reads asked for them.
+    """
+
+    status: str
+    arrival: int = 0
+    occurred_us: int = 0
+    results: list[tuple[int, list[Any] | None]] = field(default_factory=list)
+    members: list[bytes] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+
+
+def event_digest(event_id: str) -> bytes:
+    return hashlib.blake2b(event_id.encode(), digest_size=12).digest()
+
+
+class VelocityStore:
+    """One process's access to the counters. Thread-safe; times out; remembers for a moment that Redis is away."""
+
+    def __init__(self, url: str | None = None, *, namespace: str = "fraudsite:") -> None:
+        self.namespace = namespace
+        self._url = url or settings.REDIS_URL
+        self._lock = threading.Lock()
+        self._client: redis.Redis | None = None
+        self._pid = 0
+        self._away_until = 0.0
+
+    # Connection --------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client of this process's own: a forked worker must not share its parent's sockets."""
+        if self._client is None or self._pid != os.getpid():
+            with self._lock:
+                if self._client is None or self._pid != os.getpid():
+                    self._client = redis.Redis.from_url(
+                        self._url,
+                        socket_timeout=settings.REDIS_SOCKET_TIMEOUT_S,
+                        socket_connect_timeout=settings.REDIS_CONNECT_TIMEOUT_S,
+                        retry=None,
+                        max_connections=64,
+                        redis_connect_func=self._on_connect,
+                    )
+                    self._pid = os.getpid()
+        return self._client
+
+    def _on_connect(self, connection: Any) -> None:
+        """On every new connection: a server that restarted may have lost its last second, and one that evicts may
+        have lost anything, so its epoch is forgotten before any counter is read."""
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        run_id = _info_value(connection.read_response(), b"run_id")
+        connection.send_command("GET", self.namespace + "run_id")
+        known = connection.read_response()
+        if known is not None and _bytes(known) != run_id:
+            connection.send_command("DEL", self.namespace + "epoch", self.namespace + "run_id")
+            connection.read_response()
+
+    def _guard(self) -> None:
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable("Redis was away a moment ago")
+
+    def _call(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        self._guard()
+        try:
+            replies = self._run(commands)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            self._away_until = time.monotonic() + RETRY_AFTER_S
+            raise StoreUnavailable(str(error)) from error
+        return replies
+
+    def _run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        client = self.client
+        with client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
+            replies = pipeline.execute(raise_on_error=False)
+        missing = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+        if missing:
+            client.script_load(SCRIPT)
+            for i in missing:
+                replies[i] = client.execute_command("EVALSHA", SCRIPT_SHA, 0, *commands[i])
+        for reply in replies:
+            if isinstance(reply, redis.exceptions.ResponseError) and _is_refusal(str(reply)):
+                raise redis.ConnectionError(str(reply))
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def ping(self) -> None:
+        self._guard()
+        try:
+            self.client.ping()
+        except (redis.RedisError, OSError) as error:
+            self._away_until = time.monotonic() + RETRY_AFTER_S
+            raise StoreUnavailable(str(error)) from error
+
+    def forget_absence(self) -> None:
+        self._away_until = 0.0
+
+    # Epochs ------------------------------------------------------------------------------------------------
+
+    def base(self, epoch: int) -> str:
+        return f"{self.namespace}{epoch}:"
+
+    def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
+        """Make `epoch` the one that counts; whatever another epoch left is unreachable from here on."""
+        client = self.client
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        if policy not in ("noeviction", b"noeviction"):
+            raise StoreUnavailable(f"Redis evicts keys (maxmemory-policy {policy}): counters would be lost silently")
+        run_id = client.info("server")["run_id"]
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.set(self.namespace + "run_id", run_id)
+            pipeline.set(self.namespace + "arrival", last_arrival)
+            pipeline.delete(self.namespace + "recent")
+            pipeline.set(self.namespace + "epoch", epoch)
+            pipeline.execute()
+
+    def epoch_current(self) -> int | None:
+        try:
+            value = self.client.get(self.namespace + "epoch")
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
+        return int(value) if value else None
+
+    # Counting ----------------------------------------------------------------------------------------------
+
+    def count(self, requests: Sequence[CountRequest], *, epoch: int) -> list[CountReply]:
+        """Count each event and read its windows, in order, in one exchange. Idempotent by event id."""
+        commands = [self._count_command(request, epoch) for request in requests]
+        return [_count_reply(reply) for reply in self._call(commands)]
+
+    def _count_command(self, request: CountRequest, epoch: int) -> list[Any]:
+        blob = [
+            self.namespace,
+            self.base(epoch),
+            str(epoch),
+            request.occurred_us or False,
+            request.follow,
+            3_600_000_000,
+            INDEX_TTL_MS,
+            request.wires,
+        ]
+        head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
+        return [*head, *request.argv]
+
+    def uncount(
+        self, *, epoch: int, wires: list[list[Any]], occurred_us: int, arrival: int, event_id: bytes, index_tag: str
+    ) -> None:
+        """Take an event back out of every counter it may be in. Harmless when it is in none."""
+        blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
+        reply = self._call([["uncount", msgspec.msgpack.encode(blob), event_id, index_tag]])[0]
+        _refuse_lost(reply)
+
+    def correct(self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int) -> None:
+        """Replace an event, in the counters of `wires`, by what it is now."""
+        blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
+        _refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
+
+    def fill(
+        self, *, epoch: int, wire: list[Any], floor_us: int, is_last: bool, events: list[list[Any]], argv: list[bytes]
+    ) -> None:
+        """Give a counter events it lacks; with `is_last` it is complete from `floor_us` on (-1: the beginning)."""
+        blob = [self.namespace, self.base(epoch), str(epoch), wire, floor_us, is_last, events]
+        _refuse_lost(self._call([["fill", msgspec.msgpack.encode(blob), *argv]])[0])
+
+    def log_page(
+        self, *, epoch: int, key: str, from_us: int, to_us: int, offset: int, limit: int
+    ) -> list[tuple[bytes, int]]:
+        """Log members in (from_us, to_us], newest first, beyond those the counting call returned."""
+        lower = f"({from_us}" if from_us >= 0 else "-inf"
+        try:
+            page = self.client.zrevrangebyscore(
+                self.base(epoch) + key, to_us, lower, start=offset, num=limit, withscores=True
+            )
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
+        return [(member, int(score)) for member, score in page]
+
+    # Readiness: counters for which absence means emptiness ----------------------------------------------------
+
+    def ready_counters(self, epoch: int) -> set[str]:
+        return {each.decode() for each in self.client.smembers(f"{self.namespace}ready:{epoch}")}
+
+    def ready_add(self, epoch: int, ids: Sequence[str]) -> None:
+        if ids:
+            self.client.sadd(f"{self.namespace}ready:{epoch}", *ids)
+
+    # Reconciliation ------------------------------------------------------------------------------------------
+
+    def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
+        """(recall, arrival) of events counted up to `before_us` and not yet reconciled, oldest first."""
+        found = self.client.zrangebyscore(
+            self.namespace + "recent", "-inf", before_us, start=0, num=limit, withscores=True
+        )
+        return [(member, int(score)) for member, score in found]
+
+    def recent_at(self, arrival: int) -> bytes | None:
+        found = self.client.zrangebyscore(self.namespace + "recent", arrival, arrival)
+        return found[0] if found else None
+
+    def recent_forget(self, recalls: Sequence[bytes]) -> None:
+        if recalls:
+            self.client.zrem(self.namespace + "recent", *recalls)
+
+
+def _count_reply(reply: list[Any]) -> CountReply:
+    status = _bytes(reply[0]).decode()
+    if status == "lost":
+        raise StoreLost("the counters' epoch is gone")
+    body = msgspec.msgpack.decode(reply[1])
+    if status == "seen":
+        return CountReply("seen", arrival=int(body[0]))
+    if status == "fill":
+        return CountReply("fill", unknown=[int(i) - 1 for i in body])
+    arrival, occurred_us, results = body
+    values = [(int(each[0]), each[1] if len(each) > 1 else None) for each in results]
+    return CountReply("counted", int(arrival), int(occurred_us), values, reply[2:])
+
+
+def _refuse_lost(reply: list[Any]) -> None:
+    if _bytes(reply[0]) == b"lost":
+        raise StoreLost("the counters' epoch is gone")
+
+
+def _is_refusal(message: str) -> bool:
+    return message.startswith(("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY"))
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _info_value(info: Any, name: bytes) -> bytes:
+    for line in _bytes(info).splitlines():
+        key, _, value = line.partition(b":")
+        if key == name:
+            return value.strip()
+    return b""
