@@ -46,9 +46,7 @@ def whole_number(name: str, default: int, *, minimum: int | None = None, maximum
     return number
 
 
-def decimal(
-    name: str, default: str, *, minimum: int | None = None, maximum: int | None = None
-) -> Decimal:
+def decimal(name: str, default: str, *, minimum: int | None = None, maximum: int | None = None) -> Decimal:
     value = text(name, default)
     try:
         number = Decimal(value)

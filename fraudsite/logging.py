@@ -90,5 +90,10 @@ class RequestLogMiddleware:
             return
         level = logging.ERROR if status >= 500 and status != 503 else logging.WARNING
         self.logger.log(
-            level, "request", method=request.method, path=request.path, status=status, took_ms=round(took_s * 1000, 1)
+            level,
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            took_ms=round(took_s * 1000, 1),
         )

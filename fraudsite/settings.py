@@ -32,11 +32,11 @@ WSGI_APPLICATION = "fraudsite.wsgi.application"
 # --- The domain ------------------------------------------------------------------------------------------------
 BASE_CURRENCY = environment.text("BASE_CURRENCY", "NGN")
 BUSINESS_TIME_ZONE = _time_zone("BUSINESS_TIME_ZONE", "UTC")
-CNP_CHANNELS = environment.words("CNP_CHANNELS", "web,mobile,card_not_present")
-HIGH_RISK_MCC = environment.words("HIGH_RISK_MCC", "4829,6051,6211,7995")
+CNP_CHANNELS = environment.words("CNP_CHANNELS", "card_not_present,web")
+HIGH_RISK_MCC = environment.words("HIGH_RISK_MCC", "6011,7995,6051")
 STRUCTURING_THRESHOLD = environment.decimal("STRUCTURING_THRESHOLD", "10000", minimum=1)
 REQUIRE_RULE_APPROVAL = environment.boolean("REQUIRE_RULE_APPROVAL", False)
-ON_RULE_ERROR = environment.choice("ON_RULE_ERROR", "review", ("approve", "review", "block"))
+ON_RULE_ERROR = environment.choice("ON_RULE_ERROR", "review", ("review", "block"))
 
 # --- The simulator ---------------------------------------------------------------------------------------------
 CUSTOMER_POOL_SIZE = environment.whole_number("CUSTOMER_POOL_SIZE", 500, minimum=1, maximum=1_000_000)
@@ -192,10 +192,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["fraudsite.api.parsers.JsonParser"],
     "DEFAULT_PAGINATION_CLASS": "fraudsite.api.pagination.PagePagination",
     "DEFAULT_FILTER_BACKENDS": [
-        "django_filters.rest_framework.DjangoFilterBackend",
-        "rest_framework.filters.OrderingFilter",
+        "fraudsite.api.serializers.StrictFilterBackend",
+        "fraudsite.api.serializers.StrictOrderingFilter",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "fraudsite.api.schema.ApiSchema",
     "EXCEPTION_HANDLER": "fraudsite.api.problems.exception_handler",
     "PAGE_SIZE": 100,
     "COERCE_DECIMAL_TO_STRING": True,
@@ -214,6 +214,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
 }
+# Requests a second, 0 for no limit: 429 with Retry-After beyond.
+API_RATE_PER_CLIENT = environment.whole_number("API_RATE_PER_CLIENT", 2000, minimum=0)
+API_RATE_GLOBAL = environment.whole_number("API_RATE_GLOBAL", 5000, minimum=0)
 CORS_ALLOWED_ORIGINS = environment.words("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/api/.*$"
 # Limits before any parser runs; the API's parsers refuse larger bodies with a problem document.

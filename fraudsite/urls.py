@@ -22,8 +22,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
 ]
 urlpatterns += [path("api/v1/", include(f"{app}.urls")) for app in API_APPS if find_spec(f"{app}.urls")]
-if find_spec("fraudsite.api.urls"):
-    urlpatterns.append(path("api/v1/", include("fraudsite.api.urls")))
-if find_spec("fraudsite.api.problems"):
-    handler404 = "fraudsite.api.problems.not_found"
-    handler500 = "fraudsite.api.problems.server_error"
+# Outside a view DRF's handler is not asked: Django's own errors are problem documents as well.
+handler400 = "fraudsite.api.problems.bad_request"
+handler403 = "fraudsite.api.problems.permission_denied"
+handler404 = "fraudsite.api.problems.not_found"
+handler500 = "fraudsite.api.problems.server_error"

@@ -8,9 +8,12 @@ from pathlib import Path
 
 # Spelled so that even a Python 2 or 3.6 parses this far and says what is wrong.
 if sys.version_info < (3, 11):
-    sys.exit("fraudsite: Python 3.11 or newer is needed; %s is %s." % (sys.executable, sys.version.split()[0]))  # noqa: UP031
+    sys.exit(
+        "fraudsite: Python 3.11 or newer is needed; %s is %s." % (sys.executable, sys.version.split()[0])
+    )  # noqa: UP031
 
-from fraudsite.dev import environment, home as homes, throw_away, virtual_environment
+from fraudsite.dev import environment, linting, locking, looking, supervisor, throw_away, virtual_environment
+from fraudsite.dev import home as homes
 from fraudsite.dev.home import CHECKOUT
 from fraudsite.dev.output import Refused, refuse, say
 
@@ -38,10 +41,39 @@ def _inside(kind: str, name: str, rest: list[str]) -> None:
     if Path(sys.prefix) == python.parent.parent:
         return
     if os.environ.get(STAGE) == str(python):
-        refuse(f"{python} does not start as a virtual environment; remove {python.parent.parent} and try again.")
+        refuse(
+            f"{python} does not start as a virtual environment; remove {python.parent.parent} and try again."
+        )
     os.environ[STAGE] = str(python)
     sys.stdout.flush()
     os.execv(python, [str(python), "-m", "fraudsite.dev", name, *rest])
+
+
+def _run(rest: list[str]) -> int:
+    """set everything up and run the platform until Ctrl-C"""
+    home, host, port = homes.from_environment(), os.environ.get("HOST") or "127.0.0.1", _port()
+    homes.prepare(home)
+    if supervisor.is_running(home):
+        supervisor.refuse_second_run(home)
+    supervisor.check_port(host, port)
+    _inside("runtime", "run", rest)
+    return supervisor.run(home, host=host, port=port, is_demo=_is_on("DEMO", default=True))
+
+
+def _port() -> int:
+    value = os.environ.get("PORT") or "8000"
+    if not value.isdigit() or not 1 <= int(value) <= 65535:
+        refuse(f"PORT must be a number from 1 to 65535, not {value!r}.")
+    return int(value)
+
+
+def _is_on(name: str, *, default: bool) -> bool:
+    value = (os.environ.get(name) or ("1" if default else "0")).strip().lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off"):
+        return False
+    refuse(f"{name} must be 1 or 0, not {value!r}.")
 
 
 def _setup(rest: list[str]) -> int:
@@ -74,6 +106,59 @@ def _manage(rest: list[str]) -> int:
     return _call([sys.executable, "manage.py", *rest])
 
 
+def _lint(rest: list[str]) -> int:
+    """every linter that CI runs"""
+    _inside("development", "lint", rest)
+    return linting.lint()
+
+
+def _lock(rest: list[str]) -> int:
+    """pin and hash the trees of requirements*.txt"""
+    _inside("development", "lock", rest)
+    return locking.lock()
+
+
+def _reset(rest: list[str]) -> int:
+    """wipe data, logs, key and passwords (YES=1: without asking)"""
+    home = homes.from_environment()
+    if not _is_on("YES", default=False):
+        if not sys.stdin.isatty():
+            refuse(f"This wipes everything in {home.root}. Say YES=1 to mean it: make reset YES=1")
+        if input(f"Wipe everything in {home.root}? (yes/no) ").strip().lower() not in ("y", "yes"):
+            refuse("Nothing was changed.")
+    return looking.reset(home)
+
+
+def _look(name: str, act: Callable[[homes.Home], int]) -> Callable[[list[str]], int]:
+    def command(rest: list[str]) -> int:
+        return act(homes.from_environment())
+
+    command.__doc__ = f"show {name} of the running stack"
+    return command
+
+
+def _validate(rest: list[str]) -> int:
+    """check the running stack end to end and say what is wrong"""
+    return looking.validate(homes.from_environment())
+
+
+def _logs(rest: list[str]) -> int:
+    """follow the logs of all processes or those named"""
+    return looking.logs(homes.from_environment(), rest)
+
+
+def _psql(rest: list[str]) -> int:
+    """a database prompt; arguments go to psql"""
+    _inside("runtime", "psql", rest)
+    return looking.psql(homes.from_environment(), rest)
+
+
+def _bench(rest: list[str]) -> int:
+    """run the benchmark"""
+    _inside("development", "bench", rest)
+    return looking.bench(rest)
+
+
 def _call(command: list[str], values: dict[str, str] | None = None) -> int:
     process = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | (values or {}))
     while True:
@@ -92,8 +177,20 @@ def _help(rest: list[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
     "setup": _setup,
     "test": _test,
+    "bench": _bench,
+    "lint": _lint,
+    "lock": _lock,
+    "status": _look("health, processes and counts", looking.status),
+    "validate": _validate,
+    "reset": _reset,
+    "logs": _logs,
+    "psql": _psql,
+    "kpis": _look("the key figures", looking.kpis),
+    "risk": _look("the riskiest accounts", looking.risk),
+    "cases": _look("the cases", looking.cases),
     "with": _with,
     "manage": _manage,
 }

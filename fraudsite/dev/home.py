@@ -79,7 +79,9 @@ def prepare(home: Home) -> None:
         )
     free_mb = shutil.disk_usage(home.root).free // 2**20
     if free_mb < LEAST_FREE_MB:
-        refuse(f"Only {free_mb} MB are free where FRAUDSITE_HOME={home.root} lies; {LEAST_FREE_MB} MB are needed.")
+        refuse(
+            f"Only {free_mb} MB are free where FRAUDSITE_HOME={home.root} lies; {LEAST_FREE_MB} MB are needed."
+        )
 
 
 def load_secrets(home: Home) -> dict[str, str]:
@@ -90,7 +92,9 @@ def load_secrets(home: Home) -> dict[str, str]:
         try:
             kept = json.loads(home.secrets_file.read_text())
         except (OSError, ValueError) as error:
-            refuse(f"{home.secrets_file} cannot be read ({error}); `make reset` makes new ones and wipes the data.")
+            refuse(
+                f"{home.secrets_file} cannot be read ({error}); `make reset` makes new ones and wipes the data."
+            )
     missing = [name for name in names if name not in kept]
     if missing:
         kept |= {name: secrets.token_urlsafe(36) for name in missing}

@@ -10,7 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from fraudsite.dev import binaries, home as homes
+from fraudsite.dev import binaries
+from fraudsite.dev import home as homes
 from fraudsite.dev.home import Home
 from fraudsite.dev.output import refuse
 from fraudsite.dev.processes import Account, unprivileged_account
@@ -106,7 +107,9 @@ def _make_owned(folder: Path, account: Account) -> None:
         try:
             os.chown(folder, account.uid, account.gid)
         except PermissionError:
-            refuse(f"{folder} belongs to another user; run as that user, or set FRAUDSITE_HOME to a folder of your own.")
+            refuse(
+                f"{folder} belongs to another user; run as that user, or set FRAUDSITE_HOME to a folder of your own."
+            )
     if account.uid in (os.geteuid(), folder.stat().st_uid) and os.geteuid() in (0, account.uid):
         folder.chmod(0o700)
 
@@ -127,4 +130,6 @@ def _fallback_folder(home: Home) -> Path:
         if status.st_uid == os.geteuid() and not folder.is_symlink():
             folder.chmod(0o711)
             return folder
-    refuse(f"FRAUDSITE_HOME={home.root} cannot be reached by an unprivileged user, nor can /var/tmp or /tmp be used.")
+    refuse(
+        f"FRAUDSITE_HOME={home.root} cannot be reached by an unprivileged user, nor can /var/tmp or /tmp be used."
+    )

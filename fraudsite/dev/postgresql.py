@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fraudsite.dev import binaries, places as placing, processes
+from fraudsite.dev import binaries, processes
+from fraudsite.dev import places as placing
 from fraudsite.dev.output import refuse
 from fraudsite.dev.places import Places
 
@@ -55,7 +56,11 @@ def url(places: Places, *, user: str, password: str, database: str) -> str:
 
 
 def start(
-    places: Places, *, passwords: Mapping[str, str], log: Path, extra_settings: Mapping[str, str] | None = None
+    places: Places,
+    *,
+    passwords: Mapping[str, str],
+    log: Path,
+    extra_settings: Mapping[str, str] | None = None,
 ) -> Running:
     """Initialise if new, start, and make the role and database if they are missing."""
     found = binaries.postgresql()
@@ -78,9 +83,7 @@ def start(
         death_signal=signal.SIGINT,
     )
     _wait_until_ready(process, places, log)
-    superuser_url = url(
-        places, user=SUPERUSER, password=passwords[f"{NAME}_superuser"], database="postgres"
-    )
+    superuser_url = url(places, user=SUPERUSER, password=passwords[f"{NAME}_superuser"], database="postgres")
     _make_role_and_database(superuser_url, passwords[NAME])
     address = url(places, user=ROLE, password=passwords[NAME], database=DATABASE)
     return Running(process, address, superuser_url)
@@ -124,7 +127,9 @@ def _initialise(places: Places, programs: Path, password: str, log: Path) -> Non
         except subprocess.CalledProcessError as error:
             with log.open("a") as file:
                 file.write(error.output)
-            lines = [line for line in error.output.splitlines() if "error" in line.lower()] or [error.output.strip()]
+            lines = [line for line in error.output.splitlines() if "error" in line.lower()] or [
+                error.output.strip()
+            ]
             refuse(f"PostgreSQL could not be initialised: {lines[0][:300]} (whole output in {log})")
     unfinished.rename(places.postgresql)
 
@@ -224,7 +229,9 @@ def _make_role_and_database(superuser_url: str, password: str) -> None:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
             if cursor.fetchone() is None:
                 cursor.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                        sql.Identifier(DATABASE), sql.Identifier(ROLE)
+                    )
                 )
     finally:
         connection.close()

@@ -145,7 +145,9 @@ def identity(pid: int) -> str | None:
 def _identity_by_ps(pid: int) -> str | None:
     if Path("/proc/self/stat").exists():
         return None
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     return found.stdout.strip() or None
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fraudsite.dev import binaries, places as placing, processes
+from fraudsite.dev import binaries, processes
+from fraudsite.dev import places as placing
 from fraudsite.dev.output import refuse
 from fraudsite.dev.places import Places
 from fraudsite.dev.postgresql import last_problem

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fraudsite.dev import home as homes, places as placing, postgresql, processes, redis_server
+from fraudsite.dev import home as homes
+from fraudsite.dev import places as placing
+from fraudsite.dev import postgresql, processes, redis_server
 from fraudsite.dev.home import Home
 
 PREFIX = "fraudsite-throw-away-"

@@ -42,7 +42,11 @@ def _folder(home: Home) -> Path:
     shared = CHECKOUT / ".venv"
     if shared.exists():
         is_ours = os.access(shared, os.W_OK)
-        return shared if is_ours or (_fits(shared, "runtime") and _runs(shared / "bin/python")) else home.root / "venv"
+        return (
+            shared
+            if is_ours or (_fits(shared, "runtime") and _runs(shared / "bin/python"))
+            else home.root / "venv"
+        )
     return shared if os.access(CHECKOUT, os.W_OK) else home.root / "venv"
 
 
@@ -107,7 +111,9 @@ def _make(folder: Path) -> None:
         )
     answer = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), check=False)
     if answer.returncode != 0:
-        refuse(f"The virtual environment {folder} could not be made: {_telling_line(answer.stdout + answer.stderr)}")
+        refuse(
+            f"The virtual environment {folder} could not be made: {_telling_line(answer.stdout + answer.stderr)}"
+        )
 
 
 def _find_uv(python: Path) -> str | None:
@@ -118,7 +124,15 @@ def _find_uv(python: Path) -> str | None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirement:
         requirement.write(_lock_entry("uv"))
         requirement.flush()
-        command = [*_pip(python), "install", "--quiet", "--no-deps", "--require-hashes", "-r", requirement.name]
+        command = [
+            *_pip(python),
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            requirement.name,
+        ]
         answer = subprocess.run(command, capture_output=True, env=_clean_environment(), check=False)
     uv = python.parent / "uv"
     return str(uv) if answer.returncode == 0 and uv.exists() else None
@@ -165,7 +179,11 @@ def _pip(python: Path) -> list[str]:
 
 def _clean_environment() -> dict[str, str]:
     """Without what points Python or uv at another place; certificates of the system, as behind a company's proxy."""
-    values = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    values = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
     return values | {
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_CONFIG": "1",
@@ -179,5 +197,7 @@ def _clean_environment() -> dict[str, str]:
 
 def _telling_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|cannot|could not|no solution|failed", line, re.IGNORECASE)]
+    telling = [
+        line for line in lines if re.search(r"error|cannot|could not|no solution|failed", line, re.IGNORECASE)
+    ]
     return (telling or lines or ["no message"])[0][:300]

@@ -1,0 +1,33 @@
+"""gunicorn's settings: threads, because a request waits for Redis and PostgreSQL most of its time."""
+
+import os
+from pathlib import Path
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "4"))
+worker_class = "gthread"
+# A worker that hangs longer than this is replaced; nothing in the API takes as long.
+timeout = 60
+graceful_timeout = 15
+keepalive = 75
+backlog = 512
+limit_request_line = 8190
+control_socket_disable = True
+# A heartbeat file on a slow disk would block the worker.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+accesslog = None
+errorlog = "-"
+# Imported once for all workers: half the start-up work, and the memory is shared. Nothing connects at import.
+preload_app = True
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """Let the gauges of a worker that ended no longer count in /metrics."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)

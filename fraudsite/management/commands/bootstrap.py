@@ -1,0 +1,71 @@
+"""Bring a new or older home up to date: one process, because each Django start costs a second."""
+
+import os
+import secrets
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, call_command, get_commands
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from fraudsite.dev.home import Home, write_private
+from fraudsite.dev.output import step
+from fraudsite.models import ApiKey, Scope
+from fraudsite.services import api_key_create, api_key_digest
+
+ADMIN_NAME = "admin"
+KEY_NAME = "make run"
+
+
+class Command(BaseCommand):
+    help = "Apply migrations, then make what a fresh installation lacks: admin user, API key, rule pack, static files."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--no-key", action="store_true", help="make no API key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        home = Home(Path(settings.FRAUDSITE_HOME))
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        if pending:
+            with step(f"{len(pending)} migrations"):
+                call_command("migrate", interactive=False, verbosity=0)
+        if admin_user_ensure(password_file=home.admin_password):
+            self.stdout.write(f"  ✓ admin user, password in {home.admin_password}")
+        if not options["no_key"] and api_key_ensure(key_file=home.api_key):
+            self.stdout.write(f"  ✓ API key with all scopes, in {home.api_key}")
+        if "rulepack" in get_commands():
+            with step("rule pack"):
+                call_command("rulepack", "install", verbosity=0)
+        with step("static files"):
+            call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def admin_user_ensure(*, password_file: Path) -> bool:
+    """Make the admin user once, with a random password; a file that was lost gets a new password. True if made."""
+    user = get_user_model().objects.filter(username=ADMIN_NAME).first()
+    if user is not None and password_file.exists():
+        return False
+    password = os.environ.get("ADMIN_PASSWORD", "").strip() or secrets.token_urlsafe(15)
+    if user is None:
+        get_user_model().objects.create_superuser(ADMIN_NAME, email="", password=password)
+    else:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    write_private(password_file, password + "\n")
+    return True
+
+
+def api_key_ensure(*, key_file: Path) -> bool:
+    """Make the key once; a new one when the file is gone or holds a key that is not in force. True if made."""
+    if key_file.exists():
+        kept_digest = api_key_digest(key_file.read_text().strip().split("_", 2)[-1])
+        if ApiKey.objects.filter(digest=kept_digest, revoked_at=None).exists():
+            return False
+    _key, raw_key = api_key_create(name=KEY_NAME, scopes=Scope.values, created_by="bootstrap")
+    write_private(key_file, raw_key + "\n")
+    return True
