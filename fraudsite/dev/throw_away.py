@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class ThrowAway:
             process.wait()
         if self._postgresql is not None:
             # Immediate: nothing of it is kept.
-            processes.stop(self._postgresql, signal_number=postgresql.signal.SIGQUIT, patience_s=5.0)
+            processes.stop(self._postgresql, signal_number=signal.SIGQUIT, patience_s=5.0)
         placing.forget(self.home)
         shutil.rmtree(self.home.root, ignore_errors=True)
 
