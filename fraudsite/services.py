@@ -23,7 +23,9 @@ def api_key_create(
     """Make a key. Returns it with the raw key (`fs_<prefix>_<secret>`), which is kept nowhere: show it once."""
     chosen = sorted(set(scopes))
     if unknown := [scope for scope in chosen if scope not in Scope.values]:
-        raise Invalid("Unknown scope.", [FieldError("scopes", f"{scope!r} is not a scope") for scope in unknown])
+        raise Invalid(
+            "Unknown scope.", [FieldError("scopes", f"{scope!r} is not a scope") for scope in unknown]
+        )
     if not chosen:
         raise Invalid("A key needs a scope.", [FieldError("scopes", "give at least one scope")])
     if not name.strip():

@@ -122,4 +122,6 @@ def _note_use(key: ApiKey) -> None:
     long_ago = now - LAST_USED_EVERY
     if not key.is_valid_at(now) or (key.last_used_at is not None and key.last_used_at > long_ago):
         return
-    ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lte=long_ago), pk=key.pk).update(last_used_at=now)
+    ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lte=long_ago), pk=key.pk).update(
+        last_used_at=now
+    )

@@ -137,48 +137,50 @@ class _Locator:
 
     def run(self) -> None:
         """Raises JsonBodyError at the first fault; returns when there is none."""
-        kind, token = self._next()
+        kind, lexeme = self._next()
         while True:
-            if self._value(kind, token):
-                kind, token = self._next()
+            if self._value(kind, lexeme):
+                kind, lexeme = self._next()
                 continue
             step = self._after_value()
             if step is None:
                 return
-            kind, token = step
+            kind, lexeme = step
 
-    def _value(self, kind: str, token: str) -> bool:
-        """Read one value. True: a container was opened, and the next token begins its first value."""
-        if kind == "punctuation" and token in "{[":
-            return self._open(token)
+    def _value(self, kind: str, lexeme: str) -> bool:
+        """Read one value. True: a container was opened, and the next lexeme begins its first value."""
+        if kind == "punctuation" and lexeme in "{[":
+            return self._open(lexeme)
         if kind == "string":
-            self._string(token)
+            self._string(lexeme)
         elif kind == "number":
-            self._check_number(token)
+            self._check_number(lexeme)
         elif kind != "constant":
-            self._fail_value(kind, token)
+            self._fail_value(kind, lexeme)
         return False
 
-    def _open(self, token: str) -> bool:
+    def _open(self, lexeme: str) -> bool:
         if len(self.frames) >= self.max_depth:
             raise JsonBodyError(self._path(), f"is nested more than {self.max_depth} levels deep")
-        closing = "}" if token == "{" else "]"
+        closing = "}" if lexeme == "{" else "]"
         if self._peek() == closing:
             self._next()
             return False
-        if token == "[":
+        if lexeme == "[":
             self.frames.append((None, [0]))
         else:
             self.frames.append((set(), [""]))
             self._key(*self._next())
         return True
 
-    def _key(self, kind: str, token: str) -> None:
+    def _key(self, kind: str, lexeme: str) -> None:
         keys, current = self.frames[-1]
         assert keys is not None
         if kind != "string":
-            raise JsonBodyError(self._path(parent=True), f"expected a key in quotes at character {self.position}")
-        key = self._string(token, parent=True)
+            raise JsonBodyError(
+                self._path(parent=True), f"expected a key in quotes at character {self.position}"
+            )
+        key = self._string(lexeme, parent=True)
         current[0] = key
         if key in keys:
             raise JsonBodyError(self._path(), "is given twice")
@@ -187,15 +189,17 @@ class _Locator:
             raise JsonBodyError(self._path(), f"expected ':' at character {self.position}")
 
     def _after_value(self) -> tuple[str, str] | None:
-        """What follows a finished value: the first token of the next one, or None at the end of the document."""
+        """What follows a finished value: the first lexeme of the next one, or None at the end of the document."""
         while self.frames:
             keys, current = self.frames[-1]
-            _, token = self._next()
-            if token == ("]" if keys is None else "}"):
+            _, lexeme = self._next()
+            if lexeme == ("]" if keys is None else "}"):
                 self.frames.pop()
                 continue
-            if token != ",":
-                raise JsonBodyError(self._path(), f"expected ',' or a closing bracket at character {self.position}")
+            if lexeme != ",":
+                raise JsonBodyError(
+                    self._path(), f"expected ',' or a closing bracket at character {self.position}"
+                )
             if keys is None:
                 current[0] += 1
             else:
@@ -205,34 +209,34 @@ class _Locator:
             raise JsonBodyError("$", f"has more after its end (character {self.position})")
         return None
 
-    def _string(self, token: str, *, parent: bool = False) -> str:
-        if any("\udc80" <= character <= "\udcff" for character in token):
+    def _string(self, lexeme: str, *, parent: bool = False) -> str:
+        if any("\udc80" <= character <= "\udcff" for character in lexeme):
             raise JsonBodyError(self._path(parent=parent), "is not valid UTF-8")
-        if any(character < " " for character in token):
+        if any(character < " " for character in lexeme):
             raise JsonBodyError(self._path(parent=parent), "holds a control character that is not escaped")
         try:
-            text = json.loads(token)
+            text = json.loads(lexeme)
         except ValueError:
             raise JsonBodyError(self._path(parent=parent), "has an invalid escape") from None
         if not _text_is_storable(text):
             raise JsonBodyError(self._path(parent=parent), "holds a NUL character or half a surrogate pair")
         return str(text)
 
-    def _check_number(self, token: str) -> None:
+    def _check_number(self, lexeme: str) -> None:
         try:
-            _number(token)
+            _number(lexeme)
         except _Refused:
             raise JsonBodyError(
                 self._path(),
                 f"is a number with more than {MAX_NUMBER_LENGTH} characters or an exponent beyond {MAX_EXPONENT}",
             ) from None
 
-    def _fail_value(self, kind: str, token: str) -> None:
-        if token in ("NaN", "Infinity", "-Infinity"):
-            raise JsonBodyError(self._path(), f"{token} is not a number")
+    def _fail_value(self, kind: str, lexeme: str) -> None:
+        if lexeme in ("NaN", "Infinity", "-Infinity"):
+            raise JsonBodyError(self._path(), f"{lexeme} is not a number")
         if kind == "end":
             raise JsonBodyError(self._path(), "the document ends too early")
-        raise JsonBodyError(self._path(), f"is not valid JSON at character {self.position}: {token[:20]!r}")
+        raise JsonBodyError(self._path(), f"is not valid JSON at character {self.position}: {lexeme[:20]!r}")
 
     def _next(self) -> tuple[str, str]:
         match = _TOKEN.match(self.text, self.position)

@@ -20,7 +20,9 @@ MAX_PAGE = 10**12
 class PagePagination(BasePagination):
     """`total` is exact. It costs a COUNT only when the page itself does not already show where the list ends."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None
+    ) -> list[Any]:
         self.page = _whole_number(request, "page", default=1, maximum=MAX_PAGE)
         self.page_size = _whole_number(request, "page_size", default=PAGE_SIZE, maximum=MAX_PAGE_SIZE)
         start = (self.page - 1) * self.page_size
@@ -58,7 +60,13 @@ class PagePagination(BasePagination):
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         def parameter(name: str, default: int, maximum: int, description: str) -> dict[str, Any]:
             schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
-            return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+            return {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "schema": schema,
+                "description": description,
+            }
 
         return [
             parameter("page", 1, MAX_PAGE, "Which page, from 1. Past the end it is empty."),
@@ -73,7 +81,9 @@ def _whole_number(request: Request, name: str, *, default: int, maximum: int) ->
     # `isdecimal` and `isascii`, not int(): "1_0", " 1", "+1" and "١" are no page numbers here.
     if text.isascii() and text.isdecimal() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum:
         return int(text)
-    raise Invalid("A query parameter is not valid.", [FieldError(name, f"must be a whole number from 1 to {maximum}")])
+    raise Invalid(
+        "A query parameter is not valid.", [FieldError(name, f"must be a whole number from 1 to {maximum}")]
+    )
 
 
 def _count(queryset: QuerySet[Any] | list[Any]) -> int:

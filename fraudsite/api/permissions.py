@@ -26,7 +26,9 @@ class HasScope(BasePermission):
         if isinstance(request.auth, ApiKey):
             return self._key_may(request.auth, wanted)
         if request.method not in SAFE_METHODS:
-            raise PermissionDenied("Changes through the API need an API key; a browser session may only read.")
+            raise PermissionDenied(
+                "Changes through the API need an API key; a browser session may only read."
+            )
         if not (user.is_active and user.is_staff):
             raise PermissionDenied("Only staff may read the API in a browser session.")
         return True

@@ -100,7 +100,9 @@ def _describe(error: Exception) -> _Described | None:
 
 def _detail_text(error: exceptions.APIException) -> str:
     detail = error.detail
-    return str(detail) if isinstance(detail, str) else "; ".join(each.message for each in field_errors(detail))
+    return (
+        str(detail) if isinstance(detail, str) else "; ".join(each.message for each in field_errors(detail))
+    )
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

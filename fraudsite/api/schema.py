@@ -44,7 +44,12 @@ class AdminSessionScheme(OpenApiAuthenticationExtension):
     name = "AdminSession"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Staff, for reading only."}
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "sessionid",
+            "description": "Staff, for reading only.",
+        }
 
 
 class ApiSchema(AutoSchema):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthentication
+from fraudsite.api.pagination import PagePagination
 from fraudsite.api.permissions import HasScope
 from fraudsite.api.schema import ApiSchema
+from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
 
 
@@ -20,3 +25,17 @@ class ApiView(APIView):
     throttle_classes = (GlobalThrottle, ClientThrottle)
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
+
+
+class ApiListView(ApiView, GenericAPIView[Any]):
+    """Pages of `get_queryset()`, filtered and ordered; `bodies` says what an item looks like."""
+
+    pagination_class = PagePagination
+    filter_backends = (StrictFilterBackend, StrictOrderingFilter)
+
+    def bodies(self, items: list[Any]) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def page(self, request: Request) -> Response:
+        items = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.bodies(list(items or ())))

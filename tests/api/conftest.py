@@ -17,5 +17,3 @@ def _no_remembered_keys() -> Iterator[None]:
 def api(db: None) -> ApiClient:
     """A client with every scope."""
     return ApiClient()
-
-

@@ -1,0 +1,157 @@
+"""Moving a version through its states: draft → pending_approval → live | shadow → retired, or rejected.
+
+Who wrote a version that needs approval cannot put it in force; the database refuses it too
+(`rule_version_author_is_not_approver`).
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from fraudsite.errors import Conflict, Refused
+from fraudsite.models import ApiKey
+from rules.models import RuleVersion
+from rules.ruleset import ruleset_lock, ruleset_publish
+from rules.selectors import State, rule_get, version_get
+from rules.services import make_live, touch
+
+# From which states each action may be taken.
+MOVES: dict[str, tuple[str, ...]] = {
+    "submit": (State.DRAFT,),
+    "approve": (State.PENDING_APPROVAL, State.SHADOW),
+    "reject": (State.PENDING_APPROVAL, State.SHADOW),
+    "shadow": (State.PENDING_APPROVAL,),
+    "retire": (State.DRAFT, State.PENDING_APPROVAL, State.SHADOW, State.REJECTED),
+}
+# Where nobody has to approve, a version may be tried out in shadow from any state: taking the live one out of
+# force that way is no more than deactivating it.
+MOVES_WITHOUT_APPROVAL: dict[str, tuple[str, ...]] = MOVES | {
+    "approve": (State.DRAFT, State.PENDING_APPROVAL, State.SHADOW),
+    "reject": (State.DRAFT, State.PENDING_APPROVAL, State.SHADOW),
+    "shadow": (State.DRAFT, State.PENDING_APPROVAL, State.LIVE, State.RETIRED),
+}
+
+
+def version_submit(*, rule_id: int, number: int, principal: str) -> RuleVersion:
+    """Ask for approval of a draft."""
+    with transaction.atomic():
+        version = _locked(rule_id, number)
+        if version.state != State.PENDING_APPROVAL:
+            _check_move(version, "submit")
+            _move(version, State.PENDING_APPROVAL)
+    return version
+
+
+def version_approve(*, rule_id: int, number: int, principal: str, note: str = "") -> RuleVersion:
+    """Put a version in force, in place of the one that is."""
+    with transaction.atomic():
+        version = _locked(rule_id, number)
+        if version.state == State.LIVE and version.reviewed_by == principal:
+            return version
+        _check_move(version, "approve")
+        _review(version, principal, note)
+        make_live(version, principal=principal)
+    return version
+
+
+def version_reject(*, rule_id: int, number: int, principal: str, note: str = "") -> RuleVersion:
+    """Refuse a version for good; the author makes a new one."""
+    with transaction.atomic():
+        version = _locked(rule_id, number)
+        if version.state == State.REJECTED and version.reviewed_by == principal:
+            return version
+        _check_move(version, "reject")
+        version.reviewed_by, version.review_note = principal, note
+        was_shadow = version.state == State.SHADOW
+        _move(version, State.REJECTED, "reviewed_by", "review_note")
+        if was_shadow:
+            _publish(version, principal)
+    return version
+
+
+def version_shadow(*, rule_id: int, number: int, principal: str, note: str = "") -> RuleVersion:
+    """Evaluate a version without effect, beside the one in force; a shadow before it is retired."""
+    with transaction.atomic():
+        version = _locked(rule_id, number)
+        if version.state == State.SHADOW:
+            return version
+        _check_move(version, "shadow")
+        if not version.is_active:
+            raise Conflict(f"Version {number} is not active: there is nothing to evaluate.")
+        _review(version, principal, note)
+        shadows = version.rule.versions.filter(state=State.SHADOW)
+        shadows.update(state=State.RETIRED, retired_at=timezone.now())
+        version.retired_at = None
+        _move(version, State.SHADOW, "reviewed_by", "review_note", "needs_approval", "retired_at")
+        _publish(version, principal)
+    return version
+
+
+def version_retire(*, rule_id: int, number: int, principal: str) -> RuleVersion:
+    """Withdraw a version that is not in force. What is in force is replaced or the rule deactivated."""
+    with transaction.atomic():
+        version = _locked(rule_id, number)
+        if version.state == State.RETIRED:
+            return version
+        _check_move(version, "retire")
+        was_shadow = version.state == State.SHADOW
+        version.retired_at = timezone.now()
+        _move(version, State.RETIRED, "retired_at")
+        if was_shadow:
+            _publish(version, principal)
+    return version
+
+
+def _locked(rule_id: int, number: int) -> RuleVersion:
+    ruleset_lock()
+    return version_get(rule_get(rule_id), number)
+
+
+def _needs_approval(version: RuleVersion) -> bool:
+    return version.needs_approval or settings.REQUIRE_RULE_APPROVAL
+
+
+def _check_move(version: RuleVersion, action: str) -> None:
+    moves = MOVES if _needs_approval(version) else MOVES_WITHOUT_APPROVAL
+    if version.state not in moves[action]:
+        allowed = " or ".join(moves[action])
+        raise Conflict(
+            f"Version {version.number} of rule {version.rule_id} is {version.state}; to {action} it, it must be {allowed}."
+        )
+
+
+def _review(version: RuleVersion, principal: str, note: str) -> None:
+    """Note who let the version through, and refuse its author where approval is needed."""
+    if _needs_approval(version):
+        if _is_same_hand(principal, version.authored_by):
+            raise Refused("Who wrote a version cannot approve it; another principal must.")
+        version.needs_approval = True
+    version.reviewed_by, version.review_note = principal, note
+
+
+def _is_same_hand(one: str, other: str) -> bool:
+    """Whether two principals are one, or one made the other's key for itself."""
+    if one == other:
+        return True
+    return one in _maker_of(other) or other in _maker_of(one)
+
+
+def _maker_of(principal: str) -> set[str]:
+    kind, _, prefix = principal.partition(":")
+    if kind != "key":
+        return set()
+    return set(ApiKey.objects.filter(prefix=prefix).values_list("created_by", flat=True))
+
+
+def _move(version: RuleVersion, state: str, *fields: str) -> None:
+    version.state = state
+    version.save(update_fields=["state", *fields])
+    touch(version.rule)
+
+
+def _publish(version: RuleVersion, principal: str) -> None:
+    ruleset_publish(
+        principal=principal, reason=f"rule {version.rule_id} version {version.number}: {version.state}"
+    )

@@ -1,0 +1,151 @@
+"""Reading named lists: their entries as the API answers them, and snapshots as the rules see them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Q
+
+from fraudsite.errors import Missing
+from rules.core.lists import ListEntries, Lists
+from rules.models import NamedList, NamedListEntry, RulesetVersion
+
+
+def list_names() -> set[str]:
+    return set(NamedList.objects.filter(removed_in=None).values_list("name", flat=True))
+
+
+def list_get(name: str) -> NamedList:
+    named_list = NamedList.objects.filter(name=name, removed_in=None).first()
+    if named_list is None:
+        raise Missing(f"There is no list named {name!r}.")
+    return named_list
+
+
+def lists_snapshot(lists_version: int | None = None) -> Lists:
+    """Every named list as of a `LoadedRuleset.lists_version` (None: now).
+
+    The newest one this process has seen is kept, and brought up to date by reading only what changed since; an
+    older one (a past decision is explained) is read whole.
+    """
+    if lists_version is None:
+        newest = RulesetVersion.objects.order_by("-number").values_list("lists_version", flat=True).first()
+        lists_version = newest or 0
+    with _snapshot_lock:
+        known = _snapshot_holder[0]
+        if lists_version < known.version:
+            return _read_whole(lists_version).lists
+        if lists_version > known.version:
+            known = _snapshot_holder[0] = _brought_up(known, lists_version)
+        return known.lists
+
+
+@dataclass(frozen=True, slots=True)
+class _ListState:
+    """One list: what `ListEntries` was built from, to build its successor."""
+
+    name: str
+    entries: dict[str, datetime | None]
+    built: ListEntries
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    version: int
+    by_id: dict[int, _ListState]
+    lists: Lists
+
+
+_NOTHING = _Snapshot(0, {}, Lists())
+_snapshot_lock = threading.Lock()
+_snapshot_holder = [_NOTHING]
+
+
+def forget_lists() -> None:
+    """Drop what this process knows of lists, e.g. between tests."""
+    with _snapshot_lock:
+        _snapshot_holder[0] = _NOTHING
+
+
+# (match key, expires_at, whether the entry holds in the new version)
+_Change = tuple[str, datetime | None, bool]
+
+
+def _brought_up(known: _Snapshot, version: int) -> _Snapshot:
+    changes = _changes_between(known.version, version)
+    lists = NamedList.objects.filter(Q(removed_in=None) | Q(removed_in__gt=version), added_in__lte=version)
+    by_id: dict[int, _ListState] = {}
+    for list_id, name, case_sensitive in lists.values_list("id", "name", "case_sensitive"):
+        old = known.by_id.get(list_id)
+        if old is not None and list_id not in changes and old.built.is_case_sensitive == case_sensitive:
+            by_id[list_id] = old
+            continue
+        entries = _applied(old.entries if old else {}, changes.get(list_id, []))
+        built = ListEntries(entries, is_case_sensitive=case_sensitive)
+        by_id[list_id] = _ListState(name, entries, built)
+    return _Snapshot(version, by_id, Lists({state.name: state.built for state in by_id.values()}))
+
+
+def _changes_between(after: int, until: int) -> dict[int, list[_Change]]:
+    rows = NamedListEntry.objects.filter(
+        Q(added_in__gt=after, added_in__lte=until) | Q(removed_in__gt=after, removed_in__lte=until)
+    ).values_list("named_list_id", "match_key", "expires_at", "removed_in")
+    changes: dict[int, list[_Change]] = {}
+    for list_id, key, expires_at, removed_in in rows.iterator(chunk_size=10_000):
+        changes.setdefault(list_id, []).append((key, expires_at, removed_in is None or removed_in > until))
+    return changes
+
+
+def _applied(entries: dict[str, datetime | None], changes: list[_Change]) -> dict[str, datetime | None]:
+    after = dict(entries)
+    # Removals first: an entry whose note or expiry was changed is removed and added in one version.
+    for key, expires_at, holds in sorted(changes, key=lambda change: change[2]):
+        if holds:
+            after[key] = expires_at
+        else:
+            after.pop(key, None)
+    return after
+
+
+def _read_whole(version: int) -> _Snapshot:
+    return _brought_up(_NOTHING, version)
+
+
+def list_bodies(named_lists: Iterable[NamedList]) -> list[dict[str, Any]]:
+    """Lists as the API answers them; `entries` counts what has not been removed, expired or not."""
+    shown = list(named_lists)
+    holding = NamedListEntry.objects.filter(named_list__in=shown, removed_in=None).order_by()
+    counted = holding.values("named_list").annotate(entries=Count("pk"))
+    counts = {row["named_list"]: row["entries"] for row in counted}
+    return [_list_body(each, counts.get(each.pk, 0)) for each in shown]
+
+
+def list_body(named_list: NamedList) -> dict[str, Any]:
+    return list_bodies([named_list])[0]
+
+
+def _list_body(named_list: NamedList, entries: int) -> dict[str, Any]:
+    return {
+        "name": named_list.name,
+        "description": named_list.description,
+        "case_sensitive": named_list.case_sensitive,
+        "entries": entries,
+        "created_by": named_list.created_by,
+        "created_at": named_list.created_at,
+        "updated_at": named_list.updated_at,
+    }
+
+
+def entry_body(entry: NamedListEntry) -> dict[str, Any]:
+    return {
+        "id": entry.pk,
+        "value": entry.value,
+        "note": entry.note,
+        "expires_at": entry.expires_at,
+        "added_by": entry.added_by,
+        "created_at": entry.created_at,
+    }

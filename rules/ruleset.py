@@ -1,0 +1,64 @@
+"""The ruleset in force: which versions are evaluated, in which order, published as one new row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connection
+
+from rules.models import RulesetVersion, RuleVersion
+
+# Advisory lock of everything that changes what is in force: publishes follow one another, so the largest number
+# is always the newest state and a name or list that was checked under the lock stays as it was checked.
+RULES_LOCK = 7021002
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRuleset:
+    """One ruleset as read: `number` 0 means that nothing was ever published."""
+
+    number: int
+    lists_version: int
+    live: tuple[RuleVersion, ...]
+    shadow: tuple[RuleVersion, ...]
+
+
+def ruleset_lock() -> None:
+    """Wait until no one else is changing rules or lists; held until the end of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+
+
+def ruleset_publish(*, principal: str, reason: str, lists_changed: bool = False) -> RulesetVersion | None:
+    """Put in force what the versions' states say, under `ruleset_lock`. None: that was in force already.
+
+    From the commit on, every decision is made with it: the statement that stores a decision compares the number.
+    """
+    live, shadow = _members(RuleVersion.State.LIVE), _members(RuleVersion.State.SHADOW)
+    current = ruleset_current()
+    if not lists_changed and current and (current.live, current.shadow) == (live, shadow):
+        return None
+    if not lists_changed and current is None and not live and not shadow:
+        return None
+    return RulesetVersion.objects.create(
+        live=live,
+        shadow=shadow,
+        lists_version=(current.lists_version if current else 0) + int(lists_changed),
+        created_by=principal,
+        reason=reason[:200],
+    )
+
+
+def ruleset_current() -> RulesetVersion | None:
+    return RulesetVersion.objects.order_by("-number").first()
+
+
+def lists_version_next() -> int:
+    """The version that the change being made under `ruleset_lock` will have once published."""
+    current = ruleset_current()
+    return (current.lists_version if current else 0) + 1
+
+
+def _members(state: str) -> list[int]:
+    versions = RuleVersion.objects.filter(state=state, is_active=True)
+    return list(versions.order_by("-priority", "rule_id").values_list("id", flat=True))

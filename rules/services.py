@@ -1,0 +1,258 @@
+"""Changing rules: each change is one new, immutable version, and one new ruleset when it comes in force.
+
+Every function takes the rules lock first and then reads, inside one transaction: of two changes at once the second
+sees the first, and what is refused leaves nothing behind. Isolation is READ COMMITTED; the lock is what orders.
+Moving a version through its states (submit, approve …) is in `rules.approval`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from fraudsite.errors import Conflict, FieldError, Invalid
+from fraudsite.exact_json import ExactDecoder, to_json
+from rules.core.documents import rule_to_document
+from rules.core.errors import RuleErrors, RuleProblem
+from rules.core.parse import ParsedRule, parse_rule
+from rules.list_selectors import list_names
+from rules.models import Rule, RuleVersion
+from rules.ruleset import ruleset_lock, ruleset_publish
+from rules.selectors import OPEN_STATES, State, rule_get, version_get, version_shown
+
+# What an answer adds to the wording: a client may send back what it got.
+ANSWER_KEYS = frozenset(
+    {
+        "id",
+        "state",
+        "in_force",
+        "authored_by",
+        "pending_version",
+        "shadow_version",
+        "created_at",
+        "updated_at",
+    }
+    | {"warnings"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A version, and what looks doubtful in its wording (e.g. a condition that is never true)."""
+
+    version: RuleVersion
+    warnings: tuple[RuleProblem, ...] = ()
+
+
+def rule_create(
+    *, document: Mapping[str, Any], principal: str, as_draft: bool = False, pack_key: str | None = None
+) -> Saved:
+    """A new rule, in force at once unless it is a draft or `REQUIRE_RULE_APPROVAL` holds.
+
+    `as_draft` keeps it out of force until it is approved. Raises Invalid (with JSON paths) or Conflict (name).
+    """
+    with transaction.atomic():
+        ruleset_lock()
+        parsed = _parse(document)
+        _check_name_is_free(parsed.rule.name)
+        rule = _insert_rule(parsed.rule.name, pack_key)
+        version = _add_version(rule, parsed, principal=principal, note="created")
+        _settle(version, state=_first_state(as_draft), principal=principal)
+    return Saved(version, parsed.warnings)
+
+
+def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_draft: bool = False) -> Saved:
+    """Change the keys given; the rest stays. A change that changes nothing makes no version.
+
+    A draft is based on the newest draft, everything else on the version in force. `version`, when given, must be
+    the one that stands for the rule, so that nobody overwrites a change they have not seen.
+    """
+    with transaction.atomic():
+        ruleset_lock()
+        rule = rule_get(rule_id)
+        shown = version_shown(rule)
+        stays_out = as_draft or settings.REQUIRE_RULE_APPROVAL
+        base = (_open_version(rule) if stays_out else None) or shown
+        parsed = _parse(base.definition | _wording(changes, shown, base))
+        if _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES):
+            return Saved(base, parsed.warnings)
+        _check_name_is_free(parsed.rule.name, besides=rule)
+        version = _add_version(rule, parsed, principal=principal, note=_changed_keys(base, parsed))
+        _settle(version, state=_first_state(as_draft), principal=principal)
+    return Saved(version, parsed.warnings)
+
+
+def rule_deactivate(*, rule_id: int, principal: str) -> RuleVersion:
+    """Delete a rule: a new version that is not active. One that never was in force needs no approval for it."""
+    with transaction.atomic():
+        ruleset_lock()
+        rule = rule_get(rule_id)
+        shown = version_shown(rule)
+        if not shown.is_active and shown.state in (State.LIVE, State.RETIRED):
+            return shown
+        pending = _open_version(rule)
+        if pending is not None and not pending.is_active and pending.state == State.PENDING_APPROVAL:
+            return pending
+        parsed = _parse(shown.definition | {"is_active": False}, may_miss_lists=True)
+        version = _add_version(rule, parsed, principal=principal, note="deactivated")
+        if shown.state != State.LIVE:
+            _settle(version, state=State.RETIRED, principal=principal)
+        else:
+            _settle(version, state=_decided_state(), principal=principal)
+    return version
+
+
+def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
+    """An earlier wording again, as a new version."""
+    with transaction.atomic():
+        ruleset_lock()
+        rule = rule_get(rule_id)
+        parsed = _parse(version_get(rule, number).definition)
+        _check_name_is_free(parsed.rule.name, besides=rule)
+        version = _add_version(rule, parsed, principal=principal, note=f"rollback to version {number}")
+        _settle(version, state=_decided_state(), principal=principal)
+    return Saved(version, parsed.warnings)
+
+
+def rule_validate(*, document: Mapping[str, Any]) -> ParsedRule:
+    """Parse as saving would, and save nothing."""
+    return _parse(document)
+
+
+def make_live(version: RuleVersion, *, principal: str) -> None:
+    """Put a version in force in place of the one that is; under the rules lock."""
+    now = timezone.now()
+    rule = version.rule
+    rule.versions.filter(state=State.LIVE).exclude(pk=version.pk).update(state=State.RETIRED, retired_at=now)
+    if not version.is_active:
+        rule.versions.filter(state=State.SHADOW).exclude(pk=version.pk).update(
+            state=State.RETIRED, retired_at=now
+        )
+    version.state, version.live_from = State.LIVE, now
+    version.save(update_fields=["state", "live_from", "needs_approval", "reviewed_by", "review_note"])
+    _rename(rule, version.definition["name"])
+    ruleset_publish(principal=principal, reason=f"rule {rule.pk} version {version.number}")
+
+
+def touch(rule: Rule) -> None:
+    rule.updated_at = timezone.now()
+    rule.save(update_fields=["updated_at"])
+
+
+def _parse(document: Mapping[str, Any], *, may_miss_lists: bool = False) -> ParsedRule:
+    if not isinstance(document, dict):
+        raise Invalid("A rule is a JSON object.", [FieldError("$", "expected an object")])
+    try:
+        return parse_rule(document, known_lists=None if may_miss_lists else list_names())
+    except RuleErrors as error:
+        raise Invalid("The rule is not valid.", [problem_error(each) for each in error.problems]) from None
+
+
+def _definition(parsed: ParsedRule) -> dict[str, Any]:
+    """The canonical document, with numbers as they will be when read back."""
+    return dict(json.loads(to_json(rule_to_document(parsed.rule)), cls=ExactDecoder))
+
+
+def problem_error(problem: RuleProblem) -> FieldError:
+    hint = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
+    return FieldError(problem.path or "$", problem.message + hint)
+
+
+def _wording(changes: Mapping[str, Any], shown: RuleVersion, base: RuleVersion) -> dict[str, Any]:
+    """The keys of `changes` that are wording; refuses a `version` that is not the current one."""
+    if not isinstance(changes, dict):
+        raise Invalid("A change of a rule is a JSON object.", [FieldError("$", "expected an object")])
+    given = changes.get("version")
+    if given is not None and given not in (shown.number, base.number):
+        message = f"the rule is at version {shown.number} by now"
+        raise Conflict("The rule was changed in the meantime.", [FieldError("version", message)])
+    return {key: value for key, value in changes.items() if key not in ANSWER_KEYS and key != "version"}
+
+
+def _changed_keys(base: RuleVersion, parsed: ParsedRule) -> str:
+    new = _definition(parsed)
+    keys = [key for key in new if new[key] != base.definition.get(key)]
+    return f"changed {', '.join(keys)}"[:200]
+
+
+def _check_name_is_free(name: str, *, besides: Rule | None = None) -> None:
+    taken = Rule.objects.filter(name=name).exclude(pk=besides.pk if besides else None).first()
+    if taken is not None:
+        raise Conflict(f"Rule {taken.pk} has this name.", [FieldError("name", "is taken by another rule")])
+
+
+def _insert_rule(name: str, pack_key: str | None) -> Rule:
+    try:
+        # A savepoint, so that a name that came in past the lock (by SQL, say) is a conflict and no broken transaction.
+        with transaction.atomic():
+            return Rule.objects.create(name=name, pack_key=pack_key)
+    except IntegrityError:
+        raise Conflict(
+            "Another rule has this name.", [FieldError("name", "is taken by another rule")]
+        ) from None
+
+
+def _rename(rule: Rule, name: str) -> None:
+    rule.name = name
+    rule.updated_at = timezone.now()
+    try:
+        with transaction.atomic():
+            rule.save(update_fields=["name", "updated_at"])
+    except IntegrityError:
+        raise Conflict(
+            "Another rule has this name.", [FieldError("name", "is taken by another rule")]
+        ) from None
+
+
+def _add_version(rule: Rule, parsed: ParsedRule, *, principal: str, note: str) -> RuleVersion:
+    """Append a version, still a draft; drafts and requests before it are superseded."""
+    rule.versions.filter(state__in=OPEN_STATES).update(state=State.RETIRED, retired_at=timezone.now())
+    newest = rule.versions.aggregate(number=Max("number"))["number"] or 0
+    return RuleVersion.objects.create(
+        rule=rule,
+        number=newest + 1,
+        definition=_definition(parsed),
+        rule_type=parsed.rule.rule_type,
+        priority=parsed.rule.priority,
+        is_active=parsed.rule.is_active,
+        state=State.DRAFT,
+        authored_by=principal,
+        needs_approval=settings.REQUIRE_RULE_APPROVAL,
+        change_note=note,
+    )
+
+
+def _settle(version: RuleVersion, *, state: str, principal: str) -> None:
+    if state == State.LIVE:
+        make_live(version, principal=principal)
+        return
+    version.state = state
+    version.retired_at = timezone.now() if state == State.RETIRED else None
+    version.save(update_fields=["state", "retired_at"])
+    touch(version.rule)
+    # A rule deleted before it was ever live may have been in shadow.
+    if state == State.RETIRED:
+        version.rule.versions.filter(state=State.SHADOW).update(
+            state=State.RETIRED, retired_at=timezone.now()
+        )
+        ruleset_publish(principal=principal, reason=f"rule {version.rule_id} version {version.number}")
+
+
+def _first_state(as_draft: bool) -> str:
+    return State.DRAFT if as_draft or settings.REQUIRE_RULE_APPROVAL else State.LIVE
+
+
+def _decided_state() -> str:
+    """Of a change with nothing left to word (a rollback, a deactivation): it is for approval straight away."""
+    return State.PENDING_APPROVAL if settings.REQUIRE_RULE_APPROVAL else State.LIVE
+
+
+def _open_version(rule: Rule) -> RuleVersion | None:
+    return rule.versions.filter(state__in=OPEN_STATES).order_by("-number").first()
