@@ -24,8 +24,8 @@ class SimulatorConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
-    """`fraud_rate` is the share of transactions that belong to a fraud scenario (0–1), `transaction_rate` counts
-    all transactions per second, and `structuring_threshold` is in `base_currency`."""
+    """`fraud_rate` is the share of transactions that belong to a fraud scenario (0–1), `transaction_rate`
+    counts all transactions per second, and `structuring_threshold` is in `base_currency`."""
 
     seed: int = 42
     customers: int = 500

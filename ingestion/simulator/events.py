@@ -1,4 +1,5 @@
-"""What a simulation produces: events as the public API takes them, with the truth kept beside, never inside."""
+"""What a simulation produces: events as the public API takes them, with the truth kept beside, never
+inside."""
 
 from __future__ import annotations
 
@@ -16,21 +17,73 @@ DAY_US = 24 * HOUR_US
 # The fields of each kind, as docs and API name them. Anything else in a payload is a defect.
 PAYLOAD_FIELDS: dict[Kind, frozenset[str]] = {
     "transaction": frozenset(
-        "transaction_id user_id account_id counterparty_account_id amount currency transaction_type merchant_id"
-        " merchant_category merchant_name channel location country_code latitude longitude ip_address device_id"
-        " card_id card_last4 status occurred_at metadata".split()
+        {
+            "transaction_id",
+            "user_id",
+            "account_id",
+            "counterparty_account_id",
+            "amount",
+            "currency",
+            "transaction_type",
+            "merchant_id",
+            "merchant_category",
+            "merchant_name",
+            "channel",
+            "location",
+            "country_code",
+            "latitude",
+            "longitude",
+            "ip_address",
+            "device_id",
+            "card_id",
+            "card_last4",
+            "status",
+            "occurred_at",
+            "metadata",
+        }
     ),
     "login": frozenset(
-        "event_id user_id device_id ip_address country_code latitude longitude user_agent success failure_reason"
-        " occurred_at".split()
+        {
+            "event_id",
+            "user_id",
+            "device_id",
+            "ip_address",
+            "country_code",
+            "latitude",
+            "longitude",
+            "user_agent",
+            "success",
+            "failure_reason",
+            "occurred_at",
+        }
     ),
     "card": frozenset(
-        "event_id account_id user_id card_id card_last4 event_type initiated_by occurred_at".split()
+        {
+            "event_id",
+            "account_id",
+            "user_id",
+            "card_id",
+            "card_last4",
+            "event_type",
+            "initiated_by",
+            "occurred_at",
+        }
     ),
     "alert": frozenset(
-        "alert_id user_id transaction_id alert_type severity confidence_score rule_id occurred_at".split()
+        {
+            "alert_id",
+            "user_id",
+            "transaction_id",
+            "alert_type",
+            "severity",
+            "confidence_score",
+            "rule_id",
+            "occurred_at",
+        }
     ),
-    "kyc": frozenset("user_id risk_tier kyc_status account_type country_of_residence updated_at".split()),
+    "kyc": frozenset(
+        {"user_id", "risk_tier", "kyc_status", "account_type", "country_of_residence", "updated_at"}
+    ),
 }
 
 
@@ -43,8 +96,8 @@ class EventLabel(NamedTuple):
 
 
 class SimulatedEvent(NamedTuple):
-    """One event of the stream. `at_us` is its event time in µs since the epoch (whole milliseconds); `origin` says
-    which part of the simulation made it (`normal`, `travel`, `spree`, …, or the scenario's name)."""
+    """One event of the stream. `at_us` is its event time in µs since the epoch (whole milliseconds); `origin`
+    says which part of the simulation made it (`normal`, `travel`, `spree`, …, or the scenario's name)."""
 
     kind: Kind
     payload: Payload
@@ -81,7 +134,7 @@ _last_second: tuple[int, str] = (-1, "")
 
 def _iso_second(seconds: int) -> str:
     # A stream asks for the same second many times running.
-    global _last_second  # noqa: PLW0603
+    global _last_second
     if _last_second[0] != seconds:
         _last_second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
     return _last_second[1]

@@ -1,8 +1,8 @@
 """What the customers did before the stream begins: their KYC profiles, and a few payments from each device.
 
-"A device unseen in thirty days" means nothing for somebody who was never seen at all, so a platform that starts
-empty is told some history first. It depends on the seed, the pool and the week, never on the moment a run starts:
-sent again, it is a replay and not a duplicate.
+"A device unseen in thirty days" means nothing for somebody who was never seen at all, so a platform that
+starts empty is told some history first. It depends on the seed, the pool and the week, never on the moment a
+run starts: sent again, it is a replay and not a duplicate.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def past_payments(
 ) -> Iterator[SimulatedEvent]:
     """In time order; no customer has two within the hour, so that nothing looks like a pattern."""
     week_us = history_week_us(start_us)
-    # A world of its own, so that nothing the stream remembers is touched; a generator and ids for each customer,
-    # so that another pool size changes nobody's past.
+    # A world of its own, so that nothing the stream remembers is touched; a generator and ids for each
+    # customer, so that another pool size changes nobody's past.
     world = World(config, pool, week_us)
     payments = OrdinaryPayments(world, 0, origin="history")
     week = letters(max(0, week_us // 1000))

@@ -1,4 +1,5 @@
-"""Legitimate life that looks a little like fraud: logins that fail once or twice, journeys, sprees, new phones."""
+"""Legitimate life that looks a little like fraud: logins that fail once or twice, journeys, sprees, new
+phones."""
 
 from __future__ import annotations
 
@@ -65,11 +66,12 @@ class Noise:
         """Mostly a success; now and then one or two failures first, never three within a minute."""
         world = self.world
         customer = world.rng.choice(world.customers)
-        if at_us < customer.free_at:
+        if not customer.is_idle(at_us):
             return
         while world.rng.random() < 0.06 and customer.may_fail_login(at_us):
             self._log_in(at_us, customer, failure_reason=world.rng.choice(_LOGIN_FAILURES))
             at_us = world.later(at_us, 4, 20)
+            customer.engage(at_us + MINUTE_US)
         self._log_in(at_us, customer)
 
     def _log_in(self, at_us: int, customer: CustomerState, failure_reason: str | None = None) -> None:
@@ -197,7 +199,9 @@ class Noise:
 
     def _quiet_account(self, at_us: int, *, needs_device: bool) -> AccountState | None:
         world = self.world
-        customer = world.idle_customer(at_us, lambda c: not needs_device or c.known_device(at_us, world.rng) is not None)
+        customer = world.idle_customer(
+            at_us, lambda c: not needs_device or c.known_device(at_us, world.rng) is not None
+        )
         return None if customer is None else world.free_account(customer, at_us)
 
     def salary(self, at_us: int) -> None:
@@ -241,7 +245,9 @@ class Noise:
         account = None if customer is None else world.free_account(customer, at_us)
         if account is None:
             return
-        event_type = world.rng.choices(("pin_change", "limit_change", "block", "reissue"), (40, 25, 25, 10))[0]
+        event_type = world.rng.choices(("pin_change", "limit_change", "block", "reissue"), (40, 25, 25, 10))[
+            0
+        ]
         by = "bank" if event_type == "reissue" else "customer"
         world.card_event(at_us, account, event_type=event_type, initiated_by=by, origin="card_care")
         if event_type == "block":

@@ -11,7 +11,14 @@ from ingestion.simulator.profiles import PAYEE_STEPS, WAYS_TO_PAY
 from ingestion.simulator.state import AccountState, CustomerState, DeviceUse
 from ingestion.simulator.world import World
 
-_NARRATIVES = ("rent", "school fees", "family support", "thrift contribution", "for the repairs", "market supplies")
+_NARRATIVES = (
+    "rent",
+    "school fees",
+    "family support",
+    "thrift contribution",
+    "for the repairs",
+    "market supplies",
+)
 _LEAST_CASH, _MOST_CASH = 1_000, 40_000
 
 
@@ -176,7 +183,9 @@ class OrdinaryPayments:
 
 def shops_of(customer: CustomerState) -> tuple[Merchant, ...]:
     """Habitual merchants at home, any merchant of the place when away."""
-    return customer.profile.shops if customer.city == customer.profile.home else local_merchants(customer.city)
+    return (
+        customer.profile.shops if customer.city == customer.profile.home else local_merchants(customer.city)
+    )
 
 
 def payees_of(customer: CustomerState, world: World) -> list[str]:

@@ -1,4 +1,5 @@
-"""Where the simulated customers live and where their cards turn up: cities with coordinates and address blocks."""
+"""Where the simulated customers live and where their cards turn up: cities with coordinates and address
+blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import NamedTuple
 
 EARTH_RADIUS_KM = 6371.0088
 
-# Legitimate customers keep well inside the 1,000 km of the impossible-trip pattern; thieves go well beyond it.
+# Legitimate customers keep well inside the 1,000 km of the impossible-trip pattern; thieves go well beyond
+# it.
 NEAR_KM = 900.0
 FAR_KM = 1100.0
 

@@ -1,7 +1,7 @@
 """The customers: who they are does not change from run to run, nor with the size of the pool.
 
-Customer k of a seed is drawn from a generator of its own, so a larger pool only adds customers. (Payees are pool
-members and so depend on the size.)
+Customer k of a seed is drawn from a generator of its own, so a larger pool only adds customers. (Payees are
+pool members and so depend on the size.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _WAY_WEIGHTS = (34, 8, 6, 16, 8, 16, 12)
 PAYEE_STEPS = (1, 7, 31)
 
 _FOREIGN_CURRENCY = {"GB": "GBP", "US": "USD", "FR": "EUR"}
-# What a naira price becomes for those who pay in pounds, dollars or euros (buying power, not an exchange rate).
+# What a naira price becomes for those who pay in pounds, dollars or euros (buying power, not an exchange
+# rate).
 _FOREIGN_SCALE = 1 / 150
 _USER_AGENTS = (
     "Mozilla/5.0 (Linux; Android 14; SM-A055F) AppleWebKit/537.36 Chrome/141.0 Mobile Safari/537.36",
@@ -44,8 +45,8 @@ class AccountProfile:
 
 @dataclass(frozen=True, slots=True)
 class CustomerProfile:
-    """`scale` turns naira prices into the customer's currency and means; `way_weights` cumulate over WAYS_TO_PAY;
-    `hours` is the relative activity of each UTC hour."""
+    """`scale` turns naira prices into the customer's currency and means; `way_weights` cumulate over
+    WAYS_TO_PAY; `hours` is the relative activity of each UTC hour."""
 
     index: int
     user_id: str
@@ -171,5 +172,6 @@ def _hours(rng: random.Random, activity: float) -> tuple[float, ...]:
     peak, floor = rng.choice(_RHYTHMS)
     peak += rng.randrange(-1, 2)
     return tuple(
-        activity * max(floor, 1 - (min((hour - peak) % 24, (peak - hour) % 24) / 9) ** 2) for hour in range(24)
+        activity * max(floor, 1 - (min((hour - peak) % 24, (peak - hour) % 24) / 9) ** 2)
+        for hour in range(24)
     )

@@ -1,8 +1,8 @@
 """What the simulation remembers of each customer, so that ordinary traffic stays clear of the patterns.
 
-Ordinary customers do not make five payments a minute or cross a continent in an hour. At twenty transactions a second
-over five hundred people chance alone would have them do so, hence the limits kept here; each stays a little inside
-the pattern's own bound, because windows slide.
+Ordinary customers do not make five payments a minute or cross a continent in an hour. At twenty transactions
+a second over five hundred people chance alone would have them do so, hence the limits kept here; each stays a
+little inside the pattern's own bound, because windows slide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from ingestion.simulator.events import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from ingestion.simulator.places import NEAR_KM, city_distance_km
 from ingestion.simulator.profiles import AccountProfile, CustomerProfile
 
-# Patterns: 5 in 60 s · 8 card-not-present in 5 min · 3 failed logins in 60 s · 2 near the threshold in 60 min.
+# Patterns: 5 in 60 s · 8 card-not-present in 5 min · 3 failed logins in 60 s · 2 near the threshold in 60
+# min.
 MOST_A_MINUTE = 4
 MOST_CNP_IN_5_MINUTES = 6
 MOST_FAILED_LOGINS = 2

@@ -9,16 +9,17 @@ from itertools import chain
 
 from ingestion.simulator.config import SimulatorConfig
 from ingestion.simulator.events import SimulatedEvent, to_us
+from ingestion.simulator.frauds import Frauds
 from ingestion.simulator.history import device_last_noted_us, known_profiles, past_payments
 from ingestion.simulator.noise import Noise
 from ingestion.simulator.normal import OrdinaryPayments
 from ingestion.simulator.profiles import customer_pool
-from ingestion.simulator.scenarios import Frauds
 from ingestion.simulator.world import Instance, World
 
 
 class Simulation:
-    """The same config and start give the same events, ids included. `start` is aware and cut to the millisecond."""
+    """The same config and start give the same events, ids included. `start` is aware and cut to the
+    millisecond."""
 
     def __init__(self, config: SimulatorConfig, start: datetime) -> None:
         self.config = config

@@ -1,4 +1,5 @@
-"""The simulated world: one clock, one generator, one agenda of what happens next, and the ways to make it happen."""
+"""The simulated world: one clock, one generator, one agenda of what happens next, and the ways to make it
+happen."""
 
 from __future__ import annotations
 
@@ -91,8 +92,8 @@ class World:
     # Choosing who
 
     def account_for_payment(self, at_us: int) -> AccountState | None:
-        """An account free for an ordinary payment, the active ones likelier; None when (nearly) all are at their
-        limits, so that a pool too small for its rate gives fewer payments and not a false burst."""
+        """An account free for an ordinary payment, the active ones likelier; None when (nearly) all are at
+        their limits, so that a pool too small for its rate gives fewer payments and not a false burst."""
         hour = at_us // HOUR_US % 24
         cumulative = self._activity.get(hour)
         if cumulative is None:
@@ -111,7 +112,8 @@ class World:
     def idle_customer(
         self, at_us: int, suits: Callable[[CustomerState], bool] | None = None
     ) -> CustomerState | None:
-        """Someone with whom a story may begin, or None when nobody was found in a reasonable number of tries."""
+        """Someone with whom a story may begin, or None when nobody was found in a reasonable number of
+        tries."""
         for _ in range(60):
             customer = self.rng.choice(self.customers)
             if customer.is_idle(at_us) and (suits is None or suits(customer)):
@@ -152,7 +154,8 @@ class World:
         )
 
     def ordinary_amount(self, amount_minor: int, account: AccountState, at_us: int) -> int:
-        """The amount itself, or one outside the structuring band where this account had one inside of late."""
+        """The amount itself, or one outside the structuring band where this account had one inside of
+        late."""
         if not self.is_near_threshold(amount_minor, account.customer):
             return amount_minor
         if at_us - account.near_threshold_at >= NEAR_THRESHOLD_GAP_US and self.rng.random() < 0.3:
@@ -182,12 +185,14 @@ class World:
         device_id: str | None = None,
         city: int | None = None,
         shows_position: bool = True,
+        is_impossible: bool = False,
         ip_address: str | None = None,
         status: str = "completed",
         metadata: Payload | None = None,
     ) -> str:
-        """Put a transaction on the agenda and remember it; answers its id. Without `city` it has no place at all;
-        a legitimate one hides its position where showing it would be an impossible trip."""
+        """Put a transaction on the agenda and remember it; answers its id. Without `city` it has no place at
+        all; where showing the position would be an impossible trip, only one that `is_impossible` shows
+        it."""
         customer, profile = account.customer, account.customer.profile
         transaction_id = self.new_id("tx")
         payload: Payload = {
@@ -215,7 +220,8 @@ class World:
         if ip_address is not None:
             payload["ip_address"] = ip_address
         if city is not None:
-            self._place(payload, customer, at_us, city, shows_position, is_ordinary=label is None)
+            shows = shows_position and (is_impossible or customer.may_be_seen(at_us, city))
+            self._place(payload, customer, at_us, city, shows=shows)
         if metadata:
             payload["metadata"] = metadata
         account.times.append(at_us)
@@ -227,15 +233,14 @@ class World:
         return transaction_id
 
     def _place(
-        self, payload: Payload, customer: CustomerState, at_us: int, city: int, shows: bool, *, is_ordinary: bool
+        self, payload: Payload, customer: CustomerState, at_us: int, city: int, *, shows: bool
     ) -> None:
         place = CITIES[city]
         payload["location"] = place.name
         payload["country_code"] = place.country
-        if not shows or (is_ordinary and not customer.may_be_seen(at_us, city)):
-            return
-        self._position(payload, city)
-        customer.seen_city, customer.seen_at = city, at_us
+        if shows:
+            self._position(payload, city)
+            customer.seen_city, customer.seen_at = city, at_us
 
     def _position(self, payload: Payload, city: int) -> None:
         place, draw = CITIES[city], self.rng.random
