@@ -8,10 +8,12 @@ All durations are integer microseconds (`_us`), all numbers `decimal.Decimal`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as attribute
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 
-type_scalar = str | Decimal | bool | None
+type_scalar = str | Decimal | bool | datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,20 @@ class Literal:
     """A constant: a scalar, a pair (`between`) or a tuple (`in`), already of the field's type."""
 
     value: type_scalar | tuple[type_scalar, ...]
+
+    # `True == Decimal(1)` in Python, but not in this language: a literal's type is part of its identity.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and typed(self.value) == typed(other.value)
+
+    def __hash__(self) -> int:
+        return hash(typed(self.value))
+
+
+def typed(value: object) -> tuple[object, ...]:
+    """`value` with the types of its parts, for comparisons that keep text, numbers and booleans apart."""
+    if isinstance(value, tuple):
+        return tuple(typed(each) for each in value)
+    return (type(value).__name__, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,9 @@ class Aggregate:
     bucket_us: int | None = None
     of: str | None = None
     exclude_current: bool = False
+    # As the author wrote them, for labels only: two aggregates that differ in nothing else are one.
+    written_field: str | None = attribute(default=None, compare=False)
+    written_window: str | None = attribute(default=None, compare=False)
 
     @cached_property
     def feature(self) -> Feature:
@@ -83,8 +102,11 @@ class Aggregate:
 
     @cached_property
     def is_relative(self) -> bool:
-        """Whether a filter depends on the screened event or a named list, so that nothing can be counted ahead."""
-        return any(condition_is_relative(condition) for condition in self.filters)
+        """Whether what is counted depends on the screening (the screened event, a named list, what is known of
+        labels by then), so that nothing can be counted ahead."""
+        return self.field == "label.is_fraud" or any(
+            condition_is_relative(condition) for condition in self.filters
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +133,16 @@ Operand = Literal | FieldValue | CurrentValue | AggregateValue | ListName
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`left` (a field name or an Aggregate) compared with `right` by `operator`. `path` is where it was written."""
+    """`left` (a field name or an Aggregate) compared with `right` by `operator`. `path` is where it was written.
+
+    `similarity` (0–100) is the threshold of `similar_to`.
+    """
 
     left: str | Aggregate
     operator: str
     right: Operand
-    path: str = ""
+    path: str = attribute(default="", compare=False, repr=False)
+    similarity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,4 +199,6 @@ def condition_is_relative(condition: Condition) -> bool:
         case Not(inner):
             return condition_is_relative(inner)
         case Comparison(left=left, right=right):
-            return left == "distance_km_to_current" or isinstance(right, CurrentValue | ListName)
+            return left in ("distance_km_to_current", "label.is_fraud") or isinstance(
+                right, CurrentValue | ListName
+            )

@@ -1,0 +1,420 @@
+"""The aggregate functions, as data, and their exact arithmetic.
+
+Count, sum, min and max are exact. The others are computed from exact integers and rounded once to 12 significant
+digits, so that every evaluator that hands in the same `Moments` gets the same digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from rules.core import limits
+from rules.core.durations import to_us
+from rules.core.fields import Kind, field_of
+from rules.core.geo import coordinates, distance_km, to_decimal
+from rules.core.model import Aggregate
+from rules.core.values import (
+    MONEY_SCALE,
+    NUMBER_SCALE,
+    RESULT,
+    WORKING,
+    ZERO,
+    Event,
+    from_units,
+    identity,
+    read,
+    rounded,
+    to_units,
+)
+
+Unit = Literal["events", "values", "field", "score", "seconds", "km", "km/h", "chi2"]
+_NUMERIC: tuple[Kind, ...] = ("number", "money", "boolean", "any")
+_ANY: tuple[Kind, ...] = ("text", "number", "money", "boolean", "time", "any")
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateFunction:
+    """`kinds` are the fields it applies to, empty when it takes none. `over_nothing` is its value over no events.
+
+    `is_scan` marks the functions that read the events of the window one by one (see limits.MAX_SCANNED_EVENTS).
+    `over_buckets` and `of_buckets` mark those that may be taken over per-bucket totals, and be such a total.
+    """
+
+    name: str
+    label: str
+    kinds: tuple[Kind, ...]
+    unit: Unit
+    description: str
+    over_nothing: Decimal | None = None
+    is_scan: bool = False
+    over_buckets: bool = False
+    of_buckets: bool = False
+    minimum: Decimal | None = None
+
+    @property
+    def needs_field(self) -> bool:
+        return bool(self.kinds) and self.name != "count"
+
+
+def _table(*functions: AggregateFunction) -> dict[str, AggregateFunction]:
+    return {function.name: function for function in functions}
+
+
+AGGREGATES: dict[str, AggregateFunction] = _table(
+    AggregateFunction(
+        "count",
+        "number",
+        _ANY,
+        "events",
+        "how many events, whether `field` is null or not",
+        over_nothing=ZERO,
+        of_buckets=True,
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "sum", "total", _NUMERIC, "field", "exact sum; 0 over nothing", over_nothing=ZERO, of_buckets=True
+    ),
+    AggregateFunction("avg", "average", _NUMERIC, "field", "mean, 12 significant digits", over_buckets=True),
+    AggregateFunction("min", "smallest", _NUMERIC, "field", "exact minimum", over_buckets=True),
+    AggregateFunction("max", "largest", _NUMERIC, "field", "exact maximum", over_buckets=True),
+    AggregateFunction(
+        "distinct_count",
+        "number of different",
+        _ANY,
+        "values",
+        "how many different values, nulls apart",
+        over_nothing=ZERO,
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "stddev",
+        "standard deviation",
+        _NUMERIC,
+        "field",
+        "the sample's, of at least two values; 12 significant digits",
+        over_buckets=True,
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "zscore",
+        "z-score",
+        _NUMERIC,
+        "score",
+        "(the current value − mean) / standard deviation, 12 significant digits; unknown without variance",
+        over_buckets=True,
+    ),
+    AggregateFunction(
+        "median",
+        "median",
+        _NUMERIC,
+        "field",
+        "the middle value, or the mean of the middle two; 12 significant digits",
+        is_scan=True,
+        over_buckets=True,
+    ),
+    AggregateFunction(
+        "seconds_since_first",
+        "time since the first",
+        (),
+        "seconds",
+        "from the oldest event of the window, to the µs",
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "seconds_since_last",
+        "time since the last",
+        (),
+        "seconds",
+        "from the newest event of the window, to the µs: 0 unless `exclude_current`",
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "distance_km_from_previous",
+        "distance from the previous",
+        (),
+        "km",
+        "great-circle km from the newest earlier event of the window that has coordinates",
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "speed_kmh_from_previous",
+        "speed from the previous",
+        (),
+        "km/h",
+        "that distance over the time since, of at least one second",
+        minimum=ZERO,
+    ),
+    AggregateFunction(
+        "benford_chi2",
+        "Benford deviation",
+        _NUMERIC,
+        "chi2",
+        "χ² of the first significant digits against log10(1 + 1/d); unknown below 50 values",
+        is_scan=True,
+        minimum=ZERO,
+    ),
+)
+FROM_PREVIOUS = ("distance_km_from_previous", "speed_kmh_from_previous")
+BUCKET_TOTALS = tuple(name for name, function in AGGREGATES.items() if function.of_buckets)
+
+
+class AggregateResult(NamedTuple):
+    """What one aggregate came to. The window is (start, end]: `start` None means from the beginning.
+
+    `events` is how many matching events were in it. `value` None is unknown, and `reason` says why.
+    """
+
+    value: Decimal | None
+    events: int
+    start: datetime | None
+    end: datetime
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Moments:
+    """Exact sums over the events of a window, in units of 10^-scale (see `scale_of`).
+
+    `count` counts the matching events, `n` those whose field is a number; `total` and `squares` are the sums of
+    those and of their squares; `minimum` and `maximum` are None when there are none.
+    """
+
+    count: int
+    n: int
+    total: int
+    squares: int
+    minimum: int | None
+    maximum: int | None
+    scale: int
+
+    @classmethod
+    def of(cls, units: Iterable[int | None], scale: int) -> Moments:
+        """From the unit value of every matching event, None where it has none."""
+        count = n = total = squares = 0
+        minimum: int | None = None
+        maximum: int | None = None
+        for value in units:
+            count += 1
+            if value is None:
+                continue
+            n += 1
+            total += value
+            squares += value * value
+            minimum = value if minimum is None or value < minimum else minimum
+            maximum = value if maximum is None or value > maximum else maximum
+        return cls(count, n, total, squares, minimum, maximum, scale)
+
+
+def scale_of(aggregate: Aggregate) -> int:
+    """Decimals the field is counted with: 4 for money, 10 for other numbers, 0 where events are counted."""
+    if aggregate.field is None:
+        return 0
+    field = field_of(aggregate.event, aggregate.field)
+    return MONEY_SCALE if field is not None and field.kind == "money" else NUMBER_SCALE
+
+
+def finish(
+    aggregate: Aggregate, moments: Moments, *, current: int | None = None
+) -> tuple[Decimal | None, str | None]:
+    """(value, None), or (None, why it is unknown), of count, sum, avg, min, max, stddev and zscore.
+
+    `current` is zscore's current value, in the units of `moments`.
+    """
+    match aggregate.function:
+        case "count":
+            return Decimal(moments.count), None
+        case "sum":
+            return from_units(moments.total, moments.scale), None
+    if moments.n == 0 or moments.minimum is None or moments.maximum is None:
+        return None, "there are no values to go by"
+    match aggregate.function:
+        case "avg":
+            return RESULT.divide(Decimal(moments.total), Decimal(moments.n * 10**moments.scale)), None
+        case "min":
+            return from_units(moments.minimum, moments.scale), None
+        case "max":
+            return from_units(moments.maximum, moments.scale), None
+        case "stddev" | "zscore":
+            return _spread(aggregate.function, moments, current)
+    raise ValueError(f"{aggregate.function} is not made of moments")
+
+
+def _spread(function: str, moments: Moments, current: int | None) -> tuple[Decimal | None, str | None]:
+    n = moments.n
+    if n < 2:
+        return None, "there are fewer than two values to go by"
+    # n(n−1) × variance, an exact integer: no cancellation however large the values.
+    numerator = n * moments.squares - moments.total**2
+    deviation = WORKING.sqrt(WORKING.divide(Decimal(numerator), Decimal(n * (n - 1))))
+    if function == "stddev":
+        return rounded(deviation.scaleb(-moments.scale, WORKING)), None
+    if current is None:
+        return None, "the current value is missing"
+    if numerator == 0:
+        return None, "the values do not vary"
+    distance = WORKING.divide(Decimal(current * n - moments.total), Decimal(n))
+    return rounded(WORKING.divide(distance, deviation)), None
+
+
+def median_of(units: Sequence[int], scale: int) -> Decimal | None:
+    """The middle of the values, or the mean of the middle two, to 12 significant digits; None of nothing."""
+    if not units:
+        return None
+    in_order = sorted(units)
+    middle = len(in_order) // 2
+    doubled = 2 * in_order[middle] if len(in_order) % 2 else in_order[middle - 1] + in_order[middle]
+    return RESULT.divide(Decimal(doubled), Decimal(2 * 10**scale))
+
+
+_BENFORD_SHARES = tuple(
+    WORKING.log10(WORKING.divide(Decimal(digit + 1), Decimal(digit))) for digit in range(1, 10)
+)
+
+
+def benford_chi2(counts: Sequence[int]) -> Decimal | None:
+    """χ² of `counts`, how many values begin with each of the digits 1–9; None of fewer than 50 values."""
+    values = sum(counts)
+    if values < limits.MIN_BENFORD_VALUES:
+        return None
+    chi2 = ZERO
+    for observed, share in zip(counts, _BENFORD_SHARES, strict=True):
+        expected = WORKING.multiply(Decimal(values), share)
+        difference = WORKING.subtract(Decimal(observed), expected)
+        chi2 = WORKING.add(chi2, WORKING.divide(WORKING.multiply(difference, difference), expected))
+    return rounded(chi2)
+
+
+def first_digits(units: Iterable[int]) -> list[int]:
+    """How many of the values begin with each of the digits 1–9; zeros begin with none."""
+    counts = [0] * 9
+    for value in units:
+        if value:
+            counts[int(str(abs(value))[0]) - 1] += 1
+    return counts
+
+
+def seconds_between(start: datetime, end: datetime) -> Decimal:
+    return from_units(to_us(end) - to_us(start), 6)
+
+
+def aggregate_events(
+    aggregate: Aggregate,
+    events: Sequence[Event],
+    current: Event,
+    *,
+    start: datetime | None,
+    end: datetime,
+) -> AggregateResult:
+    """The exact value of `aggregate` over `events`: those of the group, inside the window (start, end], that match
+    the filters, in (occurred_at, arrival) order; the current one among them where it counts.
+
+    `windows.select_events` makes that list out of raw history, `windows.evaluate_aggregate` does both.
+    """
+    value, reason = _value_over(aggregate, events, current, end)
+    return AggregateResult(value, len(events), start, end, reason)
+
+
+def _value_over(
+    aggregate: Aggregate, events: Sequence[Event], current: Event, end: datetime
+) -> tuple[Decimal | None, str | None]:
+    function = aggregate.function
+    if aggregate.bucket_us is not None:
+        return _over_buckets(aggregate, events, end)
+    if function in FROM_PREVIOUS:
+        return _from_previous(function, events, current)
+    if function in ("seconds_since_first", "seconds_since_last"):
+        if not events:
+            return None, "there is no such event"
+        reference = events[0] if function == "seconds_since_first" else events[-1]
+        return seconds_between(reference["occurred_at"], current["occurred_at"]), None
+    if function == "count":
+        return Decimal(len(events)), None
+    name = aggregate.field
+    if name is None:
+        raise ValueError(f"{function} needs a field")
+    if function == "distinct_count":
+        return Decimal(len({identity(read(event, name)) for event in events} - {None})), None
+    scale = scale_of(aggregate)
+    units = [to_units(read(event, name), scale) for event in events]
+    return _over_units(aggregate, units, scale, to_units(read(current, name), scale))
+
+
+def _over_units(
+    aggregate: Aggregate, units: Sequence[int | None], scale: int, current: int | None
+) -> tuple[Decimal | None, str | None]:
+    if aggregate.function == "median":
+        median = median_of([value for value in units if value is not None], scale)
+        return median, None if median is not None else "there are no values to go by"
+    if aggregate.function == "benford_chi2":
+        chi2 = benford_chi2(first_digits(value for value in units if value is not None))
+        return (
+            chi2,
+            None if chi2 is not None else f"there are fewer than {limits.MIN_BENFORD_VALUES} values to go by",
+        )
+    return finish(aggregate, Moments.of(units, scale), current=current)
+
+
+def _over_buckets(
+    aggregate: Aggregate, events: Sequence[Event], end: datetime
+) -> tuple[Decimal | None, str | None]:
+    """The function over the totals of buckets that slide with the window: the newest is (end − b, end], the one
+    before it (end − 2b, end − b], and so on; empty ones are zeros. The newest is the current one: zscore
+    compares it, and `exclude_current` keeps it (all of it, not only the screened event) out of the baseline."""
+    return over_bucket_totals(aggregate, *bucket_totals(aggregate, events, end))
+
+
+def over_bucket_totals(
+    aggregate: Aggregate, totals: Sequence[int], scale: int
+) -> tuple[Decimal | None, str | None]:
+    """The function over totals at hand, newest bucket first, in units of 10^-scale."""
+    baseline = totals[1:] if aggregate.exclude_current else totals
+    return _over_units(aggregate, baseline, scale, totals[0])
+
+
+def bucket_totals(aggregate: Aggregate, events: Sequence[Event], end: datetime) -> tuple[list[int], int]:
+    """(the count or sum of each bucket, newest first, in units; their scale)."""
+    bucket_us, window_us = aggregate.bucket_us, aggregate.window_us
+    if bucket_us is None or window_us is None:
+        raise ValueError("buckets need a window")
+    totals = [0] * (window_us // bucket_us)
+    scale = 0 if aggregate.of == "count" else scale_of(aggregate)
+    end_us = to_us(end)
+    for event in events:
+        bucket = (end_us - to_us(event["occurred_at"])) // bucket_us
+        if aggregate.of == "count":
+            totals[bucket] += 1
+        elif aggregate.field is not None:
+            totals[bucket] += to_units(read(event, aggregate.field), scale) or 0
+    return totals, scale
+
+
+def _from_previous(
+    function: str, events: Sequence[Event], current: Event
+) -> tuple[Decimal | None, str | None]:
+    here = coordinates(current)
+    if here is None:
+        return None, "its coordinates are missing"
+    for event in reversed(events):
+        there = coordinates(event)
+        if there is not None:
+            return from_previous(function, there, event["occurred_at"], here, current["occurred_at"]), None
+    return None, "there is no earlier event with coordinates"
+
+
+def from_previous(
+    function: str,
+    there: tuple[float, float],
+    there_at: datetime,
+    here: tuple[float, float],
+    here_at: datetime,
+) -> Decimal:
+    """Distance (km) or speed (km/h) between two located events; the time between counts as at least one second."""
+    distance = distance_km(there, here)
+    if function == "distance_km_from_previous":
+        return to_decimal(distance)
+    elapsed_s = max((to_us(here_at) - to_us(there_at)) / 1_000_000, 1.0)
+    return to_decimal(distance / (elapsed_s / 3_600))

@@ -1,0 +1,80 @@
+"""Named lists as the rules see them: immutable snapshots of entries, handed in by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from rapidfuzz import fuzz, process
+
+from rules.core.errors import EvaluationFailed
+
+
+class ListEntries:
+    """The entries of one named list: text → until when it holds (None: for good).
+
+    `is_case_sensitive` false folds case on both sides, of exact and of fuzzy matches.
+    """
+
+    __slots__ = ("_choices", "_expires_at", "is_case_sensitive")
+
+    def __init__(
+        self,
+        entries: Mapping[str, datetime | None] | Iterable[str],
+        *,
+        is_case_sensitive: bool = True,
+    ) -> None:
+        given = entries if isinstance(entries, Mapping) else dict.fromkeys(entries)
+        self.is_case_sensitive = is_case_sensitive
+        self._expires_at: dict[str, datetime | None] = {}
+        for text, expires_at in given.items():
+            folded = self._fold(text)
+            known = self._expires_at.get(folded, expires_at)
+            longest = None if known is None or expires_at is None else max(known, expires_at)
+            self._expires_at[folded] = longest
+        self._choices = tuple(self._expires_at)
+
+    def _fold(self, text: str) -> str:
+        return text if self.is_case_sensitive else text.casefold()
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def contains(self, text: str, at: datetime | None) -> bool:
+        """Whether `text` is an entry that holds `at` that instant (an entry has expired from its end on)."""
+        folded = self._fold(text)
+        if folded not in self._expires_at:
+            return False
+        return self._holds(folded, at)
+
+    def _holds(self, folded: str, at: datetime | None) -> bool:
+        expires_at = self._expires_at[folded]
+        return expires_at is None or at is None or at < expires_at
+
+    def resembles(self, text: str, threshold: float, at: datetime | None) -> bool:
+        """Whether an entry that holds has a rapidfuzz ratio (0–100) to `text` of at least `threshold`."""
+        matches = process.extract_iter(
+            self._fold(text), self._choices, scorer=fuzz.ratio, score_cutoff=threshold
+        )
+        return any(self._holds(choice, at) for choice, _score, _index in matches)
+
+
+class Lists:
+    """Every named list at one moment. A list a rule names but that is not here makes that rule fail, not pass."""
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, by_name: Mapping[str, ListEntries] | None = None) -> None:
+        self._by_name = dict(by_name or {})
+
+    def get(self, name: str) -> ListEntries:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise EvaluationFailed(f"there is no list named {name!r}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+
+NO_LISTS = Lists()
