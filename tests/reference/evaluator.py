@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,16 @@ from tests.reference.contract import (
     ScreenedEvent,
 )
 from tests.reference.history import Event, History, microseconds
-from tests.reference.operators import distance_km, equal, holds, number, typed
+from tests.reference.operators import (
+    equal,
+    great_circle_km,
+    holds,
+    instant,
+    kind_of,
+    measured,
+    number,
+    typed,
+)
 
 UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SEVERITY = {"approve": 0, "review": 1, "block": 2}
@@ -135,8 +145,6 @@ class Screening:
         self.rule = rule
         self.lists = lists
         self.evidence: list[ComparisonResult] = []
-        trigger = rule.get("trigger", ["transaction"])
-        self.default_event = "transaction" if "transaction" in trigger else trigger[0]
 
     def result(self) -> RuleResult:
         met = self._all(self.rule["conditions"], "conditions")
@@ -166,20 +174,26 @@ class Screening:
     # -- comparisons of the rule itself, which leave evidence
 
     def _compare(self, comparison: Document, path: str) -> bool | None:
-        operator, window = comparison["operator"], None
+        window: Sequence[Any] = ()
         if "aggregate_function" in comparison:
             actual, *window = self._aggregate(comparison)
         else:
             actual = self._current(comparison["field"])
-        threshold = comparison.get("value")
-        if isinstance(threshold, Mapping) and "aggregate" in threshold:
-            base, *right_window = self._aggregate(threshold["aggregate"])
-            threshold = scaled(base, threshold)
+        value = comparison.get("value")
+        if isinstance(value, Mapping) and "aggregate" in value:
+            base, *right_window = self._aggregate(value["aggregate"])
+            threshold = scaled(base, value)
             window = window or right_window
         else:
-            threshold = self._operand(threshold, self.current)
-        met = holds(operator, actual, threshold, self.lists)
-        self.evidence.append(ComparisonResult(path, actual, threshold, met, *(window or ())))
+            threshold = self._operand(value, self.current)
+            if isinstance(actual, datetime) and isinstance(threshold, str):
+                threshold = instant(threshold)
+        met = holds(comparison["operator"], actual, threshold, self.lists)
+        shown = threshold
+        if comparison["operator"] in ("similar_to", "fuzzy_in_list"):
+            shown, _ = threshold
+        shown = presented(shown) if isinstance(value, Mapping) else shown
+        self.evidence.append(ComparisonResult(path, presented(actual), shown, met, *window))
         return met
 
     def _current(self, name: str) -> Any:
@@ -192,12 +206,13 @@ class Screening:
         """What the right-hand side is, for `event` under test; None is missing."""
         if not isinstance(value, Mapping):
             return value
+        if "threshold" in value and "list" not in value:
+            other = {key: each for key, each in value.items() if key != "threshold"}
+            return other["text"] if "text" in other else self._operand(other, event), value["threshold"]
         if "field" in value:
             return scaled(self._of(event, value["field"]), value)
         if "current" in value:
             return scaled(self._current(value["current"]), value)
-        if "to" in value:
-            return self._operand(value["to"], event), value["threshold"]
         return value["list"], value["threshold"]
 
     # -- filters: the same comparisons on a counted event
@@ -205,7 +220,7 @@ class Screening:
     def _filter(self, comparison: Document, counted: Event) -> bool | None:
         if comparison["field"] == "distance_km_to_current":
             here, there = self._place(self.current), self._place(counted)
-            left = None if here is None or there is None else distance_km(here, there)
+            left = None if here is None or there is None else measured(great_circle_km(there, here))
         else:
             left = self._of(counted, comparison["field"])
         return holds(
@@ -231,7 +246,7 @@ class Screening:
         return value, len(events), start, end
 
     def _events(self, spec: Document, start: datetime | None, end: datetime) -> list[Event]:
-        kind = spec.get("event", self.default_event)
+        kind = spec.get("event", "transaction")
         group = self._group(spec, kind)
         self._require_current_facts(spec.get("filters", []))
         chosen = [
@@ -241,7 +256,7 @@ class Screening:
             and event.order <= self.current.order
             and event.occurred_at <= end
             and (start is None or event.occurred_at > start)
-            and not (spec.get("exclude_current") and event is self.current and "bucket" not in spec)
+            and not (event is self.current and leaves_out_current(spec))
             and all(_same(self._of(event, name), value) for name, value in group)
             and self._all(spec.get("filters", []), "", event) is True
         ]
@@ -252,10 +267,10 @@ class Screening:
         pairs: list[tuple[str, str]] = []
         for item in spec.get("group_by", ["user_id"]):
             pairs += [(item, item)] if isinstance(item, str) else list(item.items())
-        if kind == "transaction" and spec.get("field") == "amount":
+        if kind == "transaction" and spec.get("field") == "amount" and not is_of_places_or_times(spec):
             pairs.append(("currency", "currency"))
         group = [(counted, self._current(screened)) for counted, screened in pairs]
-        if any(value is None for _, value in group):
+        if any(value is None or kind_of(value) == "structure" for _, value in group):
             raise Unknown
         return group
 
@@ -290,9 +305,7 @@ class Screening:
             return self._from_previous(function, events)
         values = self._numbers(spec, events)
         if function == "zscore":
-            same_kind = spec.get("event", self.default_event) == self.current.kind
-            now = countable(self._current(spec["field"])) if same_kind else None
-            return functions.z_score(now, values)
+            return functions.z_score(countable(self._current(spec["field"])), values)
         return functions.NUMERIC[function](values)
 
     def _buckets(self, spec: Document, events: Sequence[Event], end: datetime) -> Decimal | None:
@@ -318,17 +331,29 @@ class Screening:
 
     def _from_previous(self, function: str, events: Sequence[Event]) -> Decimal | None:
         here = self._place(self.current)
-        earlier = [event for event in events if event is not self.current and self._place(event) is not None]
+        earlier = [event for event in events if self._place(event) is not None]
         if here is None or not earlier:
             return None
         previous = earlier[-1]
         place = self._place(previous)
         assert place is not None
-        distance = distance_km(here, place)
+        distance = great_circle_km(place, here)
         if function == "distance_km_from_previous":
-            return distance
-        elapsed_us = max(1_000_000, microseconds(self.current.occurred_at - previous.occurred_at))
-        return functions.rounded(Fraction(distance) * 3_600_000_000 / elapsed_us)
+            return measured(distance)
+        elapsed_us = microseconds(self.current.occurred_at - previous.occurred_at)
+        return measured(distance / (max(elapsed_us / 1_000_000, 1) / 3_600))
+
+
+def is_of_places_or_times(spec: Document) -> bool:
+    """Whether the function reads when or where events happened: then its field makes no difference."""
+    return spec["aggregate_function"].startswith(("seconds_since_", "distance_km_", "speed_kmh_"))
+
+
+def leaves_out_current(spec: Document) -> bool:
+    """Whether the screened event is not counted. Over buckets `exclude_current` is about the current bucket."""
+    if spec["aggregate_function"].endswith("_from_previous"):
+        return True
+    return bool(spec.get("exclude_current")) and "bucket" not in spec
 
 
 def conjunction(values: Sequence[bool | None]) -> bool | None:
@@ -343,6 +368,13 @@ def disjunction(values: Sequence[bool | None]) -> bool | None:
     return None if None in values else False
 
 
+def presented(value: Any) -> Any:
+    """A value as evidence shows it: JSON objects and lists as text."""
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, default=str, sort_keys=True)
+    return value
+
+
 def scaled(base: Any, value: Document) -> Any:
     """times × base + plus; only numbers scale."""
     times, plus = number(value.get("times", 1)), number(value.get("plus", 0))
@@ -353,10 +385,7 @@ def scaled(base: Any, value: Document) -> Any:
 
 
 def current_fields(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        own = [value["current"]] if "current" in value else []
-        return own + current_fields(value.get("to"))
-    return []
+    return [value["current"]] if isinstance(value, Mapping) and "current" in value else []
 
 
 def countable(value: Any) -> Fraction | None:
@@ -373,11 +402,7 @@ def distinct(value: Any) -> Any:
     """A value's identity among others; None for what is not counted."""
     if value is None:
         return None
-    kind, known = typed(value)
-    if kind != "number":
-        return kind, known
-    exact = countable(value)
-    return None if exact is None else (kind, exact)
+    return None if kind_of(value) == "structure" else typed(value)
 
 
 def _same(value: Any, wanted: Any) -> bool:

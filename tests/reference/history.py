@@ -86,11 +86,13 @@ class History:
 
 
 def _metadata(node: Any, keys: list[str]) -> Any:
+    """What the path leads to, a list's items by their number; None where it leads nowhere."""
     for key in keys:
-        if not isinstance(node, Mapping):
-            return None
-        node = node.get(key)
-    return None if isinstance(node, Mapping | list) else node
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 def _channel_is_cnp(event: Event) -> bool | None:

@@ -137,7 +137,6 @@ class RuleMaker:
     def __init__(self, choose: Chooser, trigger: Sequence[str]) -> None:
         self.choose = choose
         self.trigger = trigger
-        self.default_event = "transaction" if "transaction" in trigger else trigger[0]
 
     def shared(self, by_event: Mapping[str, Sequence[str] | Mapping[str, Any]], *events: str) -> list[str]:
         first, *others = events or self.trigger
@@ -231,14 +230,13 @@ class RuleMaker:
                     "threshold": one_of(self.choose, (50, 80, 100)),
                 }
             case "similar_to":
-                return {
-                    "to": self.text_operand(field, pool, in_filter),
-                    "threshold": one_of(self.choose, (40, 70, 80)),
-                }
+                operand = self.text_operand(field, pool, in_filter)
+                given = operand if isinstance(operand, dict) else {"text": operand or "rent"}
+                return {**given, "threshold": one_of(self.choose, (40, 70, 80))}
             case "matches":
                 return one_of(self.choose, PATTERNS)
             case "contains" | "not_contains" | "starts_with" | "ends_with":
-                text = one_of(self.choose, pool)
+                text = one_of(self.choose, pool) or "rent"
                 return text[: self.choose.integer(1, 4)] if operator != "ends_with" else text[-2:]
         return self.text_operand(field, pool, in_filter)
 
@@ -309,11 +307,11 @@ class RuleMaker:
         return {**spec, "operator": operator, "value": one_of(self.choose, pool)}
 
     def aggregate(self) -> dict[str, Any]:
-        event = self.default_event
-        if chance(self.choose, 18):
+        event = "transaction" if "transaction" in self.trigger or chance(self.choose, 40) else self.trigger[0]
+        if chance(self.choose, 15):
             event = one_of(self.choose, ("transaction", "login", "card", "alert"))
         spec: dict[str, Any] = self.function_and_field(event)
-        if event != self.default_event or chance(self.choose, 5):
+        if event != "transaction" or chance(self.choose, 5):
             spec["event"] = event
         group = self.group(event)
         if group != ["user_id"] or chance(self.choose, 20):
@@ -324,7 +322,7 @@ class RuleMaker:
             spec |= self.extent()
         if chance(self.choose, 30):
             spec["exclude_current"] = True
-        if chance(self.choose, 12):
+        if "last" not in spec and chance(self.choose, 12):
             spec["delay"] = one_of(self.choose, DELAYS)
         return spec
 
@@ -336,7 +334,7 @@ class RuleMaker:
 
     def function_and_field(self, event: str) -> dict[str, Any]:
         kind = self.choose.integer(1, 100)
-        numbers = [name for name in NUMBER_POOLS[event] if name not in ("hour", "weekday")]
+        numbers = self.measurable(event)
         if not numbers or kind <= 22:
             return {"aggregate_function": "count", "field": self.counted_field(event)}
         if kind <= 33:
@@ -344,29 +342,35 @@ class RuleMaker:
             return {"aggregate_function": "distinct_count", "field": one_of(self.choose, names)}
         if kind <= 39:
             return {"aggregate_function": one_of(self.choose, SINCE), "field": self.counted_field(event)}
-        if kind <= 45 and event in _PLACED and self.shared(_PLACED):
-            return {"aggregate_function": one_of(self.choose, FROM_PREVIOUS), "field": "latitude"}
+        if kind <= 45 and self.shared(_PLACED, event, *self.trigger):
+            return {"aggregate_function": one_of(self.choose, FROM_PREVIOUS)}
         if kind <= 48 and event == "transaction":
-            return {
-                "aggregate_function": "benford_chi2",
-                "field": one_of(self.choose, ("amount", "base_amount")),
-            }
+            return {"aggregate_function": "benford_chi2", "field": one_of(self.choose, numbers[:2])}
         if kind <= 57:
-            window, bucket = one_of(self.choose, BUCKETED)
-            function = one_of(self.choose, BUCKET_FUNCTIONS)
-            spec = {"aggregate_function": function, "time_window": window, "bucket": bucket}
-            of = one_of(self.choose, ("count", "sum"))
-            return {**spec, "of": of, "field": one_of(self.choose, numbers)}
+            return self.over_buckets(numbers)
         if kind <= 61 and event == "transaction":
             return {"aggregate_function": "avg", "field": "label.is_fraud"}
-        field = (
-            "amount" if event == "transaction" and chance(self.choose, 55) else one_of(self.choose, numbers)
-        )
-        return {"aggregate_function": one_of(self.choose, NUMERIC_FUNCTIONS), "field": field}
+        field = numbers[0] if chance(self.choose, 55) else one_of(self.choose, numbers)
+        function = one_of(self.choose, NUMERIC_FUNCTIONS)
+        if function == "zscore" and field not in self.shared(NUMBER_POOLS):
+            function = "stddev"
+        return {"aggregate_function": function, "field": field}
+
+    def measurable(self, event: str) -> list[str]:
+        """Numbers of that event to aggregate; amounts only where every screened event has a currency."""
+        names = [name for name in NUMBER_POOLS[event] if name not in _CLOCK]
+        return names if self.trigger == ("transaction",) else [name for name in names if name != "amount"]
+
+    def over_buckets(self, numbers: Sequence[str]) -> dict[str, Any]:
+        window, bucket = one_of(self.choose, BUCKETED)
+        function, of = one_of(self.choose, BUCKET_FUNCTIONS), one_of(self.choose, ("count", "sum"))
+        spec = {"aggregate_function": function, "time_window": window, "bucket": bucket}
+        return {**spec, "of": of, "field": one_of(self.choose, numbers)}
 
     def counted_field(self, event: str) -> str:
         if event == "transaction":
-            return one_of(self.choose, ("transaction_id", "transaction_id", "amount", "merchant_id"))
+            options = ("transaction_id", "transaction_id", "merchant_id", "amount")
+            return one_of(self.choose, options if self.trigger == ("transaction",) else options[:3])
         return "user_id"
 
     def group(self, event: str) -> list[Any]:
@@ -390,7 +394,7 @@ CROSSINGS = (
 )
 SINCE = ("seconds_since_first", "seconds_since_last")
 FROM_PREVIOUS = ("distance_km_from_previous", "speed_kmh_from_previous")
-BUCKET_FUNCTIONS = ("zscore", "zscore", "avg", "max", "min", "stddev", "median", "sum")
+BUCKET_FUNCTIONS = ("zscore", "zscore", "avg", "max", "min", "stddev", "median")
 TEXT_OPERATORS = [
     "eq",
     "eq",
