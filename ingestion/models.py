@@ -133,3 +133,24 @@ class ExchangeRate(models.Model):
 
     def __str__(self) -> str:
         return f"1 {self.currency} = {self.rate} {self.base_currency} from {self.valid_on}"
+
+
+# Django finds an app's models through this module; each subject keeps its own.
+from ingestion.events.models import (  # noqa: E402
+    AlertEvent,
+    CardEvent,
+    CustomerProfile,
+    Label,
+    LoginEvent,
+)
+
+__all__ = [
+    "AlertEvent",
+    "CardEvent",
+    "CustomerProfile",
+    "ExchangeRate",
+    "Label",
+    "LoginEvent",
+    "Transaction",
+    "TransactionRevision",
+]

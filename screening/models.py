@@ -100,6 +100,16 @@ class VelocityState(models.Model):
         return f"epoch {self.epoch}: {self.mode}"
 
 
+class RulesetCounters(models.Model):
+    """Since which ruleset each velocity counter of `ruleset` has been in force without a gap, by counter key."""
+
+    ruleset = models.BigIntegerField(primary_key=True)
+    since = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"counters of ruleset {self.ruleset}"
+
+
 class ScreeningBatch(models.Model):
     """Past transactions screened again: what was asked for and how far it is."""
 
@@ -135,3 +145,11 @@ class ScreeningBatch(models.Model):
 
     def __str__(self) -> str:
         return self.name or str(self.batch_id)
+
+
+# Django finds an app's models through this module; each subject keeps its own.
+from screening.alerts.models import Alert, Snooze  # noqa: E402, F401
+from screening.cases.models import Case, CaseEntry, CaseNote  # noqa: E402, F401
+from screening.outbox.models import OutboxEntry  # noqa: E402, F401
+from screening.risk.models import RiskSignal  # noqa: E402, F401
+from screening.webhooks.models import Webhook, WebhookDelivery  # noqa: E402, F401

@@ -1,0 +1,1 @@
+"""Everything that comes in beside transactions: logins, card events, outside alerts, KYC profiles and labels."""

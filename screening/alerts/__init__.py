@@ -1,0 +1,1 @@
+"""Alerts: one work item for one rule's finding."""

@@ -1,0 +1,1 @@
+"""Cases: investigations that group the alerts about one account or user."""

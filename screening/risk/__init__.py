@@ -1,0 +1,1 @@
+"""Account risk: what the signals that hold at a moment add up to."""
