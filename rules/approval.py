@@ -118,7 +118,8 @@ def _check_move(version: RuleVersion, action: str) -> None:
     if version.state not in moves[action]:
         allowed = " or ".join(moves[action])
         raise Conflict(
-            f"Version {version.number} of rule {version.rule_id} is {version.state}; to {action} it, it must be {allowed}."
+            f"Version {version.number} of rule {version.rule_id} is {version.state}; "
+            f"to {action} it, it must be {allowed}."
         )
 
 

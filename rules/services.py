@@ -150,7 +150,7 @@ def _parse(document: Mapping[str, Any], *, may_miss_lists: bool = False) -> Pars
     if not isinstance(document, dict):
         raise Invalid("A rule is a JSON object.", [FieldError("$", "expected an object")])
     try:
-        return parse_rule(document, known_lists=None if may_miss_lists else list_names())
+        return parse_rule(document, lists=None if may_miss_lists else list_names())
     except RuleErrors as error:
         raise Invalid("The rule is not valid.", [problem_error(each) for each in error.problems]) from None
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import django_filters
 from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.filters import OrderingFilter
 from rest_framework.request import Request
@@ -43,12 +46,17 @@ class StrictOrderingFilter(OrderingFilter):
     def remove_invalid_fields(
         self, queryset: QuerySet[Any], fields: list[str], view: Any, request: Request
     ) -> list[str]:
+        """The fields as the database knows them: `ordering_fields` may be a dict {name: column}."""
         valid = [name for name, _ in self.get_valid_fields(queryset, view, {"request": request})]
+        columns = view.ordering_fields if isinstance(view.ordering_fields, dict) else {}
+        chosen = []
         for field in fields:
-            if field.lstrip("-") not in valid or field.startswith("--"):
-                message = f"{field!r} is none of {', '.join(valid)}"
+            name = field.removeprefix("-")
+            if name not in valid:
+                message = f"{field[:60]!r} is none of {', '.join(valid)}"
                 raise Invalid("A query parameter is not valid.", [FieldError("ordering", message)])
-        return fields
+            chosen.append(field.removesuffix(name) + columns.get(name, name))
+        return chosen
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
         """With the primary key as the last word, or rows that tie could be on two pages or on none."""
@@ -72,3 +80,14 @@ def check_query_parameters(request: Request, known: set[str] | frozenset[str]) -
     ]
     if errors:
         raise Invalid("A query parameter is not valid.", errors)
+
+
+@extend_schema_field(OpenApiTypes.BOOL)
+class TrueFalseFilter(django_filters.TypedChoiceFilter):
+    """`?is_active=true`. The usual BooleanFilter takes a word it does not know for no filter at all."""
+
+    _WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+    def __init__(self, **options: Any) -> None:
+        choices = [(word, word) for word in self._WORDS]
+        super().__init__(choices=choices, coerce=self._WORDS.__getitem__, **options)

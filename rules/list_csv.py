@@ -1,0 +1,106 @@
+"""Entries of a named list from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.utils.dateparse import parse_date, parse_datetime
+
+from fraudsite.errors import FieldError, Invalid
+from rules.list_services import NewEntry, entry_problem
+from rules.models import LIST_NOTE_LENGTH
+
+COLUMNS = ("value", "note", "expires_at")
+MAX_ROWS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The good rows, and for each bad one its line in the file and what is wrong."""
+
+    entries: list[NewEntry] = field(default_factory=list)
+    rejected: list[tuple[int, list[FieldError]]] = field(default_factory=list)
+
+
+def read_entries(raw: bytes) -> Rows:
+    """A file with the header `value[,note][,expires_at]`, or without one: a value, note, expiry a line.
+
+    Raises Invalid for what is no CSV of entries at all (not UTF-8, an unknown column, nothing in it).
+    """
+    reader = csv.reader(io.StringIO(_text(raw), newline=""), strict=True)
+    rows, line = Rows(), 0
+    columns: tuple[str, ...] = COLUMNS
+    try:
+        for cells in reader:
+            first, line = line + 1, reader.line_num
+            if not any(cell.strip() for cell in cells):
+                continue
+            if first == 1 and cells[0].strip().lower() == "value":
+                columns = _header(cells)
+                continue
+            _take(rows, first, columns, cells)
+            if len(rows.entries) + len(rows.rejected) > MAX_ROWS:
+                raise Invalid("The file is too long.", [FieldError("file", f"has more than {MAX_ROWS} rows")])
+    except csv.Error as error:
+        raise Invalid("The file is no CSV.", [FieldError("file", f"line {line + 1}: {error}")]) from None
+    if not rows.entries and not rows.rejected:
+        raise Invalid("The file is empty.", [FieldError("file", "has no rows")])
+    return rows
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"is not valid UTF-8 (byte {error.start})"
+        raise Invalid("The file cannot be read.", [FieldError("file", message)]) from None
+
+
+def _header(cells: list[str]) -> tuple[str, ...]:
+    columns = tuple(cell.strip().lower() for cell in cells)
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown or len(set(columns)) != len(columns):
+        message = f"takes the columns {', '.join(COLUMNS)}, each once; found {', '.join(columns)}"
+        raise Invalid("The file's columns are not known.", [FieldError("file", message[:500])])
+    return columns
+
+
+def _take(rows: Rows, line: int, columns: tuple[str, ...], cells: Iterable[str]) -> None:
+    given = [cell.strip() for cell in cells]
+    errors: list[FieldError] = []
+    if len(given) > len(columns):
+        errors.append(FieldError("$", f"has {len(given)} cells, expected at most {len(columns)}"))
+    named = dict(zip(columns, given, strict=False))
+    if message := entry_problem(named.get("value", "")):
+        errors.append(FieldError("value", message))
+    note = named.get("note", "")
+    if len(note) > LIST_NOTE_LENGTH or "\0" in note:
+        errors.append(FieldError("note", f"takes at most {LIST_NOTE_LENGTH} characters, no NUL"))
+    expires_at = None
+    if text := named.get("expires_at", ""):
+        expires_at = _moment(text)
+        if expires_at is None:
+            errors.append(
+                FieldError("expires_at", "takes a date or an ISO 8601 time, e.g. 2027-01-31T00:00:00Z")
+            )
+    if errors:
+        rows.rejected.append((line, errors))
+    else:
+        rows.entries.append(NewEntry(named["value"], note, expires_at))
+
+
+def _moment(text: str) -> datetime | None:
+    """A time, UTC where it names no zone; a date is its beginning."""
+    try:
+        moment = parse_datetime(text)
+        if moment is None and (day := parse_date(text)) is not None:
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    except ValueError:
+        return None
+    if moment is not None and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment

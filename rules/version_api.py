@@ -1,0 +1,158 @@
+"""Versions of a rule over HTTP: history, differences, rollback, and the way from draft to live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.errors import FieldError, Invalid
+from rules import approval, selectors, services
+from rules.core.parse import parse_rule
+from rules.diff import changed_paths
+from rules.models import RuleVersion
+from rules.serializers import ReviewSerializer, RuleDiffSerializer, RuleSerializer, RuleVersionSerializer
+
+STATE_CONFLICT = OpenApiResponse(ProblemSerializer, description="The version's state does not allow it.")
+
+
+class RuleVersionListView(ApiListView):
+    queryset = RuleVersion.objects.none()
+    ordering = ("-number",)
+    ordering_fields = {"version": "number", "created_at": "created_at"}
+
+    def get_queryset(self) -> QuerySet[RuleVersion]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return selectors.rule_get(self.kwargs["rule_id"]).versions.select_related("rule")
+
+    def bodies(self, items: list[RuleVersion]) -> list[dict[str, Any]]:
+        return [selectors.version_body(each) for each in items]
+
+    @extend_schema(responses=RuleVersionSerializer(many=True), operation_id="rule_versions_list")
+    def get(self, request: Request, rule_id: int) -> Response:
+        """Every version there ever was, newest first."""
+        return self.page(request)
+
+
+class RuleVersionView(ApiView):
+    @extend_schema(responses=RuleVersionSerializer)
+    def get(self, request: Request, rule_id: int, number: int) -> Response:
+        version = selectors.version_get(selectors.rule_get(rule_id), number)
+        return Response(selectors.version_body(version))
+
+
+class RuleDiffView(ApiView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("from", int, required=True, description="the earlier version"),
+            OpenApiParameter("to", int, required=True, description="the later version"),
+        ],
+        responses=RuleDiffSerializer,
+    )
+    def get(self, request: Request, rule_id: int) -> Response:
+        """What changed between two versions, in words and path by path."""
+        check_query_parameters(request, {"from", "to"})
+        rule = selectors.rule_get(rule_id)
+        old = selectors.version_get(rule, _version_number(request, "from"))
+        new = selectors.version_get(rule, _version_number(request, "to"))
+        from rules.core.sentences import describe_change  # TODO move up once it is there
+
+        words = describe_change(parse_rule(old.definition).rule, parse_rule(new.definition).rule)
+        return Response(
+            {
+                "rule_id": rule.pk,
+                "from_version": old.number,
+                "to_version": new.number,
+                "words": words,
+                "changes": list(changed_paths(old.definition, new.definition)),
+            }
+        )
+
+
+class RuleRollbackView(ApiView):
+    required_scopes = {"POST": "rules:write"}
+
+    @extend_schema(request=None, responses={200: RuleSerializer, 202: RuleSerializer})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """An earlier wording again, as a new version. 202: it needs approval first."""
+        saved = services.rule_rollback(rule_id=rule_id, number=number, principal=request.principal)
+        is_waiting = saved.version.state == RuleVersion.State.PENDING_APPROVAL
+        shown = selectors.version_shown(saved.version.rule)
+        return Response(selectors.rule_body(shown), status=202 if is_waiting else 200)
+
+
+class _MoveView(ApiView):
+    """One step of a version; answers the version."""
+
+    required_scopes = {"POST": "rules:approve"}
+
+    def note(self, request: Request) -> str:
+        serializer = ReviewSerializer(data=request.data or {})
+        serializer.is_valid(raise_exception=True)
+        return str(serializer.validated_data["note"])
+
+
+class VersionSubmitView(_MoveView):
+    required_scopes = {"POST": "rules:write"}
+
+    @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """Ask for approval of a draft."""
+        version = approval.version_submit(rule_id=rule_id, number=number, principal=request.principal)
+        return Response(selectors.version_body(version))
+
+
+class VersionApproveView(_MoveView):
+    @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """Put a version in force. Its author cannot where approval is needed (403)."""
+        version = approval.version_approve(
+            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
+        )
+        return Response(selectors.version_body(version))
+
+
+class VersionRejectView(_MoveView):
+    @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """Refuse a version."""
+        version = approval.version_reject(
+            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
+        )
+        return Response(selectors.version_body(version))
+
+
+class VersionShadowView(_MoveView):
+    @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """Evaluate a version on live transactions without effect, beside the one in force."""
+        version = approval.version_shadow(
+            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
+        )
+        return Response(selectors.version_body(version))
+
+
+class VersionRetireView(_MoveView):
+    required_scopes = {"POST": "rules:write"}
+
+    @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
+    def post(self, request: Request, rule_id: int, number: int) -> Response:
+        """Withdraw a version that is not in force: a draft, a request, a shadow."""
+        version = approval.version_retire(rule_id=rule_id, number=number, principal=request.principal)
+        return Response(selectors.version_body(version))
+
+
+def _version_number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise Invalid(
+            "A query parameter is not valid.", [FieldError(name, "must be the number of a version")]
+        )
+    return int(text)
