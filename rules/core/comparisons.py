@@ -337,7 +337,7 @@ def _tree(condition: Condition) -> Test:
 
 
 def _joined(tests: list[Test], *, decisive: bool) -> Test:
-    """`all` (decisive False) or `any` (decisive True): the decisive answer wins over unknown, unknown over the other."""
+    """`all` (decisive False) or `any` (decisive True): decisive wins over unknown, unknown over the other."""
     if len(tests) == 1:
         return tests[0]
 

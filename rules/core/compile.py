@@ -16,9 +16,19 @@ from typing import Any as Anything
 
 from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import Positions, Test, compile_comparison, compile_predicate
-from rules.core.evaluate import Evaluation, Failure, RuleOutcome
+from rules.core.evaluate import Evaluation, Failure, RuleOutcome, Witness
 from rules.core.lists import NO_LISTS, Lists
-from rules.core.model import Aggregate, AggregateValue, All, Any, Comparison, Condition, Not, Rule
+from rules.core.model import (
+    Aggregate,
+    AggregateValue,
+    All,
+    Any,
+    Comparison,
+    Condition,
+    Not,
+    Rule,
+    comparisons_of,
+)
 from rules.core.values import Event
 
 Truths = Sequence[Anything]
@@ -55,17 +65,6 @@ def compile_rule(rule: Rule, *, rule_id: int | str | None = None, version: int |
     return CompiledRule(rule, rule_id, version)
 
 
-def comparisons_of(condition: Condition) -> tuple[Comparison, ...]:
-    """The comparisons of a tree, depth first."""
-    match condition:
-        case All(conditions) | Any(conditions):
-            return tuple(found for each in conditions for found in comparisons_of(each))
-        case Not(inner):
-            return comparisons_of(inner)
-        case Comparison():
-            return (condition,)
-
-
 def aggregates_of(comparison: Comparison) -> tuple[Aggregate, ...]:
     """The aggregates a comparison reads: none, one, or one on either side."""
     left = (comparison.left,) if isinstance(comparison.left, Aggregate) else ()
@@ -88,6 +87,7 @@ class CompiledRuleset:
             places = tuple(slots.setdefault(comparison, len(slots)) for comparison in rule.comparisons)
             placed.append((rule, places, _judge(rule.rule.condition, slots)))
         self._tests: tuple[Test, ...] = tuple(compile_comparison(each, self.index_of) for each in slots)
+        self._witnesses = tuple(Witness(each, self.index_of) for each in slots)
         self._placed = tuple(placed)
         self._for_trigger: dict[str, CompiledRuleset] = {}
 
@@ -107,7 +107,7 @@ class CompiledRuleset:
             truths: list[Anything] = [test(event, event, lists, aggregates) for test in self._tests]
         except Exception:  # found again, one by one, and contained in its rules
             return self._evaluate_one_by_one(event, aggregates, lists)
-        run = Evaluation(event, aggregates, self.index_of, truths)
+        run = Evaluation(event, aggregates, self._witnesses, truths)
         status = _STATUS
         return tuple(
             [RuleOutcome(rule, status[judge(truths)], run, places) for rule, places, judge in self._placed]
@@ -117,7 +117,7 @@ class CompiledRuleset:
         self, event: Event, aggregates: Sequence[AggregateResult], lists: Lists
     ) -> tuple[RuleOutcome, ...]:
         truths = [_attempt(test, event, aggregates, lists) for test in self._tests]
-        run = Evaluation(event, aggregates, self.index_of, truths)
+        run = Evaluation(event, aggregates, self._witnesses, truths)
         outcomes = []
         for rule, places, judge in self._placed:
             has_failed = any(isinstance(truths[place], Failure) for place in places)
@@ -152,7 +152,7 @@ def _judge(condition: Condition, slots: Mapping[Comparison, int]) -> Judge:
 
 
 def _joined(conditions: Sequence[Condition], slots: Mapping[Comparison, int], *, decisive: bool) -> Judge:
-    """`all` (decisive False) or `any` (decisive True): the decisive answer wins over unknown, unknown over the other."""
+    """`all` (decisive False) or `any` (decisive True): decisive wins over unknown, unknown over the other."""
     places = [slots[each] for each in conditions if isinstance(each, Comparison)]
     if len(conditions) == 1:
         return _judge(conditions[0], slots)

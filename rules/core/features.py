@@ -11,8 +11,8 @@ from rules.core.compile import CompiledRuleset, compile_rule
 from rules.core.documents import condition_to_document
 from rules.core.durations import LIFETIME, duration_text
 from rules.core.model import Aggregate, Feature, Rule
-from rules.core.sentences import aggregate_label, aggregate_words, group_label
 from rules.core.windows import reads_every_event
+from rules.core.wording import aggregate_label, aggregate_words, group_label
 
 
 def feature_document(feature: Feature) -> dict[str, Any]:

@@ -202,3 +202,14 @@ def condition_is_relative(condition: Condition) -> bool:
             return left in ("distance_km_to_current", "label.is_fraud") or isinstance(
                 right, CurrentValue | ListName
             )
+
+
+def comparisons_of(condition: Condition) -> tuple[Comparison, ...]:
+    """The comparisons of a tree, depth first: the order of evaluation and of evidence."""
+    match condition:
+        case All(conditions) | Any(conditions):
+            return tuple(found for each in conditions for found in comparisons_of(each))
+        case Not(inner):
+            return comparisons_of(inner)
+        case Comparison():
+            return (condition,)

@@ -1,7 +1,8 @@
 """Which events an aggregate is over: group, window, order, filters; exactly, over a plain list of history.
 
 This is the meaning the counters must reproduce, and what runs where there are none. Events are dicts with
-`occurred_at` (aware) and `arrival` (unique among the events of one kind); (occurred_at, arrival) is their order.
+`occurred_at` (aware) and `arrival` (a number that rises as events of all kinds come in, unique within one kind);
+(occurred_at, arrival) is their order.
 """
 
 from __future__ import annotations
@@ -80,19 +81,18 @@ def select_events(
     A label with a `label.known_at` counts from that instant on only. Call only when `missing_fact` says None.
     """
     matches = filters or compile_filters(aggregate)
-    is_own_kind = aggregate.event == current_event
     start, end = window_bounds(aggregate, current["occurred_at"])
-    newest = (current["occurred_at"], current["arrival"]) if is_own_kind else None
+    newest = (current["occurred_at"], current["arrival"])
+    group = [(key.event_field, read(current, key.current_field)) for key in aggregate.group_by]
+    is_own_kind = aggregate.event == current_event
     chosen: list[Event] = []
     for event in _with_current(aggregate, history, current, is_own_kind=is_own_kind):
         occurred_at = event["occurred_at"]
         if occurred_at > end or (start is not None and occurred_at <= start):
             continue
-        if newest is not None and (occurred_at, event["arrival"]) > newest:
+        if (occurred_at, event["arrival"]) > newest:
             continue
-        if not all(
-            same(read(event, key.event_field), read(current, key.current_field)) for key in aggregate.group_by
-        ):
+        if not all(same(read(event, name), value) for name, value in group):
             continue
         known = as_known(event, current["occurred_at"])
         if matches(known, current, lists) is True:

@@ -1,0 +1,317 @@
+"""Rules and evidence in plain English."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any as Anything
+
+from rules.core.aggregates import AGGREGATES
+from rules.core.durations import duration_text, duration_words
+from rules.core.fields import NOUNS, field_of
+from rules.core.model import (
+    Action,
+    Aggregate,
+    AggregateValue,
+    All,
+    Any,
+    Comparison,
+    Condition,
+    CurrentValue,
+    FieldValue,
+    GroupKey,
+    ListName,
+    Literal,
+    Not,
+    Rule,
+)
+from rules.core.operators import OPERATORS
+from rules.core.values import ONE, ZERO, number_text
+
+_SHOWN_LIST_VALUES = 5
+_AMOUNT_WORDS = {"gt": "over", "gte": "of at least", "lt": "under", "lte": "of at most", "eq": "of exactly"}
+
+# Labels: short, stable names of aggregates, part of the API.
+
+
+def aggregate_label(aggregate: Aggregate) -> str:
+    """ "count(amount) by user_id in 24h", the key of an aggregate in `aggregated_data`."""
+    field = aggregate.written_field or aggregate.field
+    event = "" if aggregate.event == "transaction" else f"{aggregate.event} "
+    measured = f"{aggregate.of}({field})" if aggregate.of and field else aggregate.of or field or ""
+    per = f" per {duration_text(aggregate.bucket_us)}" if aggregate.bucket_us else ""
+    parts = [
+        f"{event}{aggregate.function}({measured}{per})" if measured or per else f"{event}{aggregate.function}"
+    ]
+    parts.append("by " + ", ".join(group_label(key) for key in visible_group(aggregate)))
+    parts.append(window_label(aggregate))
+    if aggregate.delay_us:
+        parts.append(f"delayed {duration_text(aggregate.delay_us)}")
+    if aggregate.exclude_current and aggregate.function not in (
+        "distance_km_from_previous",
+        "speed_kmh_from_previous",
+    ):
+        parts.append("excluding current")
+    return " ".join(parts)
+
+
+def group_label(key: GroupKey) -> str:
+    return (
+        key.event_field if key.event_field == key.current_field else f"{key.event_field}={key.current_field}"
+    )
+
+
+def visible_group(aggregate: Aggregate) -> tuple[GroupKey, ...]:
+    """`group_by` without the currency that an aggregate over `amount` implies."""
+    if aggregate.event != "transaction" or aggregate.field != "amount":
+        return aggregate.group_by
+    own = tuple(key for key in aggregate.group_by if key != GroupKey("currency", "currency"))
+    return own or aggregate.group_by
+
+
+def window_label(aggregate: Aggregate) -> str:
+    if aggregate.last is not None:
+        return f"over last {aggregate.last}"
+    return f"in {window_text(aggregate)}"
+
+
+def window_text(aggregate: Aggregate) -> str:
+    """The window as written ("24h"), or the shortest way to write it; "lifetime"."""
+    if aggregate.window_us is None:
+        return "lifetime"
+    return aggregate.written_window or duration_text(aggregate.window_us)
+
+
+# Values in words.
+
+
+def value_words(value: Anything) -> str:
+    """A value as shown to a reader: 100,000; "text"; yes; 14:03 (2026-11-22 UTC)."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case Decimal():
+            return number_words(value)
+        case datetime():
+            return instant_words(value)
+        case tuple():
+            shown = ", ".join(value_words(each) for each in value[:_SHOWN_LIST_VALUES])
+            rest = len(value) - _SHOWN_LIST_VALUES
+            return f"{shown} and {rest} more" if rest > 0 else shown
+        case _:
+            return f'"{value}"'
+
+
+def number_words(value: Decimal) -> str:
+    """A number with thousands separators: 1,250,000.5."""
+    whole, _, decimals = number_text(abs(value)).partition(".")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{int(whole):,}.{decimals}" if decimals else f"{sign}{int(whole):,}"
+
+
+def instant_words(moment: datetime) -> str:
+    """ "14:03 (2026-11-22 UTC)", with seconds where there are any."""
+    moment = moment.astimezone(UTC)
+    clock = moment.strftime("%H:%M:%S" if moment.second or moment.microsecond else "%H:%M")
+    return f"{clock} ({moment:%Y-%m-%d} UTC)"
+
+
+def field_words(event: str, name: str) -> str:
+    field = field_of(event, name, in_filter=True)
+    return name if field is None else field.label
+
+
+def threshold_words(comparison: Comparison, value: Anything, unit: str) -> str:
+    if comparison.operator == "between" and isinstance(value, tuple):
+        return f"{value_words(value[0])} to {value_words(value[1])}{unit}"
+    if isinstance(value, Decimal):
+        return f"{value_words(value)}{unit}"
+    words = value_words(value)
+    if comparison.similarity is not None:
+        return f"{words} ({number_words(comparison.similarity)} % or more)"
+    if isinstance(comparison.right, ListName) and comparison.right.threshold is not None:
+        return f"{words} ({number_words(comparison.right.threshold)} % or more)"
+    return words
+
+
+# Rules in words.
+
+
+def describe_rule(rule: Rule) -> str:
+    """One sentence: when the rule hits and what it does then."""
+    subject = " or ".join(NOUNS[event][0] for event in rule.trigger)
+    condition = describe_condition(rule.condition, event=rule.trigger[0])
+    does = "; ".join(describe_action(action) for action in rule.actions)
+    return f"When, for a {subject}, {condition}: {does}."
+
+
+def describe_action(action: Action) -> str:
+    verb = {
+        "flag": "send it to review",
+        "block": "block it",
+        "alert": "send it to review and open an alert",
+        "score": "add to the score",
+        "allow": "allow it, whatever other rules say",
+    }[action.action_type]
+    parts = [f"{action.severity} alert" if action.action_type == "alert" and action.severity else ""]
+    parts.append(f"risk score {number_words(action.risk_score)}" if action.risk_score else "")
+    if action.signal:
+        weight = f" of weight {number_words(action.weight)}" if action.weight is not None else ""
+        horizon = f" for {duration_words(duration_text(action.horizon_us))}" if action.horizon_us else ""
+        parts.append(f"signal {action.signal}{weight}{horizon}")
+    detail = ", ".join(part for part in parts if part)
+    return f"{verb} ({detail})" if detail else verb
+
+
+def describe_condition(condition: Condition, *, event: str = "transaction") -> str:
+    """A condition in words, about an event of that kind."""
+    match condition:
+        case All(conditions):
+            return _joined_words(conditions, " and ", event)
+        case Any(conditions):
+            return _joined_words(conditions, " or ", event)
+        case Not(Comparison() as inner):
+            return _comparison_words(inner, event, negated=True)
+        case Not(inner):
+            return f"it is not so that ({describe_condition(inner, event=event)})"
+        case Comparison():
+            return _comparison_words(condition, event, negated=False)
+
+
+def _joined_words(conditions: Sequence[Condition], conjunction: str, event: str) -> str:
+    parts = []
+    for each in conditions:
+        words = describe_condition(each, event=event)
+        is_group = isinstance(each, All | Any) and len(each.conditions) > 1
+        parts.append(f"({words})" if is_group and len(conditions) > 1 else words)
+    return conjunction.join(parts)
+
+
+def _comparison_words(comparison: Comparison, event: str, *, negated: bool) -> str:
+    operator = OPERATORS[comparison.operator]
+    phrase = operator.negated if negated else operator.phrase
+    left = comparison.left
+    subject = f"the {field_words(event, left)}" if isinstance(left, str) else aggregate_words(left)
+    if (
+        isinstance(comparison.right, Literal)
+        and isinstance(comparison.right.value, bool)
+        and isinstance(left, str)
+    ):
+        return _flag_words(field_words(event, left), phrase, wanted=comparison.right.value)
+    if operator.shape == "none":
+        return f"{subject} {phrase}"
+    return f"{subject} {phrase} {operand_words(comparison, event)}"
+
+
+def _flag_words(label: str, phrase: str, *, wanted: bool) -> str:
+    holds = wanted is (phrase == "is")
+    words = label.removeprefix("is ")
+    if words == label:
+        return f"{label} is {'yes' if holds else 'no'}"
+    return f"it is {words}" if holds else f"it is not {words}"
+
+
+def operand_words(comparison: Comparison, event: str) -> str:
+    match comparison.right:
+        case Literal(value):
+            if comparison.operator == "between" and isinstance(value, tuple):
+                return f"{value_words(value[0])} and {value_words(value[1])}"
+            return threshold_words(comparison, value, "")
+        case ListName(name):
+            return threshold_words(comparison, name, "")
+        case FieldValue(name, times, plus):
+            words = scaled_words(f"the {field_words(event, name)}", times, plus)
+        case CurrentValue(name, times, plus):
+            words = scaled_words(f"the screened event's {field_words('transaction', name)}", times, plus)
+        case AggregateValue(aggregate, times, plus):
+            words = scaled_words(aggregate_words(aggregate), times, plus)
+    if comparison.similarity is not None:
+        return f"{words} ({number_words(comparison.similarity)} % or more)"
+    return words
+
+
+def scaled_words(words: str, times: Decimal, plus: Decimal) -> str:
+    if times != ONE:
+        words = f"{number_words(times)} × {words}"
+    if plus != ZERO:
+        words = f"{words} {'plus' if plus > 0 else 'minus'} {number_words(abs(plus))}"
+    return words
+
+
+def aggregate_words(aggregate: Aggregate) -> str:
+    """ "the number of transactions over 100,000 by the same user in 24 h"."""
+    plural = NOUNS[aggregate.event][1]
+    chosen = f"{plural}{filter_words(aggregate, '')}{_same_group_words(aggregate)} {_window_words(aggregate)}"
+    return f"the {measure_words(aggregate)} {chosen}"
+
+
+def measure_words(aggregate: Aggregate) -> str:
+    label = AGGREGATES[aggregate.function].label
+    if aggregate.of is not None and aggregate.bucket_us is not None:
+        total = "number" if aggregate.of == "count" else f"total {measured_words(aggregate)}"
+        return f"{label} of the {total} per {duration_words(duration_text(aggregate.bucket_us))} of"
+    if aggregate.function == "count":
+        return "number of"
+    if aggregate.function == "distinct_count":
+        return f"number of different values of {measured_words(aggregate)} in"
+    if aggregate.field is None:
+        return f"{label} of the"
+    return f"{label} {measured_words(aggregate)} of"
+
+
+def measured_words(aggregate: Aggregate) -> str:
+    return field_words(aggregate.event, aggregate.field) if aggregate.field else "events"
+
+
+def _same_group_words(aggregate: Aggregate) -> str:
+    parts = []
+    for key in visible_group(aggregate):
+        event_words = field_words(aggregate.event, key.event_field)
+        if key.event_field == key.current_field:
+            parts.append(f"the same {event_words}")
+        else:
+            parts.append(f"whose {event_words} is this {field_words('transaction', key.current_field)}")
+    return " of " + " and ".join(parts) if parts else ""
+
+
+def _window_words(aggregate: Aggregate) -> str:
+    if aggregate.last is not None:
+        words = f"among the last {aggregate.last}"
+    elif aggregate.window_us is None:
+        words = "ever"
+    else:
+        words = f"in {duration_words(window_text(aggregate))}"
+    if aggregate.delay_us:
+        words += f" up to {duration_words(duration_text(aggregate.delay_us))} before"
+    if aggregate.exclude_current and AGGREGATES[aggregate.function].unit not in ("km", "km/h"):
+        words += (
+            ", the current one excluded" if aggregate.bucket_us is None else ", the current period excluded"
+        )
+    return words
+
+
+def filter_words(aggregate: Aggregate, currency: str) -> str:
+    """ " over 100,000 NGN": which events are counted, after their noun; `currency` is that of the screened one."""
+    parts = [_one_filter_words(each, aggregate.event, currency) for each in aggregate.filters]
+    if not parts:
+        return ""
+    return " " + " and ".join(parts)
+
+
+def _one_filter_words(condition: Condition, event: str, currency: str) -> str:
+    if (
+        isinstance(condition, Comparison)
+        and condition.left == "amount"
+        and condition.operator in _AMOUNT_WORDS
+        and isinstance(condition.right, Literal)
+    ):
+        unit = f" {currency}" if currency else ""
+        return f"{_AMOUNT_WORDS[condition.operator]} {value_words(condition.right.value)}{unit}"
+    return f"where {describe_condition(condition, event=event)}"
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
