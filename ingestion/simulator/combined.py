@@ -68,7 +68,7 @@ def _emptied_account(stage: Staging, account: AccountState) -> None:
             amount_minor=world.outside_band(world.minor(rng.uniform(20_000, 90_000), customer)),
             transaction_type="transfer",
             channel="mobile",
-            counterparty=world.new_id("outside-acct"),
+            counterparty=world.new_id("acct"),
             device_id=device_id,
             ip_address=world.strange_address(customer.city),
         )
@@ -151,5 +151,5 @@ def _run_ring(stage: Staging, hub: CustomerState, members: list[CustomerState]) 
         collected += sum(amounts)
         act(member, amounts, hub.primary.profile.account_id)
     outgoing = int(collected * rng.uniform(0.85, 0.97)) // 2
-    act(hub, [outgoing, outgoing], world.new_id("outside-acct"))
+    act(hub, [outgoing, outgoing], world.new_id("acct"))
     return stage.close(hub.primary, *(member.primary for member in members))

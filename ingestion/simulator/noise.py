@@ -259,7 +259,7 @@ class Noise:
 
     def outside_alert(self, at_us: int) -> None:
         world = self.world
-        customer = world.idle_customer(at_us, lambda c: c.may_be_alerted(at_us))
+        customer = world.idle_customer(at_us, lambda c: c.may_be_alerted(at_us) and at_us >= c.settled_at)
         if customer is None:
             return
         world.outside_alert(

@@ -190,7 +190,6 @@ def structuring(world: World, at_us: int) -> Instance | None:
             channel=rng.choice(("branch", "atm", "mobile")),
             city=account.customer.city,
             shows_position=False,
-            metadata={"narrative": "cash deposit"},
         )
     account.hold(stage.ended_us + HOUR_US + MINUTE_US)
     return stage.close(account)

@@ -14,7 +14,7 @@ _FAILURES = ("wrong_password", "wrong_password", "wrong_pin", "otp_timeout")
 
 # Payments an honest minute may have left on the account would add a velocity hit to a slower pattern.
 QUIET_BEFORE_US = 61 * SECOND_US
-# Nothing else begins with a victim while alerts of the last fraud may still compound with it.
+# Rather others are chosen than a victim while alerts of the last fraud may still compound with it.
 _ALERTS_FADE_US = 5 * MINUTE_US + 10 * SECOND_US
 
 
@@ -85,7 +85,8 @@ class Staging:
 
     def close(self, *accounts: AccountState) -> Instance:
         for account in accounts:
-            account.customer.engage(self.ended_us + _ALERTS_FADE_US)
+            account.customer.engage(self.ended_us)
+            account.customer.settled_at = self.ended_us + _ALERTS_FADE_US
         users = dict.fromkeys(account.customer.profile.user_id for account in accounts)
         instance = Instance(
             instance_id=self.label.instance_id,
@@ -128,7 +129,7 @@ def cnp_channel(world: World) -> str:
 
 def strange_device(world: World) -> str:
     """A device nobody has used: its id belongs to this run."""
-    return world.new_id("device-x")
+    return world.new_id("device")
 
 
 def rapid_payments(stage: Staging, at_us: int, account: AccountState, count: int, span_s: float) -> None:

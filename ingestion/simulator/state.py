@@ -90,6 +90,7 @@ class CustomerState:
         "profile",
         "seen_at",
         "seen_city",
+        "settled_at",
     )
 
     def __init__(self, profile: CustomerProfile) -> None:
@@ -103,6 +104,7 @@ class CustomerState:
         self.alerted_at = 0
         self.free_at = 0
         self.idle_at = 0
+        self.settled_at = 0
 
     @property
     def primary(self) -> AccountState:

@@ -112,11 +112,12 @@ class World:
     def idle_customer(
         self, at_us: int, suits: Callable[[CustomerState], bool] | None = None
     ) -> CustomerState | None:
-        """Someone with whom a story may begin, or None when nobody was found in a reasonable number of
-        tries."""
-        for _ in range(60):
+        """Someone with whom a story may begin, rather one who was not in another just now; None when nobody was
+        found in a reasonable number of tries."""
+        for attempt in range(60):
             customer = self.rng.choice(self.customers)
-            if customer.is_idle(at_us) and (suits is None or suits(customer)):
+            is_settled = attempt >= 20 or at_us >= customer.settled_at
+            if is_settled and customer.is_idle(at_us) and (suits is None or suits(customer)):
                 return customer
         return None
 
