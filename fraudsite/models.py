@@ -10,6 +10,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from fraudsite.roles import Action
+
 
 class Scope(models.TextChoices):
     TRANSACTIONS_WRITE = "transactions:write", "transactions:write"
@@ -57,3 +59,12 @@ class ApiKey(models.Model):
 
     def is_valid_at(self, moment: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
+class Workspace(models.Model):
+    """No table: the content type that staff's permissions belong to (see `fraudsite.roles`)."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions: ClassVar = [(action.codename, f"Can {action.label}") for action in Action]

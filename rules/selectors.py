@@ -11,6 +11,7 @@ from fraudsite.errors import Missing
 from rules.list_selectors import lists_snapshot
 from rules.models import Rule, RulesetVersion, RuleVersion
 from rules.ruleset import LoadedRuleset
+from rules.wording import in_written_order
 
 __all__ = [
     "lists_snapshot",
@@ -104,7 +105,7 @@ def _rule_body(version: RuleVersion, beside: dict[str, RuleVersion]) -> dict[str
     pending, shadow = beside.get("pending"), beside.get("shadow")
     return {
         "id": version.rule_id,
-        **version.definition,
+        **in_written_order(version.definition),
         "version": version.number,
         "is_active": version.is_active,
         "state": version.state,
@@ -132,7 +133,7 @@ def version_body(version: RuleVersion) -> dict[str, Any]:
         "rule_id": version.rule_id,
         "version": version.number,
         "state": version.state,
-        "definition": version.definition,
+        "definition": in_written_order(version.definition),
         "authored_by": version.authored_by,
         "needs_approval": version.needs_approval,
         "reviewed_by": version.reviewed_by,

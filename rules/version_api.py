@@ -14,6 +14,7 @@ from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from rules import approval, selectors, services
+from rules.core.changes import describe_change
 from rules.core.parse import parse_rule
 from rules.diff import changed_paths
 from rules.models import RuleVersion
@@ -62,8 +63,6 @@ class RuleDiffView(ApiView):
         rule = selectors.rule_get(rule_id)
         old = selectors.version_get(rule, _version_number(request, "from"))
         new = selectors.version_get(rule, _version_number(request, "to"))
-        from rules.core.sentences import describe_change  # TODO move up once it is there
-
         words = describe_change(parse_rule(old.definition).rule, parse_rule(new.definition).rule)
         return Response(
             {

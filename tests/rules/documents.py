@@ -1,0 +1,33 @@
+"""Rule documents that tests build on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def high_velocity(**changes: Any) -> dict[str, Any]:
+    """The example of rules.md, with keys changed or added."""
+    return {
+        "name": "High velocity",
+        "rule_type": "velocity",
+        "conditions": [
+            {
+                "field": "amount",
+                "operator": "gt",
+                "value": 10,
+                "aggregate_function": "count",
+                "time_window": "24h",
+                "group_by": ["user_id"],
+                "filters": [{"field": "amount", "operator": "gt", "value": 100000}],
+            }
+        ],
+        "actions": [{"action_type": "flag", "parameters": {"risk_score": 80, "reason": "High velocity"}}],
+    } | changes
+
+
+def on_list(name: str, **changes: Any) -> dict[str, Any]:
+    """A rule that looks its merchant up on a named list."""
+    return high_velocity(
+        name=f"On {name}",
+        conditions=[{"field": "merchant_id", "operator": "in_list", "value": name}],
+    ) | changes

@@ -1,0 +1,114 @@
+"""rules/{id}/versions/, diff/, rollback/ and the steps of maker-checker over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.clients import ApiClient, assert_problem
+from tests.rules.documents import high_velocity
+
+
+@pytest.fixture
+def api(db: None) -> ApiClient:
+    return ApiClient()
+
+
+@pytest.fixture
+def rule_id(api: ApiClient) -> int:
+    return int(api.post("rules/", high_velocity()).json()["id"])
+
+
+def test_it_lists_versions_newest_first(api: ApiClient, rule_id: int) -> None:
+    api.patch(f"rules/{rule_id}/", {"priority": 3})
+    items = api.get(f"rules/{rule_id}/versions/").json()["items"]
+    assert [(item["version"], item["state"]) for item in items] == [(2, "live"), (1, "retired")]
+    assert items[0]["change_note"] == "changed priority"
+    assert items[0]["authored_by"] == api.principal
+    assert items[1] == api.get(f"rules/{rule_id}/versions/1/").json()
+
+
+def test_it_rolls_back(api: ApiClient, rule_id: int) -> None:
+    api.patch(f"rules/{rule_id}/", {"priority": 3})
+    response = api.post(f"rules/{rule_id}/rollback/1/")
+    assert response.status_code == 200
+    assert (response.json()["version"], response.json()["priority"]) == (3, 1)
+    assert_problem(api.post(f"rules/{rule_id}/rollback/9/"), 404)
+
+
+def test_it_tells_what_changed(api: ApiClient, rule_id: int) -> None:
+    conditions = high_velocity()["conditions"]
+    conditions[0]["value"] = 20
+    api.patch(f"rules/{rule_id}/", {"conditions": conditions, "priority": 3})
+    body = api.get(f"rules/{rule_id}/diff/", **{"from": 1, "to": 2}).json()
+    assert body["changes"] == [
+        {"path": "conditions[0].value", "before": 10, "after": 20},
+        {"path": "priority", "before": 1, "after": 3},
+    ]
+    assert any("20" in sentence for sentence in body["words"])
+    assert api.get(f"rules/{rule_id}/diff/", **{"from": 1, "to": 1}).json()["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [({}, 400), ({"from": 1}, 400), ({"from": "x", "to": 1}, 400), ({"from": 1, "to": 9}, 404)]
+)
+def test_it_refuses_to_compare_what_is_not_there(
+    api: ApiClient, rule_id: int, query: dict[str, Any], status: int
+) -> None:
+    assert_problem(api.get(f"rules/{rule_id}/diff/", **query), status)
+
+
+@pytest.mark.django_db
+def test_it_takes_a_rule_from_draft_to_live(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    maker, checker = ApiClient("rules:write", "rules:approve", "read"), ApiClient("rules:approve", "read")
+    body = maker.post("rules/", high_velocity()).json()
+    steps = f"rules/{body['id']}/versions/1"
+    assert (body["state"], body["in_force"]) == ("draft", False)
+    assert maker.post(f"{steps}/submit/").json()["state"] == "pending_approval"
+    assert_problem(maker.post(f"{steps}/approve/"), 403)
+    approved = checker.post(f"{steps}/approve/", {"note": "agreed"}).json()
+    assert (approved["state"], approved["reviewed_by"]) == ("live", checker.principal)
+    assert approved["review_note"] == "agreed"
+    assert checker.get(f"rules/{body['id']}/").json()["in_force"] is True
+    assert maker.delete(f"rules/{body['id']}/").status_code == 202
+    assert checker.get(f"rules/{body['id']}/").json()["in_force"] is True
+    assert maker.post(f"rules/{body['id']}/rollback/1/").status_code == 202
+
+
+def test_it_keeps_a_draft_out_of_force(api: ApiClient, rule_id: int) -> None:
+    body = api.client.patch(
+        f"/api/v1/rules/{rule_id}/?draft=true", b'{"priority": 9}', content_type="application/json"
+    ).json()
+    assert (body["version"], body["priority"], body["pending_version"]["version"]) == (1, 1, 2)
+    shadowed = api.post(f"rules/{rule_id}/versions/2/shadow/").json()
+    assert shadowed["state"] == "shadow"
+    assert api.get(f"rules/{rule_id}/").json()["shadow_version"]["version"] == 2
+    assert api.post(f"rules/{rule_id}/versions/2/retire/").json()["state"] == "retired"
+    wrong = api.client.post("/api/v1/rules/?draft=maybe", b"{}", content_type="application/json")
+    assert_problem(wrong, 400, "draft")
+
+
+@pytest.mark.parametrize("step", ["submit", "approve", "reject", "retire"])
+def test_it_refuses_a_step_the_state_does_not_allow(api: ApiClient, rule_id: int, step: str) -> None:
+    problem = assert_problem(api.post(f"rules/{rule_id}/versions/1/{step}/"), 409)
+    assert "live" in problem["detail"]
+
+
+def test_it_needs_the_scopes(api: ApiClient, rule_id: int) -> None:
+    writer = ApiClient("rules:write", "read")
+    for step in ("approve", "reject", "shadow"):
+        problem = assert_problem(writer.post(f"rules/{rule_id}/versions/1/{step}/"), 403)
+        assert "rules:approve" in problem["detail"]
+    assert_problem(ApiClient("rules:approve").post(f"rules/{rule_id}/versions/1/submit/"), 403)
+
+
+@pytest.mark.parametrize("body", [{"colour": 1}, {"note": "x" * 2001}, ["agreed"], "agreed", b"{"])
+def test_it_refuses_a_review_it_does_not_understand(api: ApiClient, rule_id: int, body: Any) -> None:
+    draft = api.client.patch(
+        f"/api/v1/rules/{rule_id}/?draft=true", b'{"priority": 9}', content_type="application/json"
+    )
+    assert draft.status_code == 200
+    assert_problem(api.post(f"rules/{rule_id}/versions/2/approve/", body), 400)
+    assert api.get(f"rules/{rule_id}/").json()["version"] == 1
