@@ -56,7 +56,7 @@ def compile_comparison(comparison: Comparison, positions: Positions) -> Test:
     actual = getter(comparison.left, positions)
     if comparison.operator in _LIST_TESTS:
         return _list_test(comparison, actual)
-    relation = _RELATIONS[comparison.operator](comparison)
+    relation = relation_of(comparison)
     threshold = getter(comparison.right, positions)
 
     def test(event: Event, current: Event, lists: Lists, results: Results) -> bool | None:
@@ -256,6 +256,13 @@ _RELATIONS: dict[str, Callable[[Comparison], Relation]] = {
     "multiple_of": lambda comparison: _multiple_of,
     "similar_to": _similar_to,
 }
+
+
+def relation_of(comparison: Comparison) -> Relation:
+    """The relation of a comparison (named lists apart) between an actual value and a threshold."""
+    return _RELATIONS[comparison.operator](comparison)
+
+
 _LIST_TESTS = ("in_list", "not_in_list", "fuzzy_in_list")
 
 

@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any as Anything
 
 from rules.core import limits
+from rules.core.certainty import certainty_warnings
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.fields import EVENTS
 from rules.core.model import Action, Aggregate, All, Condition, Rule
 from rules.core.parse_aggregates import canonical_filters, read_aggregate
-from rules.core.parse_conditions import AGGREGATE_KEYS, Scope, read_condition, read_conditions
+from rules.core.parse_conditions import read_condition, read_conditions
+from rules.core.parse_scope import AGGREGATE_KEYS, Scope
 from rules.core.parse_values import (
     Problems,
     child,
@@ -63,7 +65,7 @@ def parse_rule(document: Anything, *, lists: Collection[str] | None = None) -> P
     rule = _read_rule(problems, document)
     if rule is None or problems.errors:
         raise RuleErrors(problems.errors)
-    return ParsedRule(rule, tuple(problems.warnings))
+    return ParsedRule(rule, tuple(certainty_warnings(rule)))
 
 
 def parse_condition(

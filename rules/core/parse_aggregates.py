@@ -11,9 +11,10 @@ from rules.core import limits
 from rules.core.aggregates import AGGREGATES, BUCKET_TOTALS, FROM_PREVIOUS, AggregateFunction
 from rules.core.documents import DEFAULT_GROUP, IMPLIED_CURRENCY, condition_to_document
 from rules.core.durations import LIFETIME
-from rules.core.fields import EVENTS, FIELDS, Field, Kind
+from rules.core.fields import EVENTS, FIELDS, Field
 from rules.core.model import Aggregate, All, Condition, GroupKey
-from rules.core.parse_conditions import Scope, read_condition, read_field
+from rules.core.parse_conditions import read_condition
+from rules.core.parse_scope import Scope, kind_words, read_field
 from rules.core.parse_values import (
     child,
     item,
@@ -92,16 +93,12 @@ def _read_measured(
     if is_needed and field.kind not in function.kinds:
         expected = "a number" if "text" not in function.kinds else "another field"
         scope.problems.error(
-            where, f"{function.name} is over {expected}; {field.name} is {_kind_words(field.kind)}"
+            where, f"{function.name} is over {expected}; {field.name} is {kind_words(field.kind)}"
         )
         return None, None
     if not is_needed and not _counts_amounts(function, of, event, field):
         return field.name, None
     return field.name, field.name
-
-
-def _kind_words(kind: Kind) -> str:
-    return {"text": "text", "boolean": "true or false", "time": "a time"}.get(kind, kind)
 
 
 def _counts_amounts(function: AggregateFunction, of: str | None, event: str, field: Field) -> bool:

@@ -30,19 +30,15 @@ EXPECTED_KIND = {
 
 @dataclass(slots=True)
 class Problems:
-    """What is wrong and what is doubtful with one document, and how much of its budget is used."""
+    """What is wrong with one document, and how much of its budget is used."""
 
     known_lists: Collection[str] | None = None
     errors: list[RuleProblem] = field(default_factory=list)
-    warnings: list[RuleProblem] = field(default_factory=list)
     comparisons: int = 0
     aggregates: int = 0
 
     def error(self, path: str, message: str, suggestion: str | None = None) -> None:
         self.errors.append(RuleProblem(path, message, suggestion))
-
-    def warn(self, path: str, message: str, suggestion: str | None = None) -> None:
-        self.warnings.append(RuleProblem(path, message, suggestion))
 
     def unknown_keys(self, document: Mapping[str, Anything], allowed: Collection[str], path: str) -> None:
         for key in document:
