@@ -31,6 +31,10 @@ def main(arguments: list[str]) -> int:
     except Refused as refusal:
         print(f"fraudsite: {refusal}", file=sys.stderr, flush=True)
         return 1
+    except OSError as error:
+        # A full disk, a folder taken away: what the system says is the line.
+        print(f"fraudsite: {error}", file=sys.stderr, flush=True)
+        return 1
     except KeyboardInterrupt:
         return 130
 

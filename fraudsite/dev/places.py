@@ -32,6 +32,9 @@ def choose(home: Home) -> Places:
     """Folders for the servers, made if needed and owned by the user the servers run as."""
     record = home.root / "services-folder"
     recorded = Path(record.read_text().strip()) if record.exists() else None
+    if recorded is None:
+        # Left by a home of this name that was deleted by hand; its passwords are gone with it.
+        forget(home)
     base = recorded or home.root / "services"
     try:
         account = unprivileged_account(owner_of=base / "postgresql")

@@ -216,7 +216,13 @@ def _make_role_and_database(superuser_url: str, password: str) -> None:
     import psycopg2
     from psycopg2 import sql
 
-    connection = psycopg2.connect(superuser_url)
+    try:
+        connection = psycopg2.connect(superuser_url)
+    except psycopg2.OperationalError as error:
+        refuse(
+            f"PostgreSQL runs but refuses us: {str(error).strip().splitlines()[-1]} "
+            "When secrets.json was lost or changed, only `make reset` helps."
+        )
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
