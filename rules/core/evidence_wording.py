@@ -17,10 +17,12 @@ from rules.core.wording import (
     field_words,
     filter_words,
     instant_words,
+    leaves_out_current,
     measure_words,
     measured_words,
     scaled_words,
     threshold_words,
+    unit_words,
     value_words,
     visible_group,
     window_text,
@@ -126,8 +128,7 @@ def _found_words(
 def _found_measure(aggregate: Aggregate) -> str:
     if aggregate.function == "distinct_count":
         return f"different values of {measured_words(aggregate)}:"
-    words = measure_words(aggregate).removesuffix(" of the").removesuffix(" of").removesuffix(" in")
-    return f"{words} is"
+    return f"{measure_words(aggregate).removesuffix(' the').removesuffix(' of').removesuffix(' in')} is"
 
 
 def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
@@ -148,15 +149,15 @@ def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
 
 def _window_found_words(aggregate: Aggregate, event: Event) -> str:
     moment = instant_words(event["occurred_at"])
-    if aggregate.last is not None:
-        words = f"among the last {aggregate.last} up to {moment}"
-    elif aggregate.window_us is None:
-        words = f"ever, up to {moment}"
-    else:
-        words = f"in the {duration_words(window_text(aggregate))} to {moment}"
+    before = leaves_out_current(aggregate)
+    until = f"before {moment}" if before else f"to {moment}"
     if aggregate.delay_us:
-        words += f" less {duration_words(duration_text(aggregate.delay_us))}"
-    return words
+        until = f"to {duration_words(duration_text(aggregate.delay_us))} before {moment}"
+        before = False
+    if aggregate.last is None and aggregate.window_us is not None:
+        return f"in the {duration_words(window_text(aggregate))} {until}"
+    extent = "ever" if aggregate.last is None else f"among the last {aggregate.last}"
+    return f"{extent} {until}" if before else f"{extent} up {until}"
 
 
 def _currency_of(aggregate: Aggregate, event: Event) -> str:
@@ -174,7 +175,7 @@ def _unit_of(left: str | Aggregate, event: Event) -> str:
     if unit == "field":
         is_money = left.field == "amount" and left.of != "count" and _currency_of(left, event)
         return f" {_currency_of(left, event)}" if is_money else ""
-    return {"seconds": " s", "km": " km", "km/h": " km/h"}.get(unit, "")
+    return unit_words(left)
 
 
 def unknown_reason(comparison: Comparison, actual: Anything, threshold: Anything) -> str:

@@ -218,19 +218,25 @@ def operand_words(comparison: Comparison, event: str) -> str:
     match comparison.right:
         case Literal(value):
             if comparison.operator == "between" and isinstance(value, tuple):
-                return f"{value_words(value[0])} and {value_words(value[1])}"
-            return threshold_words(comparison, value, "")
+                return f"{value_words(value[0])} and {value_words(value[1])}{unit_words(comparison.left)}"
+            return threshold_words(comparison, value, unit_words(comparison.left))
         case ListName(name):
             return threshold_words(comparison, name, "")
         case FieldValue(name, times, plus):
             words = scaled_words(f"the {field_words(event, name)}", times, plus)
         case CurrentValue(name, times, plus):
-            words = scaled_words(f"the screened event's {field_words('transaction', name)}", times, plus)
+            words = scaled_words(f"the current {field_words('transaction', name)}", times, plus)
         case AggregateValue(aggregate, times, plus):
             words = scaled_words(aggregate_words(aggregate), times, plus)
     if comparison.similarity is not None:
         return f"{words} ({number_words(comparison.similarity)} % or more)"
     return words
+
+
+def unit_words(left: str | Aggregate) -> str:
+    """ " km", " km/h", " s" after the value of an aggregate measured in those."""
+    unit = AGGREGATES[left.function].unit if isinstance(left, Aggregate) else ""
+    return {"seconds": " s", "km": " km", "km/h": " km/h"}.get(unit, "")
 
 
 def scaled_words(words: str, times: Decimal, plus: Decimal) -> str:
@@ -249,6 +255,7 @@ def aggregate_words(aggregate: Aggregate) -> str:
 
 
 def measure_words(aggregate: Aggregate) -> str:
+    """What is taken of the events, up to the word before them: "average amount of"."""
     label = AGGREGATES[aggregate.function].label
     if aggregate.of is not None and aggregate.bucket_us is not None:
         total = "number" if aggregate.of == "count" else f"total {measured_words(aggregate)}"
@@ -259,7 +266,12 @@ def measure_words(aggregate: Aggregate) -> str:
         return f"number of different values of {measured_words(aggregate)} in"
     if aggregate.field is None:
         return f"{label} of the"
-    return f"{label} {measured_words(aggregate)} of"
+    measured = measured_words(aggregate)
+    if aggregate.function == "avg" and measured.startswith("is "):
+        return f"share that {measured} of"
+    if aggregate.function in ("stddev", "zscore", "benford_chi2"):
+        return f"{label} of the {measured} of"
+    return f"{label} {measured} of"
 
 
 def measured_words(aggregate: Aggregate) -> str:
@@ -269,48 +281,54 @@ def measured_words(aggregate: Aggregate) -> str:
 def _same_group_words(aggregate: Aggregate) -> str:
     parts = []
     for key in visible_group(aggregate):
-        event_words = field_words(aggregate.event, key.event_field)
+        field = field_of(aggregate.event, key.event_field)
+        preposition = field.group.split()[0] if field is not None and field.group else "with"
+        label = field_words(aggregate.event, key.event_field)
         if key.event_field == key.current_field:
-            parts.append(f"the same {event_words}")
+            parts.append(f"{preposition} the same {label}")
         else:
-            parts.append(f"whose {event_words} is this {field_words('transaction', key.current_field)}")
-    return " of " + " and ".join(parts) if parts else ""
+            parts.append(f"{preposition} this {field_words('transaction', key.current_field)}")
+    return "".join(f" {part}" for part in parts)
 
 
 def _window_words(aggregate: Aggregate) -> str:
+    before = leaves_out_current(aggregate)
     if aggregate.last is not None:
-        words = f"among the last {aggregate.last}"
-    elif aggregate.window_us is None:
-        words = "ever"
-    else:
-        words = f"in {duration_words(window_text(aggregate))}"
+        return f"among the last {aggregate.last}" + (" before it" if before else "")
+    if aggregate.window_us is None:
+        words = "ever" + (" before" if before else "")
+        return f"{words}, up to {_delay_words(aggregate)} before it" if aggregate.delay_us else words
+    width = duration_words(window_text(aggregate))
     if aggregate.delay_us:
-        words += f" up to {duration_words(duration_text(aggregate.delay_us))} before"
-    if aggregate.exclude_current and AGGREGATES[aggregate.function].unit not in ("km", "km/h"):
-        words += (
-            ", the current one excluded" if aggregate.bucket_us is None else ", the current period excluded"
-        )
-    return words
+        return f"in the {width} ending {_delay_words(aggregate)} before it"
+    words = f"in the {width} before it" if before else f"in {width}"
+    return (
+        f"{words}, without the current one," if aggregate.exclude_current and aggregate.bucket_us else words
+    )
+
+
+def _delay_words(aggregate: Aggregate) -> str:
+    return duration_words(duration_text(aggregate.delay_us))
+
+
+def leaves_out_current(aggregate: Aggregate) -> bool:
+    """Whether the window ends before the screened event. Over buckets it does not: the current bucket is left out."""
+    return aggregate.exclude_current and aggregate.bucket_us is None
 
 
 def filter_words(aggregate: Aggregate, currency: str) -> str:
     """ " over 100,000 NGN": which events are counted, after their noun; `currency` is that of the screened one."""
-    parts = [_one_filter_words(each, aggregate.event, currency) for each in aggregate.filters]
-    if not parts:
-        return ""
-    return " " + " and ".join(parts)
-
-
-def _one_filter_words(condition: Condition, event: str, currency: str) -> str:
-    if (
-        isinstance(condition, Comparison)
-        and condition.left == "amount"
-        and condition.operator in _AMOUNT_WORDS
-        and isinstance(condition.right, Literal)
-    ):
-        unit = f" {currency}" if currency else ""
-        return f"{_AMOUNT_WORDS[condition.operator]} {value_words(condition.right.value)}{unit}"
-    return f"where {describe_condition(condition, event=event)}"
+    unit = f" {currency}" if currency else ""
+    sizes, others = [], []
+    for condition in aggregate.filters:
+        match condition:
+            case Comparison("amount", operator, Literal(value)) if operator in _AMOUNT_WORDS:
+                sizes.append(f"{_AMOUNT_WORDS[operator]} {value_words(value)}{unit}")
+            case _:
+                others.append(describe_condition(condition, event=aggregate.event))
+    words = " and ".join(sizes)
+    where = f"(where {' and '.join(others)})" if others else ""
+    return "".join(f" {part}" for part in (words, where) if part)
 
 
 def capitalised(text: str) -> str:
