@@ -3,8 +3,10 @@
 from django.urls import path
 
 from ingestion import api
+from ingestion.events.urls import urlpatterns as event_urls
 
 urlpatterns = [
     path("exchange-rates/", api.ExchangeRateListView.as_view(), name="exchange-rates"),
     path("exchange-rates/<int:rate_id>/", api.ExchangeRateView.as_view(), name="exchange-rate"),
+    *event_urls,
 ]

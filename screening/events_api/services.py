@@ -1,0 +1,69 @@
+"""From stored events to counted and screened ones. Counting is idempotent, so everything here may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Model
+from django.utils import timezone
+
+from ingestion.events.payloads import KINDS, EventKind
+from ingestion.events.services import BulkResult, Stored, events_store_bulk
+from screening import realtime
+
+COUNTED_KINDS = ("login", "card", "alert")
+CHUNK = 500
+# Lists up to this length are screened before they are answered, longer ones by a worker.
+INLINE = 100
+# Younger uncounted events are being screened by whoever stored them.
+SWEEP_AFTER = timedelta(seconds=10)
+
+
+def events_take(*, kind: str, bodies: Any, principal: str) -> BulkResult:
+    """Store and screen a list of decoded bodies: what files and Kafka use."""
+    result = events_store_bulk(kind=KINDS[kind], bodies=bodies, principal=principal)
+    stored_screen(kind=KINDS[kind], stored=result.stored)
+    return result
+
+
+def stored_screen(*, kind: EventKind, stored: Iterable[Stored]) -> int:
+    """Count and screen what is stored and was not counted yet: new events, and those whose first try broke off."""
+    return ids_screen(kind=kind, ids=[each.payload.id for each in stored])
+
+
+def ids_screen(*, kind: EventKind, ids: Sequence[str]) -> int:
+    if kind.name not in COUNTED_KINDS:
+        return 0
+    screened = 0
+    for start in range(0, len(ids), CHUNK):
+        waiting = kind.model._default_manager.filter(
+            arrival=None, **{f"{kind.id_field}__in": ids[start : start + CHUNK]}
+        )
+        screened += _screen(kind.name, list(waiting.order_by("id")))
+    return screened
+
+
+def events_sweep(*, limit: int = CHUNK) -> int:
+    """Screen events that a crash, or Redis or a worker being away, left uncounted."""
+    before = timezone.now() - SWEEP_AFTER
+    screened = 0
+    for name in COUNTED_KINDS:
+        waiting = KINDS[name].model._default_manager.filter(arrival=None, received_at__lt=before)
+        screened += _screen(name, list(waiting.order_by("id")[:limit]))
+    return screened
+
+
+def _screen(kind: str, rows: Sequence[Model]) -> int:
+    if not rows:
+        return 0
+    events_screen(kind, rows)
+    return len(rows)
+
+
+def events_screen(kind: str, rows: Sequence[Model]) -> None:
+    """The one call into real-time screening."""
+    screen = getattr(realtime, "events_screen", None)
+    if screen is not None:
+        screen(kind, rows)

@@ -1,0 +1,26 @@
+"""Screening of events by workers: long lists, and what was left behind."""
+
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from ingestion.events.payloads import KINDS
+from screening.events_api import services
+
+
+@shared_task(name="screening.events_screen", queue="realtime")
+def events_screen(kind: str, ids: list[str]) -> int:
+    return services.ids_screen(kind=KINDS[kind], ids=ids)
+
+
+@shared_task(name="screening.events_sweep", queue="realtime")
+def events_sweep() -> int:
+    return services.events_sweep()
+
+
+def events_enqueue(*, kind: str, ids: list[str]) -> None:
+    """Hand events to a worker; while the broker is away they wait for the sweep."""
+    try:
+        for start in range(0, len(ids), services.CHUNK):
+            events_screen.delay(kind, ids[start : start + services.CHUNK])
+    except OperationalError:
+        return
