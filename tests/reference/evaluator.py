@@ -48,7 +48,10 @@ Document = Mapping[str, Any]
 class ReferenceEvaluator:
     """Answers a replay with what had arrived (`as_of="arrival"`) or with everything (`"event"`)."""
 
-    def __init__(self, *, lists: Lists | None = None, as_of: str = "arrival") -> None:
+    def __init__(
+        self, *, lists: Lists | None = None, as_of: str = "arrival", screening: type[Screening] | None = None
+    ) -> None:
+        self.screening = screening or Screening
         self.lists = lists or {}
         self.as_of = as_of
 
@@ -97,7 +100,7 @@ class ReferenceEvaluator:
         ]
         if not concerned:
             return None
-        results = tuple(Screening(history, event, rule, self.lists).result() for rule in concerned)
+        results = tuple(self.screening(history, event, rule, self.lists).result() for rule in concerned)
         outcome, status, score = decide(concerned, results)
         return ScreenedEvent(position, event.event_id, results, outcome, status, score)
 
@@ -169,6 +172,10 @@ class Screening:
         if "not" in condition:
             inner_met = self._met(condition["not"], f"{path}.not", counted)
             return None if inner_met is None else not inner_met
+        if condition["operator"] == "between" and any(
+            isinstance(each, Mapping) for each in condition["value"]
+        ):
+            return self._all(bounds_apart(condition), path, counted)
         return self._compare(condition, path) if counted is None else self._filter(condition, counted)
 
     # -- comparisons of the rule itself, which leave evidence
@@ -356,6 +363,12 @@ def leaves_out_current(spec: Document) -> bool:
     return bool(spec.get("exclude_current")) and "bucket" not in spec
 
 
+def bounds_apart(between: Document) -> list[Document]:
+    """`between` whose bounds refer to other facts: `gte` the one and `lte` the other."""
+    low, high = between["value"]
+    return [{**between, "operator": "gte", "value": low}, {**between, "operator": "lte", "value": high}]
+
+
 def conjunction(values: Sequence[bool | None]) -> bool | None:
     if False in values:
         return False
@@ -385,6 +398,8 @@ def scaled(base: Any, value: Document) -> Any:
 
 
 def current_fields(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [name for each in value for name in current_fields(each)]
     return [value["current"]] if isinstance(value, Mapping) and "current" in value else []
 
 

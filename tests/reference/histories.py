@@ -155,13 +155,13 @@ def _occurred_at(choose: Chooser, telling: Telling) -> datetime:
     return START + offset * telling.unit + timedelta(microseconds=jitter)
 
 
-def _optional(choose: Chooser, options: Sequence[Any], null_percent: int = 12) -> Any:
+def _optional(choose: Chooser, options: Sequence[Any], null_percent: int = 8) -> Any:
     return None if chance(choose, null_percent) else one_of(choose, options)
 
 
 def _transaction(choose: Chooser, telling: Telling, number: int) -> dict[str, Any]:
     user = 0 if telling.is_crowded and chance(choose, 93) else choose.integer(0, len(USERS) - 1)
-    place = _optional(choose, PLACES, 20)
+    place = _optional(choose, PLACES, 12)
     currency = one_of(choose, CURRENCIES)
     amount = _amount(choose)
     rate = NAIRA_PER_UNIT.get(currency)
@@ -170,7 +170,7 @@ def _transaction(choose: Chooser, telling: Telling, number: int) -> dict[str, An
         "occurred_at": _occurred_at(choose, telling),
         "user_id": USERS[user],
         "account_id": ACCOUNTS[user if chance(choose, 80) else choose.integer(0, len(ACCOUNTS) - 1)],
-        "counterparty_account_id": _optional(choose, ACCOUNTS, 25),
+        "counterparty_account_id": _optional(choose, ACCOUNTS, 15),
         "amount": amount,
         "currency": currency,
         "transaction_type": one_of(choose, TYPES),
@@ -179,7 +179,7 @@ def _transaction(choose: Chooser, telling: Telling, number: int) -> dict[str, An
         "merchant_id": _optional(choose, MERCHANTS),
         "merchant_category": _optional(choose, CATEGORIES),
         "device_id": _optional(choose, DEVICES),
-        "card_id": _optional(choose, CARDS, 40),
+        "card_id": _optional(choose, CARDS, 30),
         "country_code": _optional(choose, COUNTRIES),
         "ip_address": _optional(choose, ADDRESSES),
         "latitude": place and place[0],
@@ -201,7 +201,7 @@ def _amount(choose: Chooser) -> Decimal:
 
 def _metadata(choose: Chooser) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if chance(choose, 70):
+    if chance(choose, 85):
         found["score"] = one_of(choose, SCORES)
     if chance(choose, 60):
         found["note"] = one_of(choose, (*NOTES, Decimal(5)))
@@ -244,7 +244,7 @@ def _other_event(choose: Chooser, telling: Telling, number: int) -> EventArrival
         "occurred_at": _occurred_at(choose, telling),
     }
     if event == "login":
-        place = _optional(choose, PLACES, 20)
+        place = _optional(choose, PLACES, 12)
         fields |= {
             "device_id": _optional(choose, DEVICES),
             "ip_address": _optional(choose, ADDRESSES),

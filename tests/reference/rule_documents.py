@@ -26,6 +26,7 @@ TEXT_POOLS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "ip_address": pools.ADDRESSES,
         "customer.risk_tier": pools.RISK_TIERS,
         "metadata.note": pools.NOTES,
+        "metadata.score": ("1", "high"),
     },
     "login": {
         "user_id": pools.USERS,
@@ -67,6 +68,7 @@ BOOLEANS: Mapping[str, Sequence[str]] = {
         "is_weekend",
         "is_odd_hours",
         "metadata.flags.vpn",
+        "metadata.score",
         "label.is_fraud",
     ),
     "login": ("success", "is_weekend", "is_odd_hours"),
@@ -81,6 +83,11 @@ SHARED_GROUPS = {
         "device_id",
         "card_id",
         "country_code",
+        "is_cnp",
+        "hour",
+        "customer.risk_tier",
+        "metadata.note",
+        "metadata.score",
     ),
     "login": ("device_id", "ip_address", "country_code"),
     "card": ("account_id", "card_id"),
@@ -258,6 +265,12 @@ class RuleMaker:
                 return {"field": field, "operator": operator, "value": some_of(self.choose, pool, 1, 4)}
             case "between":
                 low, high = sorted((one_of(self.choose, pool), one_of(self.choose, pool)))
+                if chance(self.choose, 30):
+                    return {
+                        "field": field,
+                        "operator": operator,
+                        "value": self.bounds(field, pool, in_filter, events),
+                    }
                 return {"field": field, "operator": operator, "value": [low, high]}
             case "multiple_of":
                 value: Any = one_of(self.choose, (Decimal("0.5"), 10, 100, 1000, 3))
@@ -267,6 +280,11 @@ class RuleMaker:
             "operator": operator,
             "value": self.number_operand(field, pool, in_filter, events),
         }
+
+    def bounds(
+        self, field: str, pool: Sequence[Decimal], in_filter: bool, events: Sequence[str]
+    ) -> list[Any]:
+        return [self.number_operand(field, pool, in_filter, events) for _ in range(2)]
 
     def number_operand(
         self, field: str, pool: Sequence[Decimal], in_filter: bool, events: Sequence[str]
@@ -296,8 +314,14 @@ class RuleMaker:
         function = spec["aggregate_function"]
         if chance(self.choose, 15):
             return {**spec, "operator": one_of(self.choose, ("gt", "gte", "lt")), "value": self.baseline()}
-        operator = one_of(self.choose, ("gt", "gte", "gte", "lt", "lte", "eq", "ne", "between"))
+        operator = one_of(
+            self.choose, ("gt", "gte", "gte", "lt", "lte", "eq", "ne", "between", "in", "not_in")
+        )
         pool = threshold_pool(function, spec)
+        if operator in ("in", "not_in"):
+            return {**spec, "operator": operator, "value": [one_of(self.choose, pool) for _ in range(3)]}
+        if operator == "between" and chance(self.choose, 25):
+            return {**spec, "operator": operator, "value": [one_of(self.choose, pool), self.baseline()]}
         if operator == "between":
             return {
                 **spec,
@@ -349,7 +373,11 @@ class RuleMaker:
         if kind <= 57:
             return self.over_buckets(numbers)
         if kind <= 61 and event == "transaction":
-            return {"aggregate_function": "avg", "field": "label.is_fraud"}
+            flags = ("label.is_fraud", "label.is_fraud", "is_cnp", "is_odd_hours")
+            return {
+                "aggregate_function": one_of(self.choose, ("avg", "sum")),
+                "field": one_of(self.choose, flags),
+            }
         field = numbers[0] if chance(self.choose, 55) else one_of(self.choose, numbers)
         function = one_of(self.choose, NUMERIC_FUNCTIONS)
         if function == "zscore" and field not in self.shared(NUMBER_POOLS):
