@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from fraudsite.exact_json import ExactDecoder, ExactEncoder
+
 ID_LENGTH = 128
 LABEL_LENGTH = 40
 AMOUNT_DECIMALS = 4
@@ -44,7 +46,7 @@ class Transaction(models.Model):
     card_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     card_last4 = models.CharField(max_length=4, null=True, blank=True)
     status = models.CharField(max_length=LABEL_LENGTH, default="pending")
-    metadata = models.JSONField(default=dict, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, encoder=ExactEncoder, decoder=ExactDecoder)
     occurred_at = models.DateTimeField(null=True, blank=True)
     arrival = models.BigIntegerField(null=True, blank=True, editable=False)
     received_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -100,7 +102,7 @@ class TransactionRevision(models.Model):
     transaction = models.ForeignKey(Transaction, on_delete=models.CASCADE, related_name="revisions")
     arrival = models.BigIntegerField(help_text="later evaluations see the new values from here on")
     status_before = models.CharField(max_length=LABEL_LENGTH)
-    metadata_before = models.JSONField()
+    metadata_before = models.JSONField(encoder=ExactEncoder, decoder=ExactDecoder)
     changed_by = models.CharField(max_length=160)
     changed_at = models.DateTimeField(default=timezone.now)
 

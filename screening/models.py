@@ -35,8 +35,12 @@ class Decision(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome)
     overall_status = models.CharField(max_length=10)
     total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
-    ruleset = models.BigIntegerField(help_text="the RulesetVersion it was made with; 0: none was published yet")
-    allowed_by = models.BigIntegerField(null=True, help_text="the allow rule that took the other hits' effect")
+    ruleset = models.BigIntegerField(
+        help_text="the RulesetVersion it was made with; 0: none was published yet"
+    )
+    allowed_by = models.BigIntegerField(
+        null=True, help_text="the allow rule that took the other hits' effect"
+    )
     degraded = models.BooleanField(default=False)
     results = models.JSONField()
     facts = models.JSONField(default=dict, help_text="what the rules saw beside the transaction")

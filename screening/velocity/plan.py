@@ -187,14 +187,15 @@ class CounterPlan:
         self.id = f"{counter.key}.{since}"
         forever = counter.longest_us is None or counter.most_recent > 0
         longest = counter.longest_us or 0
-        ttl_us = 0 if forever else longest + 2 * LATENESS_US
+        self.retention_us = 0 if forever else longest + LATENESS_US
+        ttl_us = 0 if forever else self.retention_us + LATENESS_US
         self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
         columns = self.columns
         self._static = [
             self.id,
             counter.kind,
             ttl_us // 1000,
-            0 if forever else longest + LATENESS_US,
+            self.retention_us,
             columns.n,
             columns.carry,
             1 + int(columns.counts_values),
@@ -241,16 +242,23 @@ class CounterPlan:
         return b""
 
     def wire(
-        self, tag: str, *, event: Event | None, argv: list[bytes], reads: Sequence[Sequence[int]] = ()
+        self,
+        tag: str,
+        *,
+        event: Event | None,
+        argv: list[bytes],
+        reads: Sequence[Sequence[int]] = (),
+        first_argument: int = 6,
     ) -> list[Any]:
-        """`event` is what to count (None: nothing); its payload goes to `argv` and is named by its index there."""
+        """`event` is what to count (None: nothing); its payload goes to `argv`, whose first item is the script's
+        argument number `first_argument`."""
         payload_at, delta = 0, []
         if event is not None:
             delta = self.delta(event)
             payload = self.payload(event)
             if payload:
                 argv.append(payload)
-                payload_at = len(argv)
+                payload_at = first_argument + len(argv) - 1
         return [
             tag + ":" + self.id,
             *self._static,
@@ -280,7 +288,9 @@ class VelocityPlan:
     counter has been in force without a gap.
     """
 
-    def __init__(self, aggregates: Mapping[str, Sequence[Aggregate]], since: Mapping[str, int], number: int) -> None:
+    def __init__(
+        self, aggregates: Mapping[str, Sequence[Aggregate]], since: Mapping[str, int], number: int
+    ) -> None:
         together = [aggregate for each in aggregates.values() for aggregate in each]
         counters, places = plan_counters(together)
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
@@ -337,7 +347,9 @@ def unknown(aggregate: Aggregate, current: Event, reason: str) -> AggregateResul
     return AggregateResult(None, 0, start, end, reason)
 
 
-def tree_result(source: Source, plan: CounterPlan, current: Event, reads: list[Any], *, own: bool) -> AggregateResult:
+def tree_result(
+    source: Source, plan: CounterPlan, current: Event, reads: list[Any], *, own: bool
+) -> AggregateResult:
     """From what the tree's reads came to. `own`: whether the screened event is among the counted ones."""
     aggregate = source.aggregate
     start, end = window_bounds(aggregate, current["occurred_at"])
@@ -356,7 +368,11 @@ def tree_result(source: Source, plan: CounterPlan, current: Event, reads: list[A
     if aggregate.function in ("min", "max") and reads[1]:
         extremes = (from_limbs(reads[1][0]), from_limbs(reads[1][1]))
     moments = plan.columns.moments(totals, scale, extremes)
-    mine = to_units(read(current, aggregate.field), scale) if aggregate.function == "zscore" and aggregate.field else None
+    mine = (
+        to_units(read(current, aggregate.field), scale)
+        if aggregate.function == "zscore" and aggregate.field
+        else None
+    )
     value, reason = finish(aggregate, moments, current=mine)
     return AggregateResult(value, events, start, end, reason)
 
@@ -368,7 +384,9 @@ def _bucket_result(
         totals = [int(each[0]) for each in reads]
     else:
         totals = [plan.columns.moments(each, plan.counter.scale, (None, None)).total for each in reads]
-    value, reason = over_bucket_totals(aggregate, totals, plan.counter.scale if aggregate.of != "count" else 0)
+    value, reason = over_bucket_totals(
+        aggregate, totals, plan.counter.scale if aggregate.of != "count" else 0
+    )
     return AggregateResult(value, sum(int(each[0]) for each in reads), start, end, reason)
 
 
@@ -382,16 +400,20 @@ def distinct_result(source: Source, current: Event, reads: list[Any], *, own: bo
 
 
 def log_result(
-    source: Source, plan: CounterPlan, current: Event, members: Sequence[tuple[bytes, int]], lists: Lists, *,
-    current_event: str, own: bool,
+    source: Source,
+    plan: CounterPlan,
+    current: Event,
+    members: Sequence[tuple[bytes, int]],
+    lists: Lists,
+    *,
+    current_event: str,
+    own: bool,
 ) -> AggregateResult:
     """Over log members (member, time µs): the language's own evaluation of the remaining filters and the function."""
     aggregate = source.relative
     if aggregate.event == current_event and not own and aggregate.bucket_us is None:
         aggregate = replace(aggregate, exclude_current=True)
-    history = [
-        _log_event(plan, source.aggregate, current, member, time_us) for member, time_us in members
-    ]
+    history = [_log_event(plan, source.aggregate, current, member, time_us) for member, time_us in members]
     return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
 
 
@@ -402,4 +424,3 @@ def _log_event(plan: CounterPlan, aggregate: Aggregate, current: Event, member: 
     event["occurred_at"] = from_us(time_us)
     event["arrival"] = int.from_bytes(member[:7], "big")
     return event
-

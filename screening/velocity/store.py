@@ -38,7 +38,7 @@ class StoreLost(StoreUnavailable):
 
 @dataclass(slots=True)
 class CountRequest:
-    """One event to count and read: `wires` as made by VelocityPlan, their payloads in `argv` from index 5 on."""
+    """One event to count and read: `wires` as made by VelocityPlan, their payloads in `argv`."""
 
     event_id: bytes
     index_tag: str
@@ -163,7 +163,9 @@ class VelocityStore:
         client = self.client
         policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
         if policy not in ("noeviction", b"noeviction"):
-            raise StoreUnavailable(f"Redis evicts keys (maxmemory-policy {policy}): counters would be lost silently")
+            raise StoreUnavailable(
+                f"Redis evicts keys (maxmemory-policy {policy}): counters would be lost silently"
+            )
         run_id = client.info("server")["run_id"]
         with client.pipeline(transaction=True) as pipeline:
             pipeline.set(self.namespace + "run_id", run_id)
@@ -201,20 +203,36 @@ class VelocityStore:
         return [*head, *request.argv]
 
     def uncount(
-        self, *, epoch: int, wires: list[list[Any]], occurred_us: int, arrival: int, event_id: bytes, index_tag: str
+        self,
+        *,
+        epoch: int,
+        wires: list[list[Any]],
+        occurred_us: int,
+        arrival: int,
+        event_id: bytes,
+        index_tag: str,
     ) -> None:
         """Take an event back out of every counter it may be in. Harmless when it is in none."""
         blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
         reply = self._call([["uncount", msgspec.msgpack.encode(blob), event_id, index_tag]])[0]
         _refuse_lost(reply)
 
-    def correct(self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int) -> None:
+    def correct(
+        self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int
+    ) -> None:
         """Replace an event, in the counters of `wires`, by what it is now."""
         blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
         _refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
 
     def fill(
-        self, *, epoch: int, wire: list[Any], floor_us: int, is_last: bool, events: list[list[Any]], argv: list[bytes]
+        self,
+        *,
+        epoch: int,
+        wire: list[Any],
+        floor_us: int,
+        is_last: bool,
+        events: list[list[Any]],
+        argv: list[bytes],
     ) -> None:
         """Give a counter events it lacks; with `is_last` it is complete from `floor_us` on (-1: the beginning)."""
         blob = [self.namespace, self.base(epoch), str(epoch), wire, floor_us, is_last, events]

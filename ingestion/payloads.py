@@ -1,0 +1,392 @@
+"""What a client may say about a transaction: each field's type, limits and normal form.
+
+`transaction_parse` turns a decoded JSON object into normalised fields, or names everything that is wrong with it.
+The digest of the normalised fields is what a retry is compared with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pycountry
+
+from fraudsite.errors import FieldError, Invalid
+
+MAX_ID_LENGTH = 128
+MAX_TEXT_LENGTH = 256
+MAX_LABEL_LENGTH = 40
+MAX_AMOUNT = Decimal(10) ** 11
+AMOUNT_DECIMALS = 4
+COORDINATE_DECIMALS = 9
+MAX_NUMBER_DIGITS = 40
+MAX_METADATA_BYTES = 32 * 1024
+MAX_AHEAD = timedelta(minutes=5)
+# Before this, an instant is a unit mistaken (milliseconds for seconds), not a payment.
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+
+Fields = dict[str, Any]
+_EMPTY_METADATA: Mapping[str, Any] = {}
+
+
+class _Wrong(ValueError):
+    """Says what is wrong with a value; `path` is below the field's own."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTransaction:
+    """`fields` by model field, null where the client gave none; `occurred_at` null asks for the moment of counting."""
+
+    fields: Fields
+    digest: bytes
+
+    @property
+    def transaction_id(self) -> str:
+        return str(self.fields["transaction_id"])
+
+
+def _text(value: Any, limit: int) -> str:
+    if not isinstance(value, str):
+        raise _Wrong(f"must be text, not {_kind(value)}")
+    if not value.strip():
+        raise _Wrong("must not be empty")
+    if len(value) > limit:
+        raise _Wrong(f"must be at most {limit} characters, not {len(value)}")
+    if "\0" in value:
+        raise _Wrong("must not contain NUL characters")
+    if not value.isprintable():
+        raise _Wrong("must not contain control characters")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "true or false", dict: "an object", list: "a list", str: "text", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _id(value: Any) -> str:
+    return _text(value, MAX_ID_LENGTH)
+
+
+def _free_text(value: Any) -> str:
+    return _text(value, MAX_TEXT_LENGTH)
+
+
+def _label(value: Any) -> str:
+    text = _text(value, MAX_LABEL_LENGTH)
+    if text != text.lower():
+        raise _Wrong("must be lower-case")
+    return text
+
+
+def _number(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise _Wrong(f"must be a number, not {_kind(value)}")
+    if isinstance(value, str) and not re.fullmatch(
+        r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", value
+    ):
+        raise _Wrong("must be a decimal number")
+    number = Decimal(value)
+    if not number.is_finite():
+        raise _Wrong("must be a finite number")
+    if abs(number.adjusted()) > MAX_NUMBER_DIGITS:
+        raise _Wrong("is out of range")
+    return number
+
+
+def _decimals(number: Decimal, most: int) -> Decimal:
+    """`number` without trailing zeros beyond `most` decimals; more decimals than that are refused."""
+    exact = number.quantize(Decimal(1).scaleb(-most))
+    if exact != number:
+        raise _Wrong(f"must have at most {most} decimals")
+    return exact
+
+
+def _amount(value: Any) -> Decimal:
+    number = _number(value)
+    if number < 0:
+        raise _Wrong("must be at least 0")
+    if number > MAX_AMOUNT:
+        raise _Wrong(f"must be at most {MAX_AMOUNT:f}")
+    return _decimals(number, AMOUNT_DECIMALS) + 0
+
+
+def _coordinate(limit: int) -> Callable[[Any], Decimal]:
+    def coordinate(value: Any) -> Decimal:
+        number = _number(value)
+        if abs(number) > limit:
+            raise _Wrong(f"must be between -{limit} and {limit}")
+        # A tenth of a millimetre: what is beyond it is noise of a float.
+        return number.quantize(Decimal(1).scaleb(-COORDINATE_DECIMALS)) + 0
+
+    return coordinate
+
+
+_CURRENCY_CODES = frozenset(currency.alpha_3 for currency in pycountry.currencies)
+_COUNTRY_CODES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}
+
+
+def _currency(value: Any) -> str:
+    text = _text(value, 3)
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise _Wrong("must be a currency code of three capital letters, e.g. NGN")
+    return text
+
+
+def _country(value: Any) -> str:
+    text = _text(value, 2)
+    if text not in _COUNTRY_CODES:
+        raise _Wrong("must be a country code of ISO 3166-1, e.g. NG")
+    return text
+
+
+def _ip_address(value: Any) -> str:
+    text = _text(value, 45)
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise _Wrong("must be an IPv4 or IPv6 address") from None
+
+
+def _last_four(value: Any) -> str:
+    text = _text(value, 4)
+    if not re.fullmatch(r"[0-9]{4}", text):
+        raise _Wrong("must be four digits")
+    return text
+
+
+def instant_parse(value: Any) -> datetime:
+    """ISO 8601 with an offset, to the microsecond, as UTC. Raises ValueError that says what is wrong."""
+    if not isinstance(value, str):
+        raise _Wrong(f"must be text in ISO 8601, not {_kind(value)}")
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise _Wrong("must be a time in ISO 8601, e.g. 2026-11-22T14:03:00Z") from None
+    if moment.tzinfo is None:
+        raise _Wrong("must have an offset, e.g. Z or +01:00")
+    try:
+        moment = moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise _Wrong("is out of range") from None
+    if moment < EARLIEST:
+        raise _Wrong(f"must not be before {EARLIEST.date()}")
+    return moment
+
+
+def _card_id(value: Any) -> str:
+    text = _id(value)
+    _refuse_card_number(text, "")
+    return text
+
+
+# Full card numbers: 13–19 digits, perhaps in groups. What begins with 1 and has 13 digits is a time in milliseconds
+# far more often than a card (no issuer of such numbers exists).
+_DIGIT_RUN = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
+
+
+def _is_luhn_valid(digits: str) -> bool:
+    total = 0
+    for index, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if index % 2 else 1)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+def contains_card_number(text: str) -> bool:
+    for run in _DIGIT_RUN.findall(text):
+        digits = run.replace(" ", "").replace("-", "")
+        is_time = len(digits) == 13 and digits[0] == "1"
+        if not is_time and len(set(digits)) > 1 and _is_luhn_valid(digits):
+            return True
+    return False
+
+
+def _refuse_card_number(text: str, path: str) -> None:
+    if contains_card_number(text):
+        raise _Wrong(
+            "contains a full card number, which is never taken: send a token or the last four digits", path
+        )
+
+
+def _metadata(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Wrong(f"must be an object, not {_kind(value)}")
+    if value:
+        _check_metadata(value, "")
+        if len(msgspec.json.encode(value)) > MAX_METADATA_BYTES:
+            raise _Wrong(f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
+    return value
+
+
+def _check_metadata(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_card_number(key, f"{path}.{key}")
+            _check_metadata(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_metadata(inner, f"{path}[{index}]")
+    elif isinstance(value, str):
+        _refuse_card_number(value, path)
+        if "\0" in value:
+            raise _Wrong("must not contain NUL characters", path)
+    elif isinstance(value, Decimal):
+        if abs(value.adjusted()) > MAX_NUMBER_DIGITS or len(value.as_tuple().digits) > 2 * MAX_NUMBER_DIGITS:
+            raise _Wrong("is a number out of range", path)
+        if value == value.to_integral_value():
+            _refuse_card_number(f"{value:.0f}", path)
+
+
+_REQUIRED: dict[str, Callable[[Any], Any]] = {
+    "transaction_id": _id,
+    "user_id": _id,
+    "account_id": _id,
+    "amount": _amount,
+    "transaction_type": _label,
+    "channel": _label,
+}
+_OPTIONAL: dict[str, Callable[[Any], Any]] = {
+    "counterparty_account_id": _id,
+    "currency": _currency,
+    "merchant_id": _id,
+    "merchant_category": _id,
+    "merchant_name": _free_text,
+    "location": _free_text,
+    "country_code": _country,
+    "latitude": _coordinate(90),
+    "longitude": _coordinate(180),
+    "ip_address": _ip_address,
+    "device_id": _id,
+    "card_id": _card_id,
+    "card_last4": _last_four,
+    "status": _label,
+    "metadata": _metadata,
+    "occurred_at": instant_parse,
+}
+_DEFAULTS: dict[str, Any] = {"currency": "NGN", "status": "pending"}
+_FIELDS = {**_REQUIRED, **_OPTIONAL}
+FIELD_NAMES = tuple(_FIELDS)
+PATCHABLE = ("status", "metadata")
+
+
+def _parse_given(
+    document: Mapping[str, Any], fields: Mapping[str, Callable[[Any], Any]]
+) -> tuple[Fields, list[FieldError]]:
+    parsed: Fields = {}
+    errors: list[FieldError] = []
+    for name, value in document.items():
+        parse = fields.get(name)
+        if parse is None:
+            errors.append(FieldError(name, "is not a field" if name not in _FIELDS else "cannot be changed"))
+            continue
+        if value is None and name in _OPTIONAL:
+            continue
+        try:
+            parsed[name] = parse(value)
+        except _Wrong as error:
+            errors.append(FieldError(name + error.path, str(error)))
+    return parsed, errors
+
+
+def transaction_parse(document: Any, *, now: datetime) -> ParsedTransaction:
+    """Raises Invalid naming every field that is wrong. `now` decides what is too far ahead."""
+    if not isinstance(document, dict):
+        raise Invalid(
+            "A transaction is an object.", [FieldError("$", f"must be an object, not {_kind(document)}")]
+        )
+    parsed, errors = _parse_given(document, _FIELDS)
+    missing = [name for name in _REQUIRED if name not in document]
+    errors.extend(FieldError(name, "is required") for name in missing)
+    occurred_at = parsed.get("occurred_at")
+    if occurred_at is not None and occurred_at > now + MAX_AHEAD:
+        errors.append(FieldError("occurred_at", "must not be more than five minutes ahead"))
+    if errors:
+        raise Invalid("The transaction is not valid.", errors)
+    fields = dict.fromkeys(_FIELDS)
+    fields.update(_DEFAULTS)
+    fields.update(parsed)
+    if fields["metadata"] is None:
+        fields["metadata"] = {}
+    return ParsedTransaction(fields, digest_of(fields))
+
+
+def correction_parse(document: Any) -> Fields:
+    """A PATCH: `status`, `metadata` or both. Raises Invalid."""
+    if not isinstance(document, dict):
+        raise Invalid(
+            "A correction is an object.", [FieldError("$", f"must be an object, not {_kind(document)}")]
+        )
+    parsed, errors = _parse_given(document, {name: _FIELDS[name] for name in PATCHABLE})
+    if not errors and not parsed:
+        errors = [FieldError("$", "must give status or metadata")]
+    if errors:
+        raise Invalid("The correction is not valid.", errors)
+    return parsed
+
+
+def digest_of(fields: Mapping[str, Any]) -> bytes:
+    """16 bytes that are equal when, and in practice only when, the normalised fields are."""
+    return hashlib.blake2b(_canonical(fields), digest_size=16).digest()
+
+
+def _canonical(fields: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(_normal(fields), order="deterministic")
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        # 100 and 100.00 are one number; as text they are two.
+        return {"": f"{value.normalize():f}"}
+    if isinstance(value, Mapping):
+        return {key: _normal(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_normal(inner) for inner in value]
+    return value
+
+
+def recall_encode(fields: Mapping[str, Any]) -> bytes:
+    """Normalised fields as bytes, for whoever must find out later what was counted (reconciliation)."""
+    return msgspec.msgpack.encode(
+        {name: _plain(value) for name, value in fields.items() if value is not None}
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return {"": str(value)}
+    if isinstance(value, datetime):
+        return {"t": value.isoformat()}
+    if isinstance(value, Mapping):
+        return {f".{key}": _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def recall_decode(raw: bytes) -> Fields:
+    document = msgspec.msgpack.decode(raw)
+    return {**dict.fromkeys(_FIELDS), **{name: _restore(value) for name, value in document.items()}}
+
+
+def _restore(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restore(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if "" in value:
+        return Decimal(value[""])
+    if "t" in value:
+        return datetime.fromisoformat(value["t"])
+    return {key[1:]: _restore(inner) for key, inner in value.items()}

@@ -1,0 +1,153 @@
+"""Transactions in, decisions out, over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fraudsite.api.json_body import decode
+from fraudsite.api.pagination import PagePagination
+from fraudsite.api.parsers import JsonParser, NdjsonParser, RawJsonParser
+from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.views import ApiView
+from fraudsite.errors import FieldError, Invalid
+from ingestion.api import TransactionDetailView, TransactionListView
+from ingestion.selectors import transaction_get
+from ingestion.serializers import TransactionSerializer
+from screening import services
+from screening.decisions import STATUS_LETTERS
+from screening.models import ScreeningType
+from screening.selectors import RealTimeResults, screening_body
+from screening.serializers import (
+    BulkAnswerSerializer,
+    CorrectionSerializer,
+    RuleResultSerializer,
+    ScreenedTransactionSerializer,
+    ScreeningSerializer,
+)
+
+MAX_BULK_ROWS = 5_000
+MAX_BULK_BYTES = 8 * 1024 * 1024
+MODES = ("sync", "async")
+CONFLICT = OpenApiResponse(ProblemSerializer, description="The id was used before with another payload.")
+
+
+class TransactionsView(TransactionListView):
+    required_scopes = {"POST": "transactions:write"}
+    parser_classes = (RawJsonParser,)
+
+    @extend_schema(
+        request=TransactionSerializer,
+        parameters=[OpenApiParameter("mode", str, enum=MODES, description="async: screened by a worker")],
+        responses={
+            201: ScreenedTransactionSerializer,
+            200: ScreenedTransactionSerializer,
+            202: ScreenedTransactionSerializer,
+            409: CONFLICT,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Submit a transaction: screened at once (201), or by a worker with `mode=async` (202). The same id and
+        payload again is answered 200 with the stored decision."""
+        mode = request.query_params.get("mode", "sync")
+        if mode not in MODES:
+            raise Invalid("There is no such mode.", [FieldError("mode", "must be sync or async")])
+        document = decode(request.data) if isinstance(request.data, bytes) else request.data
+        submit = services.transaction_accept if mode == "async" else services.transaction_submit
+        answer = submit(document=document)
+        return Response(answer.body, status=answer.status)
+
+
+class TransactionView(TransactionDetailView):
+    required_scopes = {"PATCH": "transactions:write"}
+    parser_classes = (JsonParser,)
+
+    @extend_schema(request=CorrectionSerializer, responses=TransactionSerializer)
+    def patch(self, request: Request, transaction_id: str) -> Response:
+        """Correct `status` or `metadata`; later evaluations see the new values."""
+        body = services.transaction_correct(
+            transaction_id=transaction_id, document=request.data, principal=request.principal
+        )
+        return Response(body)
+
+
+class TransactionScreeningView(ApiView):
+    @extend_schema(responses=ScreeningSerializer)
+    def get(self, request: Request, transaction_id: str) -> Response:
+        """The decision on a transaction, or `{"status": "pending"}`."""
+        return Response(screening_body(transaction_get(transaction_id), replayed=True))
+
+
+class TransactionsBulkView(ApiView):
+    required_scopes = {"POST": "transactions:write"}
+    parser_classes = (RawJsonParser, NdjsonParser)
+    max_body_bytes = MAX_BULK_BYTES
+
+    @extend_schema(request=TransactionSerializer(many=True), responses={202: BulkAnswerSerializer})
+    def post(self, request: Request) -> Response:
+        """Up to 5,000 transactions as a JSON array or NDJSON, screened by workers. Bad rows never sink good ones."""
+        raw = request.data
+        if not isinstance(raw, bytes):
+            raise UnsupportedMediaType(request.content_type or "")
+        is_ndjson = "ndjson" in (request.content_type or "")
+        documents = services.documents_of_bulk(raw, is_ndjson=is_ndjson, limit=MAX_BULK_ROWS)
+        answer = services.transactions_accept_bulk(documents=documents, job_id=str(uuid.uuid4()))
+        return Response(asdict(answer), status=202)
+
+
+class ScreeningResultsView(ApiView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("transaction_id", str),
+            OpenApiParameter("rule_id", int),
+            OpenApiParameter("status", str, enum=[*STATUS_LETTERS]),
+            OpenApiParameter("screening_type", str, enum=ScreeningType.values),
+            OpenApiParameter("page", int),
+            OpenApiParameter("page_size", int),
+        ],
+        responses=RuleResultSerializer(many=True),
+        operation_id="screening_results_list",
+    )
+    def get(self, request: Request) -> Response:
+        """Rule results, those of the newest decision first."""
+        wanted = _results_wanted(request.query_params)
+        results: Any = RealTimeResults
+        if wanted.pop("screening_type") == ScreeningType.BATCH:
+            from screening.batch.selectors import BatchResults
+
+            results = BatchResults
+        paginator = PagePagination()
+        items = paginator.paginate_queryset(results(**wanted), request, self)
+        return paginator.get_paginated_response(items)
+
+
+def _results_wanted(params: Any) -> dict[str, Any]:
+    errors = []
+    known = ("transaction_id", "rule_id", "status", "screening_type", "page", "page_size")
+    errors.extend(FieldError(name, "is not a filter") for name in params if name not in known)
+    rule_id = params.get("rule_id")
+    if rule_id is not None and not (rule_id.isascii() and rule_id.isdigit() and len(rule_id) < 19):
+        errors.append(FieldError("rule_id", "must be a whole number"))
+    status = params.get("status")
+    if status is not None and status not in STATUS_LETTERS:
+        errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))
+    screening_type = params.get("screening_type", ScreeningType.REAL_TIME)
+    if screening_type not in ScreeningType.values:
+        errors.append(FieldError("screening_type", f"must be one of {', '.join(ScreeningType.values)}"))
+    transaction_id = params.get("transaction_id")
+    if transaction_id is not None and "\0" in transaction_id:
+        errors.append(FieldError("transaction_id", "must not contain NUL characters"))
+    if errors:
+        raise Invalid("The filters are not valid.", errors)
+    return {
+        "transaction_id": transaction_id,
+        "rule_id": None if rule_id is None else int(rule_id),
+        "status": status,
+        "screening_type": screening_type,
+    }

@@ -1,0 +1,353 @@
+"""Screening in real time: count and read, evaluate, decide, store; for one transaction or many.
+
+Whatever goes wrong ends in one of three ways: the decision is made again under the state that now holds, it is
+made from SQL and marked degraded, or nothing is stored and the count is taken back. See docs/decisions/ and the
+failure table in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from ingestion.payloads import recall_encode
+from rules.core.decide import DecisionDraft, decide
+from rules.core.evaluate import RuleOutcome
+from screening.decisions import DecisionFacts, decision_facts, versions
+from screening.engine import Engine, engines, outcomes_split
+from screening.events import event_of
+from screening.facts import base_amount, facts_of
+from screening.storing import DecidedTransaction, Effects, StoreResult, decisions_store
+from screening.velocity.fence import Fence, FenceState
+from screening.velocity.filling import Need, fill_needs, groups_locked
+from screening.velocity.plan import from_us, to_us
+from screening.velocity.reading import Counting, Reader, counting_of
+from screening.velocity.store import CountReply, StoreUnavailable, VelocityStore
+
+log = structlog.get_logger(__name__)
+
+# How often a decision is made again because rules or counters changed under it; each publish costs one round.
+MAX_ROUNDS = 20
+MAX_FILL_ROUNDS = 4
+
+store = VelocityStore()
+fence = Fence(store)
+
+
+class ScreeningBusy(Exception):
+    """The decision could not be made now; nothing was stored or counted. Try again."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A transaction to screen. `fields` are normalised (`ingestion.payloads`); `is_pending`: stored already, without
+    a decision. `decided` is the decision once stored, None when it was there before (a replay)."""
+
+    fields: dict[str, Any]
+    digest: bytes
+    received_at: datetime
+    is_pending: bool = False
+    # Set on the way.
+    event: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    arrival: int | None = None
+    was_seen: bool = False
+    decided: DecisionFacts | None = None
+
+
+def transactions_screen(candidates: Sequence[Candidate]) -> None:
+    """Decide and store each candidate that is not stored yet; sets `decided` on those that were.
+
+    Raises django.db.OperationalError when PostgreSQL is away (counts are taken back), ScreeningBusy when rules or
+    counters kept changing.
+    """
+    waiting = list(candidates)
+    for _ in range(MAX_ROUNDS):
+        state = fence.state()
+        engine = engines.current()
+        if state.is_redis:
+            waiting = _round_in_redis(engine, state, waiting)
+        else:
+            from screening.sql_mode import round_in_sql
+
+            waiting = round_in_sql(engine, state, waiting)
+        if not waiting:
+            return
+    raise ScreeningBusy
+
+
+def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidate]) -> list[Candidate]:
+    """One attempt under `state`; returns the candidates that must be tried again."""
+    started = time.perf_counter()
+    try:
+        counted = count_events(engine, state.epoch, "transaction", candidates, prepare=_prepare)
+    except StoreUnavailable as error:
+        fence.lost(state.epoch, reason=str(error))
+        return candidates
+    fresh = [each for each in counted if each[2].status == "counted"]
+    try:
+        rows = [_decided(engine, state, *each, started=started, n=len(fresh)) for each in fresh]
+    except StoreUnavailable as error:
+        fence.lost(state.epoch, reason=str(error))
+        return candidates
+    if not rows:
+        return []
+    result = _store(engine, state, rows, candidates=[each[0] for each in fresh])
+    if not result.passed:
+        catch_up(engine, state, result)
+        return [each[0] for each in fresh]
+    _settle(engine, state, fresh, rows, result)
+    return []
+
+
+def _prepare(engine: Engine, candidate: Candidate) -> dict[str, Any]:
+    """The event as the rules see it, before it is counted. An omitted time is provisionally now."""
+    fields = candidate.fields
+    at = fields["occurred_at"]
+    if at is None:
+        at = from_us(candidate.arrival) if candidate.arrival else datetime.now(UTC)
+    event = event_of({**fields, "occurred_at": at})
+    event["base_amount"] = base_amount(fields, at)
+    names = engine.kinds["transaction"].facts
+    candidate.facts = facts_of(event, names) if names else {}
+    event.update(candidate.facts)
+    candidate.event = event
+    return event
+
+
+Counted = tuple[Any, Counting, CountReply]
+
+
+def count_events(
+    engine: Engine,
+    epoch: int,
+    kind: str,
+    candidates: Sequence[Any],
+    *,
+    prepare: Callable[[Engine, Any], dict[str, Any]],
+) -> list[Counted]:
+    """Count each candidate's event and read its windows, filling counters that are unknown first."""
+    countings = []
+    for candidate in candidates:
+        event = prepare(engine, candidate)
+        given = candidate.fields["occurred_at"]
+        counting = counting_of(
+            engine.plan,
+            kind,
+            event,
+            occurred_us=None if given is None else to_us(given),
+            recall=recall_encode({**candidate.fields, "kind": kind}),
+        )
+        # What this process counted before, in a round that had to be repeated, keeps its place.
+        counting.request.follow = candidate.arrival is not None
+        countings.append(counting)
+    replies = store.count([each.request for each in countings], epoch=epoch)
+    counted = []
+    for candidate, counting, reply in zip(candidates, countings, replies, strict=True):
+        if reply.status == "fill":
+            reply = _count_after_filling(epoch, counting, reply)
+        if reply.status == "counted":
+            candidate.arrival = reply.arrival
+            counting.event["arrival"] = reply.arrival
+            counting.event["occurred_at"] = from_us(reply.occurred_us)
+        else:
+            candidate.was_seen = True
+            candidate.arrival = reply.arrival
+        counted.append((candidate, counting, reply))
+    return counted
+
+
+def _count_after_filling(epoch: int, counting: Counting, reply: CountReply) -> CountReply:
+    given = counting.request.occurred_us or to_us(datetime.now(UTC))
+    for _ in range(MAX_FILL_ROUNDS):
+        needs: list[Need] = counting.needs(reply.unknown, given)
+        with groups_locked([need.tag for need in needs]):
+            # Another process may have filled them while this one waited for the lock.
+            reply = store.count([counting.request], epoch=epoch)[0]
+            if reply.status != "fill":
+                return reply
+            fill_needs(store, epoch, counting.needs(reply.unknown, given))
+            reply = store.count([counting.request], epoch=epoch)[0]
+        if reply.status != "fill":
+            return reply
+    raise ScreeningBusy
+
+
+def evaluate(
+    engine: Engine, state: FenceState, counting: Counting, reply: CountReply
+) -> tuple[RuleOutcome, ...]:
+    results = Reader(store, state.epoch, engine.lists).results(engine.plan, counting, reply)
+    return engine.kinds[counting.kind].ruleset.evaluate(counting.event, results, engine.lists)
+
+
+def _decided(
+    engine: Engine,
+    state: FenceState,
+    candidate: Candidate,
+    counting: Counting,
+    reply: CountReply,
+    *,
+    started: float,
+    n: int,
+) -> DecidedTransaction:
+    outcomes = evaluate(engine, state, counting, reply)
+    return decided_row(engine, candidate, outcomes, degraded=False, started=started, n=n)
+
+
+def decided_row(
+    engine: Engine,
+    candidate: Candidate,
+    outcomes: Sequence[RuleOutcome],
+    *,
+    degraded: bool,
+    started: float,
+    n: int = 1,
+) -> DecidedTransaction:
+    """The decision over `outcomes` as the row that stores it. `n`: how many share the time since `started`."""
+    live, shadow = outcomes_split(engine, outcomes)
+    draft = decide(live, on_rule_error=settings.ON_RULE_ERROR)
+    decision = decision_facts(
+        engine,
+        draft,
+        outcomes,
+        degraded=degraded,
+        duration_ms=(time.perf_counter() - started) * 1000 / max(1, n),
+        created_at=timezone.now(),
+    )
+    event = candidate.event
+    fields = {**candidate.fields, "occurred_at": event["occurred_at"], "base_amount": event["base_amount"]}
+    return DecidedTransaction(
+        fields,
+        candidate.digest,
+        candidate.arrival or 0,
+        candidate.received_at,
+        decision,
+        effects_of(draft, shadow, event),
+        candidate.facts,
+    )
+
+
+def effects_of(draft: DecisionDraft, shadow: Sequence[RuleOutcome], event: dict[str, Any]) -> Effects:
+    effects = Effects()
+    recorded = [(outcome, False) for outcome in (*draft.hits, *draft.errors)]
+    recorded += [(outcome, True) for outcome in shadow if outcome.status in ("flagged", "error")]
+    for outcome, is_shadow in recorded:
+        effects.hits.append(
+            {
+                **_rule(outcome),
+                "status": outcome.status,
+                "is_shadow": is_shadow,
+                "risk_score": outcome.risk_score,
+            }
+        )
+    if not recorded:
+        return effects
+    muted = _snoozed(event)
+    effects.alerts = [
+        {**_rule(each.outcome), "signal": each.signal, "severity": each.severity, "reason": each.reason}
+        for each in draft.alerts
+        if each.outcome.rule.rule_id not in muted
+    ]
+    effects.signals = [
+        {**_rule(each.outcome), "signal": each.signal, "weight": each.weight, "horizon_us": each.horizon_us}
+        for each in draft.signals
+        if each.outcome.rule.rule_id not in muted
+    ]
+    if draft.hits or draft.errors:
+        effects.outbox.append({"kind": "decision", "payload": {"outcome": draft.outcome}})
+    return effects
+
+
+def _rule(outcome: RuleOutcome) -> dict[str, Any]:
+    return {"rule_id": outcome.rule.rule_id, "rule_version": outcome.rule.version}
+
+
+def _snoozed(event: dict[str, Any]) -> frozenset[int]:
+    try:
+        from screening.alerts.selectors import snoozed_rules
+    except ImportError:
+        return frozenset()
+    return snoozed_rules(event)
+
+
+def _store(
+    engine: Engine, state: FenceState, rows: list[DecidedTransaction], *, candidates: Sequence[Candidate]
+) -> StoreResult:
+    try:
+        return decisions_store(
+            rows, epoch=state.epoch, ruleset=engine.number, are_pending=candidates[0].is_pending
+        )
+    except Exception:
+        # Nothing is stored, so nothing may stay counted. What cannot be taken back now, reconciliation takes back.
+        for candidate in candidates:
+            take_back(engine, state.epoch, candidate)
+        raise
+
+
+def _settle(
+    engine: Engine,
+    state: FenceState,
+    fresh: list[Counted],
+    rows: list[DecidedTransaction],
+    result: StoreResult,
+) -> None:
+    versions.add(engine.kinds["transaction"].ruleset.rules)
+    for (candidate, _, _), row in zip(fresh, rows, strict=True):
+        pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
+        if pk is not None:
+            row.decision.pk = int(pk)
+            candidate.decided = row.decision
+        elif not _is_stored_with(candidate):
+            take_back(engine, state.epoch, candidate)
+
+
+def _is_stored_with(candidate: Candidate) -> bool:
+    """Whether the stored transaction of this id is the one that was counted: same arrival."""
+    from ingestion.models import Transaction
+
+    transaction_id = candidate.fields["transaction_id"]
+    return Transaction.objects.filter(transaction_id=transaction_id, arrival=candidate.arrival).exists()
+
+
+def take_back(engine: Engine, epoch: int, candidate: Candidate) -> None:
+    """Take a count back out of every counter; if Redis does not answer, reconciliation does it later."""
+    if candidate.arrival is None:
+        return
+    counting = counting_of(
+        engine.plan,
+        "transaction",
+        candidate.event,
+        occurred_us=to_us(candidate.event["occurred_at"]),
+        recall=b"",
+    )
+    try:
+        store.uncount(
+            epoch=epoch,
+            wires=counting.request.wires,
+            occurred_us=to_us(candidate.event["occurred_at"]),
+            arrival=candidate.arrival,
+            event_id=counting.request.event_id,
+            index_tag=counting.request.index_tag,
+        )
+        candidate.arrival = None
+    except StoreUnavailable as error:
+        log.warning(
+            "count_not_taken_back", transaction_id=candidate.fields["transaction_id"], reason=str(error)
+        )
+
+
+def catch_up(engine: Engine, state: FenceState, result: StoreResult) -> None:
+    """The fence refused: learn which ruleset and which epoch hold now."""
+    if result.ruleset > engine.number:
+        engines.at_least(result.ruleset)
+    elif result.ruleset < engine.number:
+        engines.forget()
+    if result.epoch != state.epoch:
+        fence.refresh()

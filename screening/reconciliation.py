@@ -1,0 +1,61 @@
+"""Counts whose decision never came to be (a process died between the two) are taken back within a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from ingestion.models import Transaction
+from ingestion.payloads import recall_decode
+from screening.engine import engines
+from screening.realtime import Candidate, _prepare, fence, store, take_back
+from screening.velocity.plan import from_us
+
+log = structlog.get_logger(__name__)
+
+# Later than storing.MAX_COUNT_AGE_US: by now the statement that could have stored it is refused.
+SETTLED_AFTER_S = 20
+PAGE = 500
+
+
+def counts_reconcile() -> int:
+    """How many counts were taken back. Pending ones (asynchronous) whose worker died are counted anew by the sweep."""
+    state = fence.state()
+    if not state.is_redis:
+        return 0
+    taken = 0
+    before_us = int((time.time() - SETTLED_AFTER_S) * 1_000_000)
+    while page := store.recent(before_us=before_us, limit=PAGE):
+        taken += _reconcile_page(state.epoch, page)
+        if len(page) < PAGE:
+            break
+    return taken
+
+
+def _reconcile_page(epoch: int, page: Sequence[tuple[bytes, int]]) -> int:
+    recalled = [(recall, arrival, recall_decode(recall)) for recall, arrival in page]
+    transactions = [each for each in recalled if each[2].get("kind", "transaction") == "transaction"]
+    stored = set(
+        Transaction.objects.filter(
+            transaction_id__in=[fields["transaction_id"] for _, _, fields in transactions]
+        ).values_list("transaction_id", "arrival")
+    )
+    lost = [each for each in transactions if (each[2]["transaction_id"], each[1]) not in stored]
+    for _, arrival, fields in lost:
+        _take_back(epoch, fields, arrival)
+    store.recent_forget([recall for recall, _, _ in recalled])
+    return len(lost)
+
+
+def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> None:
+    log.info("count_taken_back", transaction_id=fields["transaction_id"])
+    engine = engines.current()
+    fields.pop("kind", None)
+    candidate = Candidate(fields, b"", datetime.now(UTC), arrival=arrival)
+    event = _prepare(engine, candidate)
+    event["occurred_at"] = fields["occurred_at"] or from_us(arrival)
+    take_back(engine, epoch, candidate)

@@ -1,0 +1,132 @@
+"""Reading transactions with their decisions, and rule results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+
+from ingestion.models import Transaction
+from ingestion.payloads import FIELD_NAMES
+from rules.core.evaluate import instant_text
+from screening.decisions import (
+    RESULTS_A_DECISION,
+    STATUS_LETTERS,
+    DecisionFacts,
+    decision_body,
+    result_body,
+    versions,
+)
+from screening.models import Decision, ScreeningType
+
+_PENDING = {"status": "pending"}
+
+
+def event_fields_of(row: Transaction) -> dict[str, Any]:
+    return {
+        **{name: getattr(row, name) for name in FIELD_NAMES},
+        "base_amount": row.base_amount,
+        "received_at": row.received_at,
+    }
+
+
+def decision_of(row: Transaction) -> Decision | None:
+    return Decision.objects.filter(transaction_id=row.pk).first()
+
+
+def decision_facts_of(decision: Decision) -> DecisionFacts:
+    stored = decision.results
+    return DecisionFacts(
+        decision_id=decision.decision_id,
+        outcome=decision.outcome,
+        overall_status=decision.overall_status,
+        total_risk_score=decision.total_risk_score,
+        ruleset=decision.ruleset,
+        allowed_by=decision.allowed_by,
+        degraded=decision.degraded,
+        results=stored["live"],
+        shadow=stored["shadow"],
+        duration_ms=decision.duration_ms,
+        created_at=decision.created_at,
+        pk=decision.pk,
+    )
+
+
+def screening_body(row: Transaction, *, replayed: bool) -> dict[str, Any]:
+    """The stored decision of a transaction, or `{"status": "pending"}`."""
+    decision = decision_of(row)
+    if decision is None:
+        return {"transaction_id": row.transaction_id, **_PENDING, "replayed": replayed}
+    return decision_body(decision_facts_of(decision), event_fields_of(row), replayed=replayed)
+
+
+class RealTimeResults:
+    """Rule results of real-time decisions, newest decision first, as the paginator takes them: sliced and counted."""
+
+    def __init__(self, *, transaction_id: str | None, rule_id: int | None, status: str | None) -> None:
+        self._where, self._values = _results_where(
+            transaction_id=transaction_id, rule_id=rule_id, status=status
+        )
+
+    def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
+        sql = f"SELECT d.id, r.place - 1 {_RESULTS} {self._where} ORDER BY d.id DESC, r.place LIMIT %s OFFSET %s"
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [*self._values, wanted.stop - wanted.start, wanted.start])
+            places = [(int(pk), int(place)) for pk, place in cursor.fetchall()]
+        return _result_bodies(places)
+
+    def order_by(self) -> RealTimeResults:
+        return self
+
+    def count(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) {_RESULTS} {self._where}", self._values)
+            return int(cursor.fetchone()[0])
+
+
+_RESULTS = """
+FROM screening_decision d
+CROSS JOIN LATERAL jsonb_array_elements(d.results -> 'live') WITH ORDINALITY AS r(packed, place)
+"""
+
+
+def _results_where(
+    *, transaction_id: str | None, rule_id: int | None, status: str | None
+) -> tuple[str, list[Any]]:
+    conditions, values = [], []
+    if transaction_id is not None:
+        conditions.append(
+            "d.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"
+        )
+        values.append(transaction_id)
+    if rule_id is not None:
+        conditions.append("(r.packed ->> 0)::bigint = %s")
+        values.append(rule_id)
+    if status is not None:
+        conditions.append("r.packed ->> 2 = %s")
+        values.append(STATUS_LETTERS[status])
+    if status in ("flagged", "error"):
+        # Few decisions have one, and those have an index.
+        recorded = "SELECT decision_id FROM screening_rulehit WHERE NOT is_shadow"
+        if rule_id is not None:
+            recorded += " AND rule_id = %s"
+            values.append(rule_id)
+        conditions.append(f"d.id IN ({recorded})")
+    return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
+
+
+def _result_bodies(places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    decisions = Decision.objects.select_related("transaction").in_bulk({pk for pk, _ in places})
+    chosen = [(decisions[pk], place, decisions[pk].results["live"][place]) for pk, place in places]
+    wordings = versions.get((packed[0], packed[1]) for _, _, packed in chosen)
+    return [
+        result_body(
+            packed,
+            wordings[packed[0], packed[1]],
+            event_fields_of(decision.transaction),
+            result_id=decision.pk * RESULTS_A_DECISION + place,
+            created_at=instant_text(decision.created_at),
+            screening_type=ScreeningType.REAL_TIME,
+        )
+        for decision, place, packed in chosen
+    ]

@@ -1,0 +1,273 @@
+"""What clients may do with transactions: submit them, one or many, and correct them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from django.db import connection, transaction
+from psycopg2.extras import Json, execute_values
+
+from fraudsite.api.json_body import JsonBodyError, decode
+from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from fraudsite.exact_json import to_json
+from ingestion.models import Transaction, TransactionRevision
+from ingestion.payloads import (
+    FIELD_NAMES,
+    ParsedTransaction,
+    correction_parse,
+    recall_encode,
+    transaction_parse,
+)
+from ingestion.selectors import transaction_body, transaction_get
+from screening.decisions import decision_body
+from screening.engine import engines
+from screening.events import event_of
+from screening.realtime import (
+    Candidate,
+    ScreeningBusy,
+    fence,
+    store,
+    transactions_screen,
+)
+from screening.selectors import event_fields_of, screening_body
+from screening.velocity.corrections import correct_counters
+
+log = structlog.get_logger(__name__)
+
+# How long a retry waits for the first attempt, which another process is making at this moment.
+WAIT_FOR_OTHER_S = 3.0
+WAIT_STEP_S = 0.02
+# An attempt whose process died leaves a count without a decision; a retry with the same payload completes it.
+COMPLETE_AFTER_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status and the body that goes with it."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def transaction_submit(*, document: Any) -> Answer:
+    """Screen a transaction in real time: 201 new, 200 replayed; raises Invalid, Conflict, ScreeningBusy."""
+    parsed = transaction_parse(document, now=datetime.now(UTC))
+    candidate = Candidate(parsed.fields, parsed.digest, datetime.now(UTC))
+    deadline = time.monotonic() + WAIT_FOR_OTHER_S
+    complete_at = time.monotonic() + COMPLETE_AFTER_S
+    while True:
+        transactions_screen([candidate])
+        if candidate.decided is not None:
+            return Answer(201, _fresh_body(candidate))
+        stored = Transaction.objects.filter(transaction_id=parsed.transaction_id).first()
+        if stored is not None:
+            return _replay(stored, parsed)
+        if not _may_complete(candidate) or time.monotonic() < complete_at:
+            candidate.arrival = None
+        if time.monotonic() > deadline:
+            raise ScreeningBusy
+        time.sleep(WAIT_STEP_S)
+
+
+def _may_complete(candidate: Candidate) -> bool:
+    """Whether what was counted under this id is this very payload, so that this attempt may go on with it."""
+    if candidate.arrival is None:
+        return True
+    recall = store.recent_at(candidate.arrival)
+    return recall == recall_encode({**candidate.fields, "kind": "transaction"})
+
+
+def _fresh_body(candidate: Candidate) -> dict[str, Any]:
+    assert candidate.decided is not None
+    event = candidate.event
+    row = Transaction(
+        **candidate.fields | {"occurred_at": event["occurred_at"]},
+        base_amount=event["base_amount"],
+        received_at=candidate.received_at,
+    )
+    screening = decision_body(candidate.decided, event, replayed=False)
+    return {**transaction_body(row), "screening": screening, "replayed": False}
+
+
+def _replay(stored: Transaction, parsed: ParsedTransaction) -> Answer:
+    if bytes(stored.payload_digest) != parsed.digest:
+        raise Conflict(
+            f"Transaction {parsed.transaction_id!r} was submitted before with another payload; nothing was changed.",
+            [FieldError("transaction_id", "is taken by a transaction with another payload")],
+        )
+    body = transaction_body(stored)
+    screening = screening_body(stored, replayed=True)
+    return Answer(200, {**body, "screening": screening, "replayed": True})
+
+
+def transaction_accept(*, document: Any) -> Answer:
+    """Store a transaction for a worker to screen: 202, or as `transaction_submit` answers a replay."""
+    parsed = transaction_parse(document, now=datetime.now(UTC))
+    accepted = pending_store([parsed])
+    if parsed.transaction_id not in accepted:
+        return _replay(transaction_get(parsed.transaction_id), parsed)
+    enqueue(list(accepted.values()))
+    stored = transaction_get(parsed.transaction_id)
+    return Answer(
+        202,
+        {
+            **transaction_body(stored),
+            "screening": {"transaction_id": parsed.transaction_id, "status": "pending", "replayed": False},
+            "replayed": False,
+        },
+    )
+
+
+def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
+    """Store transactions without a decision; primary keys by id of those that are new."""
+    columns = [*FIELD_NAMES, "received_at", "payload_digest"]
+    received_at = datetime.now(UTC)
+    by_id = {each.transaction_id: each for each in reversed(parsed)}
+    rows = [
+        [
+            *(
+                Json(value, dumps=_dumps) if name == "metadata" else value
+                for name, value in each.fields.items()
+            ),
+            received_at,
+            each.digest,
+        ]
+        for _, each in sorted(by_id.items())
+    ]
+    sql = (
+        f"INSERT INTO ingestion_transaction ({','.join(columns)}) VALUES %s "  # noqa: S608 - names of columns
+        "ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id"
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        return dict(execute_values(cursor.cursor, sql, rows, page_size=1000, fetch=True))
+
+
+def _dumps(value: Any) -> str:
+    return to_json(value).decode()
+
+
+def enqueue(pks: Sequence[int]) -> None:
+    """Hand stored transactions to the workers; when the broker is away the sweep does it later."""
+    from screening.tasks import transactions_enqueue
+
+    transactions_enqueue(pks)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAnswer:
+    job_id: str
+    accepted: int
+    replayed: int
+    rejected: list[dict[str, Any]]
+
+
+def documents_of_bulk(raw: bytes, *, is_ndjson: bool, limit: int) -> list[tuple[Any, list[FieldError]]]:
+    """(document, errors of reading it) by position. Raises Invalid when the body as a whole cannot be taken."""
+    if is_ndjson:
+        lines = [line for line in raw.splitlines() if line.strip()]
+        documents = [_line_of_bulk(line) for line in lines[: limit + 1]]
+    else:
+        decoded = decode(raw)
+        if not isinstance(decoded, list):
+            raise Invalid("The body is a list of transactions.", [FieldError("$", "must be a list")])
+        documents = [(each, []) for each in decoded]
+    if not documents:
+        raise Invalid("There are no transactions in the body.", [FieldError("$", "must not be empty")])
+    if len(documents) > limit:
+        raise Invalid(
+            f"At most {limit} transactions at once.", [FieldError("$", f"has more than {limit} items")]
+        )
+    return documents
+
+
+def _line_of_bulk(line: bytes) -> tuple[Any, list[FieldError]]:
+    try:
+        return decode(line), []
+    except JsonBodyError as error:
+        return None, [FieldError(error.path, error.message)]
+
+
+def transactions_accept_bulk(*, documents: Sequence[tuple[Any, list[FieldError]]], job_id: str) -> BulkAnswer:
+    """Store what is valid and new for the workers; say of every other row why not."""
+    now = datetime.now(UTC)
+    parsed: list[tuple[int, ParsedTransaction]] = []
+    rejected: list[dict[str, Any]] = []
+    for index, (document, errors) in enumerate(documents):
+        try:
+            if errors:
+                raise Invalid("The row cannot be read.", errors)
+            parsed.append((index, transaction_parse(document, now=now)))
+        except Invalid as error:
+            rejected.append(_rejection(index, error.errors))
+    first: dict[str, ParsedTransaction] = {}
+    repeated: list[tuple[int, ParsedTransaction]] = []
+    for index, each in parsed:
+        if first.setdefault(each.transaction_id, each) is not each:
+            repeated.append((index, each))
+    accepted = pending_store(list(first.values())) if first else {}
+    enqueue(list(accepted.values()))
+    known = [(index, each) for index, each in parsed if each.transaction_id not in accepted]
+    replayed, conflicts = _replays([*known, *((i, e) for i, e in repeated if e.transaction_id in accepted)])
+    return BulkAnswer(
+        job_id, len(accepted), replayed, sorted([*rejected, *conflicts], key=lambda each: each["index"])
+    )
+
+
+def _rejection(index: int, errors: Sequence[FieldError]) -> dict[str, Any]:
+    return {"index": index, "errors": [{"path": each.path, "message": each.message} for each in errors]}
+
+
+def _replays(rows: Sequence[tuple[int, ParsedTransaction]]) -> tuple[int, list[dict[str, Any]]]:
+    """(how many were submitted before with this payload, rejections of those with another)."""
+    stored = dict(
+        Transaction.objects.filter(transaction_id__in={each.transaction_id for _, each in rows}).values_list(
+            "transaction_id", "payload_digest"
+        )
+    )
+    conflicts = [
+        _rejection(index, [FieldError("transaction_id", "is taken by a transaction with another payload")])
+        for index, each in rows
+        if bytes(stored[each.transaction_id]) != each.digest
+    ]
+    return len(rows) - len(conflicts), conflicts
+
+
+def transaction_correct(*, transaction_id: str, document: Any, principal: str) -> dict[str, Any]:
+    """PATCH `status` and `metadata`: later evaluations see the new values. Counters change with the row."""
+    changes = correction_parse(document)
+    with transaction.atomic():
+        row = (
+            Transaction.objects.select_for_update()
+            .filter(transaction_id=transaction_id.replace("\0", ""))
+            .first()
+        )
+        if row is None:
+            raise Missing(f"There is no transaction {transaction_id[:128]!r}.")
+        before = event_fields_of(row)
+        if any(before[name] != value for name, value in changes.items()):
+            TransactionRevision.objects.create(
+                transaction=row,
+                arrival=int(datetime.now(UTC).timestamp() * 1_000_000),
+                status_before=row.status,
+                metadata_before=row.metadata,
+                changed_by=principal,
+            )
+            for name, value in changes.items():
+                setattr(row, name, value)
+            row.save(update_fields=[*changes])
+            if not row.is_pending:
+                after = event_of(event_fields_of(row))
+                correct_counters(
+                    engines.current().plan,
+                    fence,
+                    store,
+                    before=event_of(before),
+                    after=after,
+                    arrival=row.arrival or 0,
+                )
+    return {**transaction_body(row), "screening": screening_body(row, replayed=True)}

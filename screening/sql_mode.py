@@ -1,0 +1,96 @@
+"""Screening while Redis is away: windows read from PostgreSQL, one decision at a time per group of events.
+
+A lock per group value takes the place of the atomic count: concurrent transactions of one user still see 1, 2, 3 …
+Decisions are exact, and marked degraded because they are slower and nothing stands behind PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from ingestion.models import Transaction
+from rules.core.errors import EvaluationFailed
+from rules.core.windows import window_bounds
+from screening.decisions import versions
+from screening.engine import Engine
+from screening.realtime import Candidate, _prepare, catch_up, decided_row
+from screening.storing import decisions_store
+from screening.velocity.fence import FenceState
+from screening.velocity.filling import groups_locked
+from screening.velocity.history import history_result
+from screening.velocity.plan import from_us
+from screening.velocity.reading import FailedResult, counting_of
+
+
+def round_in_sql(engine: Engine, state: FenceState, candidates: list[Candidate]) -> list[Candidate]:
+    """One attempt for each candidate; returns those that must be tried again under another state."""
+    for position, candidate in enumerate(candidates):
+        if not _screen_one(engine, state, candidate):
+            return candidates[position:]
+    return []
+
+
+def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool:
+    """False: rules or epoch changed, nothing stored."""
+    started = time.perf_counter()
+    candidate.arrival = None
+    event = _prepare(engine, candidate)
+    tags = [
+        tag for _, _, tag in counting_of(engine.plan, "transaction", event, occurred_us=1, recall=b"").wires
+    ]
+    with groups_locked([*tags, f"transaction:{event['transaction_id']}"]):
+        _limit_waiting()
+        if _is_stored(candidate):
+            return True
+        candidate.arrival = event["arrival"] = _arrival_next()
+        if candidate.fields["occurred_at"] is None:
+            event["occurred_at"] = from_us(candidate.arrival)
+        results = [
+            _result(engine, event, aggregate) for aggregate in engine.kinds["transaction"].ruleset.aggregates
+        ]
+        outcomes = engine.kinds["transaction"].ruleset.evaluate(event, results, engine.lists)
+        row = decided_row(engine, candidate, outcomes, degraded=True, started=started)
+        result = decisions_store(
+            [row], epoch=state.epoch, ruleset=engine.number, are_pending=candidate.is_pending
+        )
+        if result.passed:
+            pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
+            if pk is not None:
+                row.decision.pk = int(pk)
+                candidate.decided = row.decision
+    if not result.passed:
+        catch_up(engine, state, result)
+        return False
+    versions.add(engine.kinds["transaction"].ruleset.rules)
+    return True
+
+
+def _result(engine: Engine, event: dict[str, Any], aggregate: Any) -> Any:
+    try:
+        return history_result(aggregate, event, current_event="transaction", lists=engine.lists)
+    except EvaluationFailed as error:
+        start, end = window_bounds(aggregate, event["occurred_at"])
+        return FailedResult(str(error), start, end)
+
+
+def _is_stored(candidate: Candidate) -> bool:
+    stored = Transaction.objects.filter(transaction_id=candidate.fields["transaction_id"])
+    return stored.filter(arrival__isnull=False).exists() if candidate.is_pending else stored.exists()
+
+
+def _arrival_next() -> int:
+    """The moment by PostgreSQL's clock, in µs: under the groups' locks it follows that of everyone counted before."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        return int(cursor.fetchone()[0])
+
+
+def _limit_waiting() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SET LOCAL statement_timeout = %s", [getattr(settings, "STATEMENT_TIMEOUT_MS", 10_000)]
+        )

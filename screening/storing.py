@@ -1,0 +1,220 @@
+"""One statement and one commit: transactions, decisions, hits, alerts, signals and outbox rows, past the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection
+from psycopg2.extras import Json
+
+from fraudsite.exact_json import to_json
+from screening.decisions import DecisionFacts
+
+# A count older than this is not stored any more: reconciliation may have taken it back (reconciliation.py waits
+# longer before it does).
+MAX_COUNT_AGE_US = 10_000_000
+
+_TRANSACTION_COLUMNS: dict[str, str] = {
+    "transaction_id": "text",
+    "user_id": "text",
+    "account_id": "text",
+    "counterparty_account_id": "text",
+    "amount": "numeric",
+    "currency": "text",
+    "base_amount": "numeric",
+    "transaction_type": "text",
+    "channel": "text",
+    "merchant_id": "text",
+    "merchant_category": "text",
+    "merchant_name": "text",
+    "location": "text",
+    "country_code": "text",
+    "latitude": "numeric",
+    "longitude": "numeric",
+    "ip_address": "text",
+    "device_id": "text",
+    "card_id": "text",
+    "card_last4": "text",
+    "status": "text",
+    "metadata": "jsonb",
+    "occurred_at": "timestamptz",
+    "arrival": "bigint",
+    "received_at": "timestamptz",
+    "payload_digest": "bytea",
+}
+_DECISION_COLUMNS: dict[str, str] = {
+    "decision_id": "uuid",
+    "outcome": "text",
+    "overall_status": "text",
+    "total_risk_score": "numeric",
+    "ruleset": "bigint",
+    "allowed_by": "bigint",
+    "degraded": "boolean",
+    "results": "jsonb",
+    "facts": "jsonb",
+    "duration_ms": "float8",
+    "created_at": "timestamptz",
+}
+_EFFECT_COLUMNS = {"hits": "jsonb", "alerts": "jsonb", "signals": "jsonb", "outbox": "jsonb"}
+_INPUT = {**_TRANSACTION_COLUMNS, **_DECISION_COLUMNS, **_EFFECT_COLUMNS}
+_ROW = "(" + ",".join(f"%s::{kind}" for kind in _INPUT.values()) + ")"
+_NAMES = ",".join(_TRANSACTION_COLUMNS)
+
+_INSERT = f"""
+stored AS (
+    INSERT INTO ingestion_transaction ({_NAMES})
+    SELECT {",".join("input." + name for name in _TRANSACTION_COLUMNS)} FROM input, fence WHERE fence.passed
+    ON CONFLICT (transaction_id) DO NOTHING
+    RETURNING id, transaction_id
+)"""  # noqa: S608 - names of columns, no input
+_COMPLETE = """
+stored AS (
+    UPDATE ingestion_transaction pending
+    SET arrival = input.arrival, occurred_at = input.occurred_at, base_amount = input.base_amount
+    FROM input, fence
+    WHERE fence.passed AND pending.transaction_id = input.transaction_id AND pending.arrival IS NULL
+    RETURNING pending.id, pending.transaction_id
+)"""
+_EFFECTS = f"""
+decided AS (
+    INSERT INTO screening_decision (transaction_id, {",".join(_DECISION_COLUMNS)})
+    SELECT stored.id, {",".join("input." + name for name in _DECISION_COLUMNS)}
+    FROM stored JOIN input USING (transaction_id)
+    RETURNING id, transaction_id
+),
+made AS (
+    SELECT decided.id AS decision_pk, stored.id AS transaction_pk, input.*
+    FROM decided JOIN stored ON stored.id = decided.transaction_id
+    JOIN input ON input.transaction_id = stored.transaction_id
+),
+hit_rows AS (
+    INSERT INTO screening_rulehit (decision_id, rule_id, rule_version, status, risk_score, is_shadow, created_at)
+    SELECT made.decision_pk, hit.rule_id, hit.rule_version, hit.status, hit.risk_score, hit.is_shadow, made.created_at
+    FROM made, jsonb_to_recordset(made.hits)
+        AS hit(rule_id bigint, rule_version int, status text, risk_score numeric, is_shadow boolean)
+),
+alert_rows AS (
+    INSERT INTO screening_alert (alert_id, decision_id, rule_id, rule_version, transaction_id, user_id, account_id,
+        signal, severity, reason, status, occurred_at, created_at)
+    SELECT gen_random_uuid(), made.decision_pk, alert.rule_id, alert.rule_version, made.transaction_pk, made.user_id,
+        made.account_id, alert.signal, alert.severity, alert.reason, 'open', made.occurred_at, made.created_at
+    FROM made, jsonb_to_recordset(made.alerts)
+        AS alert(rule_id bigint, rule_version int, signal text, severity text, reason text)
+),
+signal_rows AS (
+    INSERT INTO screening_risksignal (account_id, signal, weight, raised_at, holds_until, decision_id, event_kind,
+        event_id, rule_id, user_id, created_at)
+    SELECT made.account_id, signal.signal, signal.weight, made.occurred_at,
+        made.occurred_at + signal.horizon_us * interval '1 microsecond', made.decision_pk, 'transaction',
+        made.transaction_id, signal.rule_id, made.user_id, made.created_at
+    FROM made, jsonb_to_recordset(made.signals)
+        AS signal(rule_id bigint, signal text, weight numeric, horizon_us bigint)
+),
+outbox_rows AS (
+    INSERT INTO screening_outboxentry (kind, subject, payload, created_at)
+    SELECT entry.kind, made.account_id, entry.payload || jsonb_build_object('decision_pk', made.decision_pk),
+        made.created_at
+    FROM made, jsonb_to_recordset(made.outbox) AS entry(kind text, payload jsonb)
+)
+SELECT fence.epoch, fence.mode, fence.ruleset, fence.passed,
+    (SELECT coalesce(jsonb_object_agg(transaction_id, decision_pk), '{{}}') FROM made) FROM fence
+"""  # noqa: S608 - names of columns, no input
+_FENCE = """
+WITH checked AS MATERIALIZED (SELECT * FROM screening_fence(%s, %s)),
+fence AS MATERIALIZED (
+    SELECT epoch, mode, ruleset,
+        passed AND %s > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - %s AS passed
+    FROM checked
+),
+"""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a decision does beside being recorded, as rows in waiting."""
+
+    hits: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    signals: list[dict[str, Any]] = field(default_factory=list)
+    outbox: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DecidedTransaction:
+    """Everything one row needs. `fields` are the normalised fields with `occurred_at` and `base_amount` known."""
+
+    fields: dict[str, Any]
+    digest: bytes
+    arrival: int
+    received_at: datetime
+    decision: DecisionFacts
+    effects: Effects
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """`passed` false: the fence refused everything, because epoch or ruleset are others now. `decision_pks` by
+    transaction id: what was stored; an id that is missing was there before."""
+
+    epoch: int
+    is_redis: bool
+    ruleset: int
+    passed: bool
+    decision_pks: dict[str, int]
+
+
+class _ExactJson(Json):  # type: ignore[misc]
+    def dumps(self, obj: Any) -> str:
+        return to_json(obj).decode()
+
+
+def decisions_store(
+    rows: Sequence[DecidedTransaction], *, epoch: int, ruleset: int, are_pending: bool = False
+) -> StoreResult:
+    """Store all rows that are new (or, with `are_pending`, still pending), or none when the fence refuses."""
+    ordered = sorted(rows, key=lambda row: row.fields["transaction_id"])
+    source = "input(" + ",".join(_INPUT) + ") AS (VALUES " + ",".join([_ROW] * len(ordered)) + "),"
+    sql = _FENCE + source + (_COMPLETE if are_pending else _INSERT) + "," + _EFFECTS
+    oldest = min(row.arrival for row in ordered)
+    values: list[Any] = [epoch, ruleset, oldest, MAX_COUNT_AGE_US]
+    for row in ordered:
+        values.extend(_values(row))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        found_epoch, mode, found_ruleset, passed, pks = cursor.fetchone()
+    return StoreResult(found_epoch, mode == "redis", found_ruleset, passed, orjson.loads(pks))
+
+
+def _values(row: DecidedTransaction) -> list[Any]:
+    fields = row.fields
+    decision = row.decision
+    effects = row.effects
+    own = {
+        "metadata": _ExactJson(fields["metadata"]),
+        "arrival": row.arrival,
+        "received_at": row.received_at,
+        "payload_digest": row.digest,
+    }
+    return [
+        *(own[name] if name in own else fields.get(name) for name in _TRANSACTION_COLUMNS),
+        str(decision.decision_id),
+        decision.outcome,
+        decision.overall_status,
+        decision.total_risk_score,
+        decision.ruleset,
+        decision.allowed_by,
+        decision.degraded,
+        _ExactJson(decision.stored()),
+        _ExactJson(row.facts),
+        decision.duration_ms,
+        decision.created_at,
+        _ExactJson(effects.hits),
+        _ExactJson(effects.alerts),
+        _ExactJson(effects.signals),
+        _ExactJson(effects.outbox),
+    ]

@@ -1,0 +1,55 @@
+"""Celery tasks of real-time screening: pending transactions, the sweep for what a crash left, reconciliation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from screening.pending import pending_screen
+from screening.reconciliation import counts_reconcile
+
+log = structlog.get_logger(__name__)
+
+TRANSACTIONS_A_TASK = 500
+# A pending transaction older than this was not enqueued, or its worker died; the sweep enqueues it again.
+SWEEP_AFTER = timedelta(seconds=20)
+SWEEP_AT_MOST = 20_000
+
+
+@shared_task(queue="realtime")
+def transactions_screen_pending(pks: list[int]) -> int:
+    """Screen these transactions if they are still pending; returns how many were."""
+    return pending_screen(pks)
+
+
+def transactions_enqueue(pks: Sequence[int]) -> None:
+    """Enqueue in tasks of many. A broker that is away loses nothing: the sweep finds what stayed pending."""
+    try:
+        for start in range(0, len(pks), TRANSACTIONS_A_TASK):
+            transactions_screen_pending.delay(list(pks[start : start + TRANSACTIONS_A_TASK]))
+    except (BrokerUnavailable, OSError) as error:
+        log.warning("broker_away", waiting=len(pks), reason=str(error))
+
+
+@shared_task(queue="realtime")
+def pending_sweep() -> int:
+    """Enqueue again what has been pending for too long."""
+    from ingestion.models import Transaction
+
+    waiting = Transaction.objects.filter(arrival__isnull=True, received_at__lt=timezone.now() - SWEEP_AFTER)
+    pks = list(waiting.order_by("id").values_list("id", flat=True)[:SWEEP_AT_MOST])
+    if pks:
+        log.info("pending_swept", n=len(pks))
+        transactions_enqueue(pks)
+    return len(pks)
+
+
+@shared_task(queue="realtime")
+def velocity_reconcile() -> int:
+    """Take back what was counted but never stored."""
+    return counts_reconcile()

@@ -1,0 +1,26 @@
+"""Addresses under /api/v1/ of everything that screens."""
+
+from importlib.util import find_spec
+
+from django.urls import include, path
+
+from screening import api
+
+PARTS = ("events_api", "batch", "alerts", "cases", "risk", "webhooks", "connections")
+
+urlpatterns = [
+    path("transactions/", api.TransactionsView.as_view(), name="transactions"),
+    path("transactions/bulk/", api.TransactionsBulkView.as_view(), name="transactions-bulk"),
+    path(
+        "transactions/<str:transaction_id>/screening/",
+        api.TransactionScreeningView.as_view(),
+        name="transaction-screening",
+    ),
+    path("transactions/<str:transaction_id>/", api.TransactionView.as_view(), name="transaction"),
+    path("screening/results/", api.ScreeningResultsView.as_view(), name="screening-results"),
+]
+urlpatterns += [
+    path("", include(f"screening.{part}.urls"))
+    for part in PARTS
+    if find_spec(f"screening.{part}") and find_spec(f"screening.{part}.urls")
+]

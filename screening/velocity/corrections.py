@@ -1,0 +1,49 @@
+"""A transaction that was corrected, in the counters that saw it."""
+
+from __future__ import annotations
+
+from screening.velocity.fence import Fence
+from screening.velocity.filling import groups_locked
+from screening.velocity.plan import Event, VelocityPlan, to_us
+from screening.velocity.store import StoreUnavailable, VelocityStore
+
+
+def correct_counters(
+    plan: VelocityPlan, fence: Fence, store: VelocityStore, *, before: Event, after: Event, arrival: int
+) -> None:
+    """Make every counter hold `after` where it held `before`. Call inside the transaction that changes the row.
+
+    Whoever fills one of these counters meanwhile waits for that transaction. When Redis does not answer, its
+    counters are given up, to be filled from the database again.
+    """
+    state = fence.state()
+    if not state.is_redis:
+        return
+    wires = []
+    argv: list[bytes] = []
+    tags = []
+    for counter in plan.stored():
+        if counter.counter.feature.event != "transaction":
+            continue
+        old = counter.counted_tag(before) if counter.matches(before) else None
+        new = counter.counted_tag(after) if counter.matches(after) else None
+        is_same = old == new and counter.delta(before) == counter.delta(after)
+        if is_same and counter.payload(before) == counter.payload(after):
+            continue
+        for tag in {old, new} - {None}:
+            assert tag is not None
+            tags.append(tag)
+            wires.append(counter.wire(tag, event=after if tag == new else None, argv=argv, first_argument=3))
+    if not wires:
+        return
+    with groups_locked(tags):
+        try:
+            store.correct(
+                epoch=state.epoch,
+                wires=wires,
+                argv=argv,
+                occurred_us=to_us(after["occurred_at"]),
+                arrival=arrival,
+            )
+        except StoreUnavailable as error:
+            fence.lost(state.epoch, reason=str(error))

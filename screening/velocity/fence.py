@@ -1,0 +1,118 @@
+"""Whether decisions are made with counters in Redis or with windows read from SQL; switching between the two.
+
+The one row of VelocityState is a fencing token. Every statement that stores a decision compares the epoch it was
+made under (migration 0002); a switch takes the lock those statements share, so it waits for the ones in flight and
+refuses the ones to come. Counters of an epoch are complete because of that: nothing is stored without having been
+counted in it, or before it began (and then it is in the database, from which its counters are filled).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from fraudsite.locks import FENCE_LOCK, VELOCITY_SWITCH_LOCK
+from ingestion.models import Transaction
+from screening.models import VelocityState
+from screening.velocity.store import StoreUnavailable, VelocityStore
+
+log = structlog.get_logger(__name__)
+
+# While Redis is away it is tried again this often, by whichever request comes first.
+TRY_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FenceState:
+    epoch: int
+    is_redis: bool
+
+
+def fence_read() -> FenceState:
+    row, _ = VelocityState.objects.get_or_create(pk=1)
+    return FenceState(row.epoch, row.mode == VelocityState.Mode.REDIS)
+
+
+def _fence_exclusive() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FENCE_LOCK])
+
+
+def switch_to_sql(observed_epoch: int, *, reason: str) -> FenceState:
+    """Stop trusting the counters of `observed_epoch`. Waits for decisions in flight; harmless when done already."""
+    with transaction.atomic():
+        _fence_exclusive()
+        changed = VelocityState.objects.filter(
+            pk=1, epoch=observed_epoch, mode=VelocityState.Mode.REDIS
+        ).update(epoch=F("epoch") + 1, mode=VelocityState.Mode.SQL, changed_at=timezone.now())
+        state = fence_read()
+    if changed:
+        log.warning("velocity_switched_to_sql", epoch=state.epoch, reason=reason)
+    return state
+
+
+def switch_to_redis(store: VelocityStore) -> FenceState:
+    """Begin a new epoch of counters, empty, to be filled from the database. One process does; raises
+    StoreUnavailable when Redis cannot be used."""
+    with transaction.atomic():
+        if not _try_lock(VELOCITY_SWITCH_LOCK):
+            return fence_read()
+        state = fence_read()
+        if state.is_redis:
+            return state
+        _fence_exclusive()
+        epoch = state.epoch + 1
+        newest = Transaction.objects.aggregate(newest=Max("arrival"))["newest"] or 0
+        store.epoch_begin(epoch, last_arrival=newest)
+        VelocityState.objects.filter(pk=1).update(
+            epoch=epoch, mode=VelocityState.Mode.REDIS, changed_at=timezone.now()
+        )
+    log.info("velocity_switched_to_redis", epoch=epoch)
+    return FenceState(epoch, True)
+
+
+def _try_lock(number: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        return bool(cursor.fetchone()[0])
+
+
+class Fence:
+    """What this process believes of the state; corrected by the fence itself when it was wrong."""
+
+    def __init__(self, store: VelocityStore) -> None:
+        self._store = store
+        self._state: FenceState | None = None
+        self._tried_at = 0.0
+
+    def state(self) -> FenceState:
+        """The state to screen under. In SQL mode Redis is tried again now and then."""
+        state = self._state or self.refresh()
+        if state.is_redis or time.monotonic() - self._tried_at < TRY_AGAIN_S:
+            return state
+        self._tried_at = time.monotonic()
+        try:
+            self._store.ping()
+            self._state = switch_to_redis(self._store)
+        except StoreUnavailable:
+            return state
+        return self._state
+
+    def refresh(self) -> FenceState:
+        self._state = fence_read()
+        return self._state
+
+    def lost(self, epoch: int, *, reason: str) -> FenceState:
+        """Redis failed under `epoch`: nobody uses it until it is back and filled anew."""
+        self._tried_at = time.monotonic()
+        self._state = switch_to_sql(epoch, reason=reason)
+        return self._state
+
+    def forget(self) -> None:
+        self._state = None
+        self._tried_at = 0.0

@@ -1,0 +1,84 @@
+"""Past events out of PostgreSQL, as the rules see them: for filling counters and for windows read without Redis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from ingestion.models import Transaction
+from rules.core import limits
+from rules.core.errors import EvaluationFailed
+from rules.core.lists import Lists
+from rules.core.model import Aggregate
+from rules.core.values import identity, read
+from rules.core.windows import AggregateResult, evaluate_aggregate, missing_fact, window_bounds
+from screening.events import EVENT_SOURCES, EventSource
+from screening.velocity.plan import Event
+
+Group = tuple[Any, ...]
+
+
+def events_of_groups(
+    kind: str, fields: Sequence[str], groups: Sequence[Group], *, after: datetime | None
+) -> dict[tuple[str | None, ...], list[Event]]:
+    """Counted events of these groups with a time later than `after`, oldest first, by the identities of the group."""
+    source = EVENT_SOURCES[kind]
+    condition = _in_groups(source, fields, groups)
+    if after is not None:
+        condition &= Q(occurred_at__gt=after)
+    found: dict[tuple[str | None, ...], list[Event]] = defaultdict(list)
+    for event in source.events(condition):
+        found[tuple(identity(read(event, name)) for name in fields)].append(event)
+    return found
+
+
+def _in_groups(source: EventSource, fields: Sequence[str], groups: Sequence[Group]) -> Q:
+    """As much of "in one of these groups" as columns can say; the rest is told apart by the caller."""
+    columns = [i for i, name in enumerate(fields) if name in source.columns]
+    if not columns:
+        return Q()
+    if len(columns) == 1:
+        at = columns[0]
+        return Q(**{f"{fields[at]}__in": list({group[at] for group in groups})})
+    condition = Q()
+    for group in groups:
+        condition |= Q(**{fields[at]: group[at] for at in columns})
+    return condition
+
+
+def history_result(
+    aggregate: Aggregate, current: Event, *, current_event: str, lists: Lists
+) -> AggregateResult:
+    """The value of `aggregate` from the database alone. Raises EvaluationFailed beyond MAX_SCANNED_EVENTS events."""
+    start, end = window_bounds(aggregate, current["occurred_at"])
+    reason = missing_fact(aggregate, current)
+    if reason is not None:
+        return AggregateResult(None, 0, start, end, reason)
+    source = EVENT_SOURCES[aggregate.event]
+    fields = [key.event_field for key in aggregate.group_by]
+    group = tuple(read(current, key.current_field) for key in aggregate.group_by)
+    condition = _in_groups(source, fields, [group]) & Q(occurred_at__lte=end)
+    if start is not None:
+        condition &= Q(occurred_at__gt=start)
+    facts = source.facts_needed(aggregate)
+    events = list(source.events(condition, limit=limits.MAX_SCANNED_EVENTS + 1, facts=facts))
+    if len(events) > limits.MAX_SCANNED_EVENTS:
+        raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
+    return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
+
+
+def first_seen(field: str, value: str, *, until: datetime) -> datetime | None:
+    """When a transaction of this user or account was first seen, up to `until`."""
+    rows = Transaction.objects.filter(**{field: value}, arrival__isnull=False, occurred_at__lte=until)
+    return rows.order_by("occurred_at").values_list("occurred_at", flat=True).first()
+
+
+def age_days(since: datetime | None, at: datetime) -> int | None:
+    return None if since is None else (at - since) // timedelta(days=1)
+
+
+__all__: Iterable[str] = ["age_days", "events_of_groups", "first_seen", "history_result"]
