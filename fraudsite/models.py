@@ -68,3 +68,6 @@ class Workspace(models.Model):
         managed = False
         default_permissions = ()
         permissions: ClassVar = [(action.codename, f"Can {action.label}") for action in Action]
+
+    def __str__(self) -> str:
+        return "workspace"

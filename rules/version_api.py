@@ -19,6 +19,7 @@ from rules.core.parse import parse_rule
 from rules.diff import changed_paths
 from rules.models import RuleVersion
 from rules.serializers import ReviewSerializer, RuleDiffSerializer, RuleSerializer, RuleVersionSerializer
+from rules.wording import in_written_order
 
 STATE_CONFLICT = OpenApiResponse(ProblemSerializer, description="The version's state does not allow it.")
 
@@ -70,7 +71,9 @@ class RuleDiffView(ApiView):
                 "from_version": old.number,
                 "to_version": new.number,
                 "words": words,
-                "changes": list(changed_paths(old.definition, new.definition)),
+                "changes": list(
+                    changed_paths(in_written_order(old.definition), in_written_order(new.definition))
+                ),
             }
         )
 

@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from fraudsite.api.json_body import JsonBodyError
 from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing, Refused, Unprocessable
@@ -46,7 +45,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if described is None:
         return None
     status, detail, errors, headers = described
-    set_rollback()
     response = Response(problem(status, detail, errors), status=status, headers=headers)
     response.content_type = CONTENT_TYPE
     return response
@@ -118,14 +116,21 @@ def field_errors(detail: Any, path: str = "") -> Iterator[FieldError]:
     """DRF's nested dicts and lists of errors, one by one with a path like `entries[2].value`."""
     if isinstance(detail, dict):
         for key, inner in detail.items():
-            own = "" if key == "non_field_errors" else str(key)
-            yield from field_errors(inner, f"{path}.{own}" if path and own else path or own)
+            yield from field_errors(inner, _child(path, key))
     elif isinstance(detail, list | tuple):
         is_texts = all(isinstance(each, str) for each in detail)
         for index, inner in enumerate(detail):
-            yield from field_errors(inner, path if is_texts else f"{path}[{index}]")
+            yield from field_errors(inner, path if is_texts else _child(path, index))
     else:
-        yield FieldError(path or "$", str(detail))
+        yield FieldError(path[:300] or "$", str(detail))
+
+
+def _child(path: str, key: object) -> str:
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if key == "non_field_errors":
+        return path
+    return f"{path}.{key}" if path else str(key)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -15,6 +15,8 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -30,6 +32,7 @@ MAX_BUCKETS = 10_000
 class _Bucket:
     second: int = -1
     left: int = 0
+    granted: int = 0
     is_spent: bool = False
 
 
@@ -54,12 +57,13 @@ class Limiter:
                 return True
             if bucket.is_spent:
                 return False
-        granted = self._lease(name, second, limit)
+            own = bucket.granted
+        granted = self._lease(name, second, limit, own)
         with self._lock:
-            if bucket.second != second:
-                return granted > 0
-            bucket.left += max(0, granted - 1)
-            bucket.is_spent = bucket.is_spent or granted == 0
+            if bucket.second == second:
+                bucket.left += max(0, granted - 1)
+                bucket.granted += granted
+                bucket.is_spent = bucket.is_spent or granted == 0
         return granted > 0
 
     def _bucket(self, name: str, second: int) -> _Bucket:
@@ -69,16 +73,14 @@ class Limiter:
                 self._buckets.clear()
             bucket = self._buckets[name] = _Bucket()
         if bucket.second != second:
-            bucket.second, bucket.left, bucket.is_spent = second, 0, False
+            bucket.second, bucket.left, bucket.granted, bucket.is_spent = second, 0, 0, False
         return bucket
 
-    def _lease(self, name: str, second: int, limit: int) -> int:
-        """How many more requests this process may serve in this second before it asks again."""
+    def _lease(self, name: str, second: int, limit: int, own: int) -> int:
+        """How many more requests this process, which was granted `own`, may serve before it asks again."""
         size = max(1, limit // LEASES_PER_SECOND)
         total = self._add(f"{KEY_PREFIX}{name}:{second}", size)
-        if total is None:
-            return limit
-        return max(0, min(size, limit - (total - size)))
+        return max(0, min(size, limit - (own if total is None else total - size)))
 
     def _add(self, key: str, size: int) -> int | None:
         """The count with `size` added, or None while Redis is away."""
@@ -97,7 +99,11 @@ class Limiter:
 @cache
 def limiter() -> Limiter:
     """The one of this process."""
-    return Limiter(redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.1, socket_connect_timeout=0.1))
+    return Limiter(
+        redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=0.1, socket_connect_timeout=0.1, retry=Retry(NoBackoff(), 0)
+        )
+    )
 
 
 class _RateThrottle(BaseThrottle):

@@ -15,6 +15,7 @@ from fraudsite.api.permissions import HasScope
 from fraudsite.api.schema import ApiSchema
 from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
+from fraudsite.errors import FieldError, Invalid, Missing
 
 
 class ApiView(APIView):
@@ -25,6 +26,14 @@ class ApiView(APIView):
     throttle_classes = (GlobalThrottle, ClientThrottle)
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # PostgreSQL has no NUL in text: nothing has such a name, and nothing can be compared with it.
+        if any("\0" in value for value in kwargs.values() if isinstance(value, str)):
+            raise Missing("There is nothing at this address.")
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            raise Invalid("The query holds a NUL character.", [FieldError("$", "holds a NUL character")])
 
 
 class ApiListView(ApiView, GenericAPIView[Any]):

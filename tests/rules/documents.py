@@ -25,9 +25,7 @@ def high_velocity(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def on_list(name: str, **changes: Any) -> dict[str, Any]:
+def on_list(list_name: str, **changes: Any) -> dict[str, Any]:
     """A rule that looks its merchant up on a named list."""
-    return high_velocity(
-        name=f"On {name}",
-        conditions=[{"field": "merchant_id", "operator": "in_list", "value": name}],
-    ) | changes
+    look_up = {"field": "merchant_id", "operator": "in_list", "value": list_name}
+    return high_velocity(name=f"On {list_name}", conditions=[look_up]) | changes

@@ -113,7 +113,9 @@ def test_it_lets_entries_expire(api: ApiClient) -> None:
     assert holds("M1", at=now)
     assert not holds("M1", at=now + timedelta(hours=1))
     put(api, {"value": "M2", "expires_at": (now - timedelta(hours=1)).isoformat()})
-    assert [item["value"] for item in api.get("lists/blocked/entries/", expired="true").json()["items"]] == ["M2"]
+    assert [item["value"] for item in api.get("lists/blocked/entries/", expired="true").json()["items"]] == [
+        "M2"
+    ]
     assert api.get("lists/blocked/entries/", expired="false").json()["total"] == 1
 
 

@@ -51,7 +51,8 @@ def test_it_tells_what_changed(api: ApiClient, rule_id: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "status"), [({}, 400), ({"from": 1}, 400), ({"from": "x", "to": 1}, 400), ({"from": 1, "to": 9}, 404)]
+    ("query", "status"),
+    [({}, 400), ({"from": 1}, 400), ({"from": "x", "to": 1}, 400), ({"from": 1, "to": 9}, 404)],
 )
 def test_it_refuses_to_compare_what_is_not_there(
     api: ApiClient, rule_id: int, query: dict[str, Any], status: int

@@ -170,10 +170,16 @@ class TestWhereApprovalIsRequired:
 def test_the_database_refuses_a_live_version_its_author_approved() -> None:
     version = create()
     with pytest.raises(IntegrityError, match="rule_version_author_is_not_approver"), transaction.atomic():
-        _sql("UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = authored_by WHERE id = %s", version)
+        _sql(
+            "UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = authored_by WHERE id = %s",
+            version,
+        )
     with pytest.raises(IntegrityError, match="rule_version_author_is_not_approver"), transaction.atomic():
         _sql("UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = NULL WHERE id = %s", version)
-    _sql("UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = 'user:other' WHERE id = %s", version)
+    _sql(
+        "UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = 'user:other' WHERE id = %s",
+        version,
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +201,10 @@ def test_the_database_refuses_to_change_a_version(change: str) -> None:
 
 def test_the_database_refuses_to_waive_an_approval_and_to_delete() -> None:
     version = create()
-    _sql("UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = 'user:other' WHERE id = %s", version)
+    _sql(
+        "UPDATE rules_ruleversion SET needs_approval = true, reviewed_by = 'user:other' WHERE id = %s",
+        version,
+    )
     with pytest.raises(IntegrityError, match="never changes"), transaction.atomic():
         _sql("UPDATE rules_ruleversion SET needs_approval = false WHERE id = %s", version)
     with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():

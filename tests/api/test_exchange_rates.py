@@ -1,0 +1,113 @@
+"""exchange-rates/ over HTTP."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ingestion.models import ExchangeRate
+from ingestion.selectors import exchange_rate_in_force
+from tests.clients import ApiClient, assert_problem
+
+USD = {"currency": "USD", "valid_on": "2026-11-01", "rate": "1650.25"}
+
+
+def test_it_stores_a_rate_to_the_base_currency(api: ApiClient) -> None:
+    response = api.post("exchange-rates/", USD)
+    assert response.status_code == 201
+    body = response.json()
+    assert (body["base_currency"], body["rate"], body["valid_on"]) == ("NGN", "1650.25", "2026-11-01")
+    assert api.get(f"exchange-rates/{body['id']}/").json() == body
+
+
+def test_it_answers_the_same_again_and_refuses_another_for_that_day(api: ApiClient) -> None:
+    first = api.post("exchange-rates/", USD)
+    again = api.post("exchange-rates/", USD)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert_problem(api.post("exchange-rates/", USD | {"rate": 1700}), 409, "rate")
+    assert ExchangeRate.objects.count() == 1
+
+
+def test_it_stores_many_or_none(api: ApiClient) -> None:
+    many = [USD, {"currency": "EUR", "valid_on": "2026-11-01", "rate": 1800}]
+    assert [item["currency"] for item in api.post("exchange-rates/", many).json()] == ["USD", "EUR"]
+    broken = [USD | {"valid_on": "2026-11-02"}, USD | {"rate": "1"}]
+    assert_problem(api.post("exchange-rates/", broken), 409, "[1].rate")
+    assert ExchangeRate.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"currency": "usd"}, "currency"),
+        ({"currency": "USDX"}, "currency"),
+        ({"currency": None}, "currency"),
+        ({"currency": "NGN"}, "rate"),
+        ({"base_currency": ""}, "base_currency"),
+        ({"rate": 0}, "rate"),
+        ({"rate": -1}, "rate"),
+        ({"rate": "x"}, "rate"),
+        ({"rate": "NaN"}, "rate"),
+        ({"rate": "1e30"}, "rate"),
+        ({"rate": "0.0000000000001"}, "rate"),
+        ({"rate": True}, "rate"),
+        ({"valid_on": "2026-02-30"}, "valid_on"),
+        ({"valid_on": 5}, "valid_on"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_it_refuses_what_is_no_rate(api: ApiClient, change: dict[str, Any], path: str) -> None:
+    assert_problem(api.post("exchange-rates/", USD | change), 400, path)
+    assert not ExchangeRate.objects.exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"3", b"null", b"[[]]", b"{"])
+def test_it_refuses_garbage(api: ApiClient, body: bytes) -> None:
+    assert_problem(api.post("exchange-rates/", body), 400)
+
+
+def test_it_corrects_and_removes_a_rate(api: ApiClient) -> None:
+    first = api.post("exchange-rates/", USD).json()
+    second = api.post("exchange-rates/", USD | {"valid_on": "2026-11-02"}).json()
+    assert api.patch(f"exchange-rates/{first['id']}/", {"rate": "1700"}).json()["rate"] == "1700"
+    assert_problem(api.put(f"exchange-rates/{first['id']}/", {"valid_on": "2026-11-02"}), 409, "valid_on")
+    assert_problem(api.patch(f"exchange-rates/{first['id']}/", {"rate": 0}), 400, "rate")
+    assert api.delete(f"exchange-rates/{second['id']}/").status_code == 204
+    assert_problem(api.delete(f"exchange-rates/{second['id']}/"), 404)
+    assert_problem(api.get("exchange-rates/999999999999999999999/"), 404)
+
+
+def test_it_filters_and_orders(api: ApiClient) -> None:
+    for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        api.post("exchange-rates/", USD | {"valid_on": day})
+    days = [item["valid_on"] for item in api.get("exchange-rates/", date_from="2026-11-02").json()["items"]]
+    assert days == ["2026-11-03", "2026-11-02"]
+    assert api.get("exchange-rates/", currency="EUR").json()["total"] == 0
+    assert_problem(api.get("exchange-rates/", date_from="yesterday"), 400, "date_from")
+
+
+def test_the_newest_rate_up_to_the_day_is_in_force(api: ApiClient) -> None:
+    api.post("exchange-rates/", [USD, USD | {"valid_on": "2026-11-05", "rate": "1700"}])
+
+    def on(day: int) -> Decimal | None:
+        return exchange_rate_in_force(currency="USD", base_currency="NGN", day=date(2026, 11, day))
+
+    assert (on(1), on(4), on(5), on(30)) == (Decimal("1650.25"), Decimal("1650.25"), 1700, 1700)
+    assert exchange_rate_in_force(currency="USD", base_currency="NGN", day=date(2026, 10, 31)) is None
+    assert exchange_rate_in_force(currency="NGN", base_currency="NGN", day=date(2026, 1, 1)) == 1
+
+
+def test_it_needs_the_scope_to_write(api: ApiClient) -> None:
+    rate_id = api.post("exchange-rates/", USD).json()["id"]
+    reader = ApiClient("read")
+    for response in (
+        reader.post("exchange-rates/", USD),
+        reader.patch(f"exchange-rates/{rate_id}/", {}),
+        reader.put(f"exchange-rates/{rate_id}/", {}),
+        reader.delete(f"exchange-rates/{rate_id}/"),
+    ):
+        assert "transactions:write" in assert_problem(response, 403)["detail"]
+    assert reader.get("exchange-rates/").json()["total"] == 1

@@ -1,0 +1,133 @@
+"""Every error under /api/ is a problem document, and none is a 500."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from fraudsite.api import throttling
+from fraudsite.api.parsers import MAX_BODY_BYTES
+from fraudsite.api.problems import field_errors
+from rules.models import Rule
+from tests.clients import ApiClient, assert_problem
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_answers_404_for_an_address_there_is_not(api: ApiClient) -> None:
+    assert_problem(api.get("nothing/here/"), 404)
+    assert_problem(Client().get("/api/v2/"), 404)
+
+
+def test_it_answers_405_and_says_what_is_allowed(api: ApiClient) -> None:
+    response = api.get("rules/validate/")
+    assert_problem(response, 405)
+    assert "POST" in response["Allow"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "text/xml", "x"])
+def test_it_answers_415_for_what_it_does_not_read(api: ApiClient, content_type: str) -> None:
+    assert_problem(api.client.post("/api/v1/rules/", b"x=1", content_type=content_type), 415)
+
+
+def test_it_answers_406_for_what_it_does_not_write(api: ApiClient) -> None:
+    assert_problem(api.client.get("/api/v1/rules/", headers={"accept": "image/png"}), 406)
+
+
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 10 * 1024 * 1024])
+def test_it_answers_413_for_a_body_that_is_too_large(api: ApiClient, size: int) -> None:
+    assert_problem(api.post("rules/", b'"' + b"x" * (size - 2) + b'"'), 413)
+    assert not Rule.objects.exists()
+
+
+def test_it_takes_a_body_of_just_the_limit(api: ApiClient) -> None:
+    assert_problem(api.post("rules/", b'"' + b"x" * (MAX_BODY_BYTES - 2) + b'"'), 400, "$")
+
+
+def test_it_reads_to_the_end_what_it_refuses() -> None:
+    from fraudsite.api.parsers import read_body
+    from fraudsite.api.problems import PayloadTooLarge
+
+    stream = BytesIO(b"x" * 1_000_000)
+    with pytest.raises(PayloadTooLarge):
+        read_body(stream, limit=10)
+    assert stream.read() == b""
+
+
+def test_it_names_the_path_of_what_is_wrong_in_the_json(api: ApiClient) -> None:
+    assert_problem(api.post("rules/", b'{"conditions": [{"value": NaN}]}'), 400, "conditions[0].value")
+
+
+def test_it_answers_503_with_retry_after_when_the_database_is_away(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("rules.selectors.versions_shown", fail)
+    response = api.get("rules/")
+    assert_problem(response, 503)
+    assert int(response["Retry-After"]) >= 1
+    assert b"refused" not in response.content
+
+
+def test_it_tells_nothing_of_a_fault_of_ours(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("rules.selectors.versions_shown", fail)
+    api.client.raise_request_exception = False
+    response = api.get("rules/")
+    assert_problem(response, 500)
+    assert b"secret" not in response.content
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=0",
+        "page=-1",
+        "page=x",
+        "page=",
+        "page=1.5",
+        "page=%D9%A1",
+        "page_size=0",
+        "page_size=1001",
+        "page=1e9",
+    ],
+)
+def test_it_refuses_a_page_that_is_none(api: ApiClient, query: str) -> None:
+    assert_problem(api.client.get(f"/api/v1/rules/?{query}"), 400, query.split("=")[0])
+
+
+def test_it_refuses_nul_in_address_and_query(api: ApiClient) -> None:
+    assert_problem(api.client.get("/api/v1/lists/a%00b/"), 404)
+    assert_problem(api.client.get("/api/v1/rules/?name=a%00b"), 400)
+
+
+def test_it_answers_429_beyond_the_limit_and_lets_others_in(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.API_RATE_PER_CLIENT = 3
+    monkeypatch.setattr(throttling.time, "time", lambda: 5_000_000.0)
+    throttling.limiter.cache_clear()
+    one, other = ApiClient(), ApiClient()
+    statuses = [one.get("rules/").status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    response = one.get("rules/")
+    assert_problem(response, 429)
+    assert int(response["Retry-After"]) >= 1
+    assert other.get("rules/").status_code == 200
+
+
+def test_it_flattens_nested_errors() -> None:
+    nested = {"a": {"b": [{}, {"c": ["x"]}]}, "non_field_errors": ["y"], "d": {3: ["z"]}}
+    assert [(error.path, error.message) for error in field_errors(nested)] == [
+        ("a.b[1].c", "x"),
+        ("$", "y"),
+        ("d[3]", "z"),
+    ]
