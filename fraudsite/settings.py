@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from fraudsite import environment, logging
 
@@ -38,6 +39,21 @@ STRUCTURING_THRESHOLD = environment.decimal("STRUCTURING_THRESHOLD", "10000", mi
 REQUIRE_RULE_APPROVAL = environment.boolean("REQUIRE_RULE_APPROVAL", False)
 ON_RULE_ERROR = environment.choice("ON_RULE_ERROR", "review", ("review", "block"))
 
+# --- Cases and webhooks ----------------------------------------------------------------------------------------
+# Hours until a case should be closed, by priority (service level).
+CASE_DUE_HOURS = {
+    "critical": environment.whole_number("CASE_DUE_HOURS_CRITICAL", 4, minimum=1, maximum=10_000),
+    "high": environment.whole_number("CASE_DUE_HOURS_HIGH", 24, minimum=1, maximum=10_000),
+    "medium": environment.whole_number("CASE_DUE_HOURS_MEDIUM", 72, minimum=1, maximum=10_000),
+    "low": environment.whole_number("CASE_DUE_HOURS_LOW", 168, minimum=1, maximum=10_000),
+}
+# An alert joins the open case about its account or user if that had its newest alert within this time.
+CASE_GROUPING_HOURS = environment.whole_number("CASE_GROUPING_HOURS", 24, minimum=1, maximum=10_000)
+# Webhooks go to public addresses only, and to these networks (CIDR), e.g. 10.20.0.0/16.
+WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT_S = environment.whole_number("WEBHOOK_TIMEOUT_S", 5, minimum=1, maximum=60)
+WEBHOOK_MAX_ATTEMPTS = environment.whole_number("WEBHOOK_MAX_ATTEMPTS", 15, minimum=1, maximum=100)
+
 # --- The simulator ---------------------------------------------------------------------------------------------
 CUSTOMER_POOL_SIZE = environment.whole_number("CUSTOMER_POOL_SIZE", 500, minimum=1, maximum=1_000_000)
 FRAUD_RATE = environment.decimal("FRAUD_RATE", "0.10", minimum=0, maximum=1)
@@ -46,11 +62,12 @@ SIMULATOR_SEED = environment.whole_number("SIMULATOR_SEED", 42)
 
 # --- Apps ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
+    # Not "unfold": its default configuration would put its own site in place of the workspace's.
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "unfold.contrib.inlines",
-    "django.contrib.admin",
+    "fraudsite.admin_config.WorkspaceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -167,7 +184,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_QUEUES = {"realtime": {}, "batch": {}, "default": {}}
+CELERY_TASK_QUEUES: dict[str, dict[str, object]] = {"realtime": {}, "batch": {}, "default": {}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -182,7 +199,28 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # Each app adds its periodic tasks here: {"name": {"task": "screening.sweep_pending", "schedule": timedelta(seconds=5),
 # "options": {"queue": "realtime", "expires": 10}}}. `expires` keeps a queue from filling while no worker runs.
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "events-sweep": {
+        "task": "screening.events_sweep",
+        "schedule": timedelta(seconds=5),
+        "options": {"queue": "realtime", "expires": 5},
+    },
+    "outbox-work": {
+        "task": "screening.outbox_work",
+        "schedule": timedelta(seconds=2),
+        "options": {"queue": "realtime", "expires": 2},
+    },
+    "webhooks-send": {
+        "task": "screening.webhooks_send",
+        "schedule": timedelta(seconds=5),
+        "options": {"queue": "default", "expires": 5},
+    },
+    "outbox-purge": {
+        "task": "screening.outbox_purge",
+        "schedule": timedelta(hours=1),
+        "options": {"queue": "default", "expires": 3600},
+    },
+}
 
 # --- The HTTP API ----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -253,6 +291,22 @@ UNFOLD = {
     "SITE_SYMBOL": "shield",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("fraudsite/workspace.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        },
+    },
 }
 
 # --- Metrics and logs ------------------------------------------------------------------------------------------
