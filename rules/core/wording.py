@@ -303,7 +303,7 @@ def _window_words(aggregate: Aggregate) -> str:
         return f"in the {width} ending {_delay_words(aggregate)} before it"
     words = f"in the {width} before it" if before else f"in {width}"
     return (
-        f"{words}, without the current one," if aggregate.exclude_current and aggregate.bucket_us else words
+        f"{words}, the current period apart," if aggregate.exclude_current and aggregate.bucket_us else words
     )
 
 
