@@ -41,3 +41,7 @@ class Refused(DomainError):
 
 class Missing(DomainError):
     """What is asked for does not exist."""
+
+
+class Busy(DomainError):
+    """It cannot be done at this moment, and nothing was done; the same request may be made again shortly."""

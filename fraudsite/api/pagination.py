@@ -86,5 +86,8 @@ def _whole_number(request: Request, name: str, *, default: int, maximum: int) ->
     )
 
 
-def _count(queryset: QuerySet[Any] | list[Any]) -> int:
-    return len(queryset) if isinstance(queryset, list) else queryset.order_by().count()
+def _count(items: Any) -> int:
+    """The rows of a queryset (their order does not matter for that), of a list, or of what counts itself."""
+    if isinstance(items, QuerySet):
+        return items.order_by().count()
+    return len(items) if isinstance(items, list) else int(items.count())

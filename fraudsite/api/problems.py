@@ -16,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from fraudsite.api.json_body import JsonBodyError
-from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing, Refused, Unprocessable
+from fraudsite.errors import Busy, Conflict, DomainError, FieldError, Invalid, Missing, Refused, Unprocessable
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -73,6 +73,8 @@ _Described = tuple[int, str, list[FieldError], dict[str, str]]
 
 def _describe(error: Exception) -> _Described | None:
     match error:
+        case Busy():
+            return 503, error.detail, [], {"Retry-After": str(RETRY_AFTER_S)}
         case DomainError():
             return _DOMAIN_STATUS.get(type(error), 400), error.detail, list(error.errors), {}
         case JsonBodyError():
