@@ -40,6 +40,11 @@ class ListEntries:
     def __len__(self) -> int:
         return len(self._choices)
 
+    @property
+    def expires(self) -> bool:
+        """Whether any entry ends: else membership is the same at all times."""
+        return any(end is not None for end in self._expires_at.values())
+
     def contains(self, text: str, at: datetime | None) -> bool:
         """Whether `text` is an entry that holds `at` that instant (an entry has expired from its end on)."""
         folded = self._fold(text)
