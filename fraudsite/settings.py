@@ -200,6 +200,21 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # Each app adds its periodic tasks here: {"name": {"task": "screening.sweep_pending", "schedule": timedelta(seconds=5),
 # "options": {"queue": "realtime", "expires": 10}}}. `expires` keeps a queue from filling while no worker runs.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "pending-sweep": {
+        "task": "screening.pending_sweep",
+        "schedule": timedelta(seconds=10),
+        "options": {"queue": "realtime", "expires": 10},
+    },
+    "velocity-reconcile": {
+        "task": "screening.velocity_reconcile",
+        "schedule": timedelta(seconds=15),
+        "options": {"queue": "realtime", "expires": 15},
+    },
+    "velocity-fill": {
+        "task": "screening.velocity_fill",
+        "schedule": timedelta(seconds=5),
+        "options": {"queue": "batch", "expires": 5},
+    },
     "events-sweep": {
         "task": "screening.events_sweep",
         "schedule": timedelta(seconds=5),

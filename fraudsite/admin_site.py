@@ -1,0 +1,152 @@
+"""The admin as the workspace of compliance staff: its pages beside Django's, and one way of asking who may what.
+
+Pages of our own are registered by the apps' `admin` modules with `@page(...)` and served under /admin/ behind the
+same login. Every page and every model declares the `Action` it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.csrf import csrf_protect
+from unfold.admin import ModelAdmin
+from unfold.sites import UnfoldAdminSite
+
+from fraudsite.errors import Conflict, DomainError, Missing, Refused
+from fraudsite.navigation import navigation
+from fraudsite.roles import Action, may
+
+View = Callable[..., HttpResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of our own. `action` is what all of it takes; a view asks for more where it changes something."""
+
+    route: str
+    name: str
+    view: View
+    action: Action
+
+
+_pages: list[Page] = []
+
+
+def page(
+    route: str, *, name: str, action: Action = Action.READ, post: Action | None = None
+) -> Callable[[View], View]:
+    """Serve a view at /admin/<route> as `admin:<name>`. `post` is the action that a POST takes."""
+
+    def register(view: View) -> View:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            require(request, action)
+            if post is not None and request.method not in ("GET", "HEAD"):
+                require(request, post)
+            return view(request, *args, **kwargs)
+
+        _pages.append(Page(route, name, checked, action))
+        return checked
+
+    return register
+
+
+def require(request: HttpRequest, *actions: str) -> None:
+    """Refuse (403) who may do none of the actions."""
+    if not may(request.user, *actions):
+        raise PermissionDenied(f"Your roles do not let you {Action(actions[0]).label}.")
+
+
+def principal_of(request: HttpRequest) -> str:
+    """How the record names whoever is logged in."""
+    return f"user:{request.user.get_username()}"
+
+
+def render(request: HttpRequest, template: str, *, title: str, **context: Any) -> TemplateResponse:
+    """A page in the workspace's frame."""
+    from django.contrib import admin
+
+    return TemplateResponse(request, template, admin.site.each_context(request) | {"title": title, **context})
+
+
+def _with_error_pages(view: View) -> View:
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except (Missing, Http404) as error:
+            return _error_page(request, 404, "Not found", str(error) or "There is nothing here.")
+        except (Refused, PermissionDenied) as error:
+            return _error_page(
+                request, 403, "Not allowed", str(error) or "Your roles do not let you do this."
+            )
+        except Conflict as error:
+            return _error_page(request, 409, "Not possible now", str(error))
+        except DomainError as error:
+            return _error_page(request, 400, "Not valid", str(error))
+
+    return answered
+
+
+def _error_page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
+    response = render(request, "workspace/error.html", title=title, text=text)
+    response.status_code = status
+    return response
+
+
+class WorkspaceSite(UnfoldAdminSite):
+    site_title = site_header = "Fraudsite"
+    index_title = "Fraud Operations Centre"
+    enable_nav_sidebar = True
+
+    def extra_urls(self) -> list[URLPattern]:
+        return [path(each.route, self.admin_view(csrf_protect(each.view)), name=each.name) for each in _pages]
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """Behind the login, and with what cannot be done said on a page instead of a problem document."""
+        return super().admin_view(_with_error_pages(view), cacheable)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if any(each.name == "operations" for each in _pages) and may(request.user, Action.READ):
+            return HttpResponseRedirect(reverse("admin:operations"))
+        return super().index(request, extra_context)
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        return navigation(request)
+
+
+class WorkspaceModelAdmin(ModelAdmin):
+    """A model's pages, guarded by actions instead of Django's permissions per model. None: nobody may."""
+
+    view_action: Action | None = Action.READ
+    add_action: Action | None = None
+    change_action: Action | None = None
+    delete_action: Action | None = None
+    list_per_page = 50
+    list_fullwidth = True
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may(request, self.view_action) or _may(request, self.change_action)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may(request, self.add_action)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may(request, self.change_action)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may(request, self.delete_action)
+
+
+def _may(request: HttpRequest, action: Action | None) -> bool:
+    return action is not None and may(request.user, action)

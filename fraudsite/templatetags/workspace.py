@@ -1,0 +1,94 @@
+"""Small ways of showing things, for every page of the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString, mark_safe
+
+from fraudsite.exact_json import to_json
+
+register = template.Library()
+
+# What other apps show on a rule's page, which cannot import them: each is given the context and the rule.
+rule_panels: dict[str, Callable[[Any, Any], str]] = {}
+
+
+@register.filter
+def words(value: Any) -> str:
+    """A state or label as read aloud: "pending_approval" is "waiting for approval"."""
+    text = str(value or "")
+    return {"pending_approval": "waiting for approval", "live": "in force", "shadow": "in shadow"}.get(
+        text, text.replace("_", " ")
+    )
+
+
+@register.filter
+def compact_json(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value).decode()
+
+
+@register.filter
+def number(value: Any) -> str:
+    """With thousands separators and without trailing zeros: 1,250,000.5."""
+    if value is None:
+        return "–"
+    exact = value if isinstance(value, Decimal) else Decimal(str(value))
+    text = f"{exact:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def money(value: Any) -> str:
+    """With thousands separators and two decimals, more only where there are more."""
+    if value is None:
+        return "–"
+    exact = Decimal(str(value))
+    text = number(exact)
+    return text if "." in text and len(text.partition(".")[2]) > 2 else f"{exact:,.2f}"
+
+
+@register.filter
+def percent(value: Any) -> str:
+    return "–" if value is None else f"{Decimal(str(value)) * 100:.1f} %"
+
+
+@register.filter
+def share_of(part: Any, whole: Any) -> int:
+    """0–100, for the width of a bar."""
+    return 0 if not whole else min(100, round(100 * float(part or 0) / float(whole)))
+
+
+@register.filter
+def get(mapping: Any, key: Any) -> Any:
+    return mapping.get(key) if hasattr(mapping, "get") else None
+
+
+@register.simple_tag(takes_context=True)
+def rule_performance_panel(context: Any, rule: Any) -> SafeString:
+    return _panel("performance", context, rule)
+
+
+@register.simple_tag(takes_context=True)
+def rule_backtest_panel(context: Any, rule: Any) -> SafeString:
+    return _panel("backtest", context, rule)
+
+
+def _panel(name: str, context: Any, rule: Any) -> SafeString:
+    render = rule_panels.get(name)
+    return mark_safe(render(context, rule)) if render else SafeString("")  # noqa: S308 - rendered by a template
+
+
+@register.simple_tag(takes_context=True)
+def query_with(context: Any, **changes: Any) -> str:
+    """The address's query with some parameters changed; those given as "" go."""
+    query = context["request"].GET.copy()
+    for key, value in changes.items():
+        if value in ("", None):
+            query.pop(key, None)
+        else:
+            query[key] = value
+    return f"?{query.urlencode()}"

@@ -1,0 +1,356 @@
+"""The rule pages of the workspace: the builder, a rule with its versions, what changed, and its way into force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from fraudsite.admin_site import page, principal_of, render, require
+from fraudsite.api import json_body
+from fraudsite.errors import Conflict, DomainError, FieldError, Missing
+from fraudsite.exact_json import to_json
+from fraudsite.roles import Action, may
+from rules import approval, selectors, services
+from rules.builder import builder_choices, empty_document
+from rules.core.errors import RuleErrors
+from rules.core.features import features_of
+from rules.core.parse import ParsedRule, parse_rule
+from rules.core.sentences import describe_rule
+from rules.diff import changed_paths
+from rules.models import Rule, RuleVersion
+
+State = RuleVersion.State
+# The order and the words of the buttons on a version; who may press them, and the colour.
+BUTTONS: dict[str, tuple[str, Action, str]] = {
+    "submit": ("Submit for approval", Action.RULES_WRITE, "primary"),
+    "approve": ("Approve and put in force", Action.RULES_APPROVE, "primary"),
+    "shadow": ("Try in shadow", Action.RULES_APPROVE, "plain"),
+    "reject": ("Reject", Action.RULES_APPROVE, "danger"),
+    "retire": ("Withdraw", Action.RULES_WRITE, "plain"),
+}
+
+
+def rule_add(request: HttpRequest) -> HttpResponse:
+    """The builder with nothing in it, or with a copy of `?copy=<rule id>`."""
+    require(request, Action.RULES_WRITE)
+    if request.method == "POST":
+        return _save(request, rule=None)
+    document = empty_document()
+    copied = request.GET.get("copy", "")
+    if copied.isdecimal():
+        document = selectors.version_shown(selectors.rule_get(int(copied))).definition
+        document = document | {"name": f"Copy of {document['name']}"[:120]}
+    return _builder(request, document, rule=None)
+
+
+@page("rules/rule/<int:rule_id>/edit/", name="rule_edit", action=Action.RULES_WRITE)
+def rule_edit(request: HttpRequest, rule_id: int) -> HttpResponse:
+    rule = _rule(rule_id)
+    if request.method == "POST":
+        return _save(request, rule=rule)
+    base = _draft(rule) or selectors.version_shown(rule)
+    return _builder(request, base.definition, rule=rule, base=base)
+
+
+@page("rules/validate/", name="rule_validate")
+@require_POST
+def rule_validate(request: HttpRequest) -> HttpResponse:
+    """What the builder shows while one types: the sentence, or what is wrong and where."""
+    try:
+        document = json_body.decode(request.body)
+        parsed = services.rule_validate(document=document)
+    except json_body.JsonBodyError as error:
+        return _problems([FieldError(error.path, error.message)])
+    except DomainError as error:
+        return _problems(error.errors or [FieldError("$", error.detail)])
+    return JsonResponse(
+        {
+            "sentence": describe_rule(parsed.rule),
+            "problems": [],
+            "warnings": [{"path": each.path, "message": each.message} for each in parsed.warnings],
+            "counts": [reader["text"] for each in features_of(parsed.rule) for reader in each["aggregates"]],
+        }
+    )
+
+
+def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """One rule: what stands, what waits, every version, and what may be done with each."""
+    require(request, Action.READ)
+    rule = _rule(rule_id)
+    versions = list(rule.versions.order_by("-number")[:100])
+    shown = next((each for each in versions if each.state == State.LIVE), versions[0])
+    return render(
+        request,
+        "workspace/rules/rule.html",
+        title=rule.name,
+        rule=rule,
+        shown=shown,
+        sentence=sentence_of(shown),
+        actions=shown.definition["actions"],
+        waiting=[
+            _version_row(request, each)
+            for each in versions
+            if each.state in (State.DRAFT, State.PENDING_APPROVAL, State.SHADOW)
+        ],
+        versions=[_version_row(request, each, previous=_before(versions, each)) for each in versions],
+        may_write=may(request.user, Action.RULES_WRITE),
+        needs_approval=settings.REQUIRE_RULE_APPROVAL,
+    )
+
+
+@page("rules/rule/<int:rule_id>/versions/<int:number>/<str:move>/", name="rule_move")
+@require_POST
+def rule_move(request: HttpRequest, rule_id: int, number: int, move: str) -> HttpResponse:
+    """Submit, approve, reject, shadow, withdraw or roll back to a version."""
+    if move == "rollback":
+        require(request, Action.RULES_WRITE)
+        return _moved(request, rule_id, lambda: _rollback(request, rule_id, number))
+    if move not in BUTTONS:
+        raise Missing(f"There is no move {move!r}.")
+    require(request, BUTTONS[move][1])
+    options: dict[str, Any] = {"rule_id": rule_id, "number": number, "principal": principal_of(request)}
+    if move in ("approve", "reject", "shadow"):
+        options["note"] = request.POST.get("note", "").strip()
+    service = getattr(approval, f"version_{move}")
+    return _moved(request, rule_id, lambda: _said(service(**options)))
+
+
+@page("rules/rule/<int:rule_id>/deactivate/", name="rule_deactivate", action=Action.RULES_WRITE)
+@require_POST
+def rule_deactivate(request: HttpRequest, rule_id: int) -> HttpResponse:
+    return _moved(
+        request,
+        rule_id,
+        lambda: _said(services.rule_deactivate(rule_id=rule_id, principal=principal_of(request))),
+    )
+
+
+@page("rules/rule/<int:rule_id>/diff/", name="rule_diff")
+def rule_diff(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """What changed between two versions, in words and place by place."""
+    rule = _rule(rule_id)
+    numbers = list(rule.versions.order_by("-number").values_list("number", flat=True)[:200])
+    newer = _number(request.GET.get("to"), numbers[0])
+    older = _number(request.GET.get("from"), max(newer - 1, 1))
+    old, new = selectors.version_get(rule, older), selectors.version_get(rule, newer)
+    return render(
+        request,
+        "workspace/rules/diff.html",
+        title=f"{rule.name}: version {older} to {newer}",
+        rule=rule,
+        numbers=numbers,
+        old=old,
+        new=new,
+        old_sentence=sentence_of(old),
+        new_sentence=sentence_of(new),
+        words=change_words(old, new),
+        changes=list(changed_paths(old.definition, new.definition)),
+    )
+
+
+@page("rules/waiting/", name="rules_waiting")
+def rules_waiting(request: HttpRequest) -> HttpResponse:
+    """Everything that someone must look at: requests for approval, and versions in shadow."""
+    versions = RuleVersion.objects.filter(state__in=[State.PENDING_APPROVAL, State.SHADOW]).select_related(
+        "rule"
+    )
+    live = {
+        each.rule_id: each
+        for each in RuleVersion.objects.filter(
+            state=State.LIVE, rule__in=versions.values("rule").distinct()
+        ).select_related("rule")
+    }
+    rows = [
+        _version_row(request, each, previous=live.get(each.rule_id))
+        for each in versions.order_by("created_at")[:200]
+    ]
+    return render(request, "workspace/rules/waiting.html", title="Waiting for approval", rows=rows)
+
+
+def sentence_of(version: RuleVersion) -> str:
+    try:
+        return describe_rule(_parsed(version).rule)
+    except RuleErrors as error:
+        return f"This wording is not valid any more: {error}"
+
+
+def change_words(old: RuleVersion, new: RuleVersion) -> list[str]:
+    from rules.core import sentences
+
+    try:
+        return list(sentences.describe_change(_parsed(old).rule, _parsed(new).rule))
+    except (RuleErrors, AttributeError):
+        return []
+
+
+def _parsed(version: RuleVersion) -> ParsedRule:
+    return parse_rule(version.definition)
+
+
+def _version_row(
+    request: HttpRequest, version: RuleVersion, previous: RuleVersion | None = None
+) -> dict[str, Any]:
+    return {
+        "version": version,
+        "sentence": sentence_of(version),
+        "changes": change_words(previous, version)[:6] if previous else [],
+        "previous": previous,
+        "buttons": _buttons(request, version),
+        "may_roll_back": version.state in (State.RETIRED, State.REJECTED)
+        and may(request.user, Action.RULES_WRITE),
+    }
+
+
+def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]:
+    """The moves that the state allows and this person may make; the author's approval is shown as refused."""
+    needs_approval = version.needs_approval or settings.REQUIRE_RULE_APPROVAL
+    moves = approval.MOVES if needs_approval else approval.MOVES_WITHOUT_APPROVAL
+    is_author = version.authored_by == principal_of(request)
+    return [
+        {
+            "move": move,
+            "label": label,
+            "style": style,
+            "refused": "You wrote it: another person approves."
+            if needs_approval and is_author and move in ("approve", "shadow")
+            else "",
+            "takes_note": move in ("approve", "reject", "shadow"),
+        }
+        for move, (label, action, style) in BUTTONS.items()
+        if version.state in moves[move] and may(request.user, action) and _makes_sense(version, move)
+    ]
+
+
+def _makes_sense(version: RuleVersion, move: str) -> bool:
+    if version.state in (State.LIVE, State.RETIRED, State.REJECTED):
+        return False
+    return not (move == "submit" and not (version.needs_approval or settings.REQUIRE_RULE_APPROVAL))
+
+
+def _before(versions: list[RuleVersion], version: RuleVersion) -> RuleVersion | None:
+    return next((each for each in versions if each.number < version.number), None)
+
+
+def _rule(rule_id: int) -> Rule:
+    return selectors.rule_get(rule_id)
+
+
+def _draft(rule: Rule) -> RuleVersion | None:
+    return rule.versions.filter(state__in=selectors.OPEN_STATES).order_by("-number").first()
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else default
+
+
+def _builder(
+    request: HttpRequest,
+    document: dict[str, Any],
+    *,
+    rule: Rule | None,
+    base: RuleVersion | None = None,
+    problems: list[FieldError] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    response = render(
+        request,
+        "workspace/rules/builder.html",
+        title=f"Edit {rule.name}" if rule else "New rule",
+        rule=rule,
+        base=base,
+        document=to_json(document).decode(),
+        choices=builder_choices(),
+        problems=[{"path": each.path, "message": each.message} for each in problems or ()],
+        needs_approval=settings.REQUIRE_RULE_APPROVAL,
+        may_read=True,
+    )
+    response.status_code = status
+    return response
+
+
+def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
+    raw = request.POST.get("document", "")
+    try:
+        document = json_body.decode(raw.encode())
+    except json_body.JsonBodyError as error:
+        return _builder(
+            request, empty_document(), rule=rule, problems=[FieldError(error.path, error.message)], status=400
+        )
+    as_draft = "as_draft" in request.POST
+    try:
+        saved = _store(request, rule, document, as_draft=as_draft)
+    except DomainError as error:
+        problems = list(error.errors) or [FieldError("$", error.detail)]
+        shown = document if isinstance(document, dict) else empty_document()
+        return _builder(
+            request, shown, rule=rule, problems=problems, status=409 if isinstance(error, Conflict) else 400
+        )
+    if "and_submit" in request.POST and saved.version.state == State.DRAFT:
+        version = saved.version
+        approval.version_submit(
+            rule_id=version.rule_id, number=version.number, principal=principal_of(request)
+        )
+        saved.version.refresh_from_db()
+    messages.success(request, _news(saved.version))
+    for warning in saved.warnings:
+        messages.warning(request, f"{warning.path}: {warning.message}")
+    return HttpResponseRedirect(reverse("admin:rules_rule_change", args=[saved.version.rule_id]))
+
+
+def _store(request: HttpRequest, rule: Rule | None, document: Any, *, as_draft: bool) -> services.Saved:
+    principal = principal_of(request)
+    if rule is None:
+        return services.rule_create(document=document, principal=principal, as_draft=as_draft)
+    if isinstance(document, dict) and (base := request.POST.get("base_version", "")).isdecimal():
+        document = document | {"version": int(base)}
+    return services.rule_update(rule_id=rule.pk, changes=document, principal=principal, as_draft=as_draft)
+
+
+def _moved(request: HttpRequest, rule_id: int, move: Any) -> HttpResponse:
+    try:
+        messages.success(request, move())
+    except DomainError as error:
+        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+    target = request.POST.get("next") or reverse("admin:rules_rule_change", args=[rule_id])
+    if not target.startswith(reverse("admin:index")):
+        target = reverse("admin:rules_rule_change", args=[rule_id])
+    return HttpResponseRedirect(target)
+
+
+def _rollback(request: HttpRequest, rule_id: int, number: int) -> str:
+    return _news(
+        services.rule_rollback(rule_id=rule_id, number=number, principal=principal_of(request)).version
+    )
+
+
+def _said(version: RuleVersion) -> str:
+    version.refresh_from_db()
+    return _news(version)
+
+
+def _news(version: RuleVersion) -> str:
+    what = {
+        State.LIVE: "is in force" if version.is_active else "is in force: the rule is switched off",
+        State.DRAFT: "is kept as a draft; submit it for approval when it is ready",
+        State.PENDING_APPROVAL: "waits for approval by another person",
+        State.SHADOW: "is evaluated in shadow, without effect",
+        State.REJECTED: "was rejected",
+        State.RETIRED: "was withdrawn",
+    }[State(version.state)]
+    return f"Version {version.number} {what}."
+
+
+def _problems(problems: Any) -> JsonResponse:
+    return JsonResponse(
+        {
+            "sentence": "",
+            "warnings": [],
+            "counts": [],
+            "problems": [{"path": each.path, "message": each.message} for each in problems],
+        }
+    )
