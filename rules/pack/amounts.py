@@ -66,11 +66,14 @@ def _similar_in_a_day(key: str, noun: str, group: Any, tazama: str) -> PackEntry
 
 
 def _against_history(key: str, of: str, subject: str, tazama: str) -> PackEntry:
-    """Today's total against the mean + 3 standard deviations of the 29 days before, in sliding days."""
+    """The last 24 hours against the mean + 3 standard deviations of the 29 days before, in sliding days."""
     quiet = [
         paid(f"{24 * day + 1}h", str(100 + day % 3)) for day in range(29, 0, -1) if of == "sum" or day % 4
     ]
     many = [paid(f"{n}m", "100") for n in (50, 40, 30, 20, 10, 5)]
+    own: dict[str, Any] = {"field": "amount", "group_by": ["account_id"]}
+    days = {**own, "of": of, "bucket": "1d", "time_window": "30d", "exclude_current": True}
+    mean = {**days, "aggregate_function": "avg"}
     return PackEntry(
         key=key,
         typology="unusual_activity",
@@ -79,20 +82,27 @@ def _against_history(key: str, of: str, subject: str, tazama: str) -> PackEntry:
             "name": f"Daily {subject} far above the account's own",
             "description": (
                 f"The account's {subject} of the last 24 hours exceeds the mean of the 29 days before by more than "
-                "3 standard deviations."
+                "3 standard deviations, or exceeds the mean at all where those days never varied."
             ),
             "rule_type": "pattern",
             "conditions": [
                 {
-                    "field": "amount",
-                    "operator": "gt",
-                    "value": 3,
-                    "aggregate_function": "zscore",
-                    "of": of,
-                    "bucket": "1d",
-                    "time_window": "30d",
-                    "group_by": ["account_id"],
-                    "exclude_current": True,
+                    "any": [
+                        {**days, "aggregate_function": "zscore", "operator": "gt", "value": 3},
+                        {
+                            "all": [
+                                {**days, "aggregate_function": "stddev", "operator": "eq", "value": 0},
+                                {**mean, "operator": "gt", "value": 0},
+                                {
+                                    **own,
+                                    "aggregate_function": of,
+                                    "time_window": "1d",
+                                    "operator": "gt",
+                                    "value": {"aggregate": mean},
+                                },
+                            ]
+                        },
+                    ]
                 }
             ],
             "actions": flag(25, f"Daily {subject} far above the account's own history"),

@@ -10,6 +10,7 @@ import pytest
 
 from rules.core.parse import parse_rule
 from rules.pack import Example, PackEntry, benchmark_ruleset, pack_entries
+from rules.pack.entry import paid, story
 from tests.reference.contract import Arrival, EventArrival, LabelArrival, differences
 from tests.reference.evaluator import ReferenceEvaluator
 from tests.reference.over_core import CoreEvaluator
@@ -122,6 +123,14 @@ def test_it_has_only_the_streaming_patterns_live_from_the_start() -> None:
 def test_keys_and_names_are_unique() -> None:
     assert len({entry.key for entry in ENTRIES}) == len(ENTRIES)
     assert len({entry.document["name"] for entry in ENTRIES}) == len(ENTRIES)
+
+
+@pytest.mark.parametrize(("key", "spike"), [("daily_volume", ["100"] * 2), ("daily_amount", ["100.01"])])
+def test_a_spike_over_days_that_never_varied_is_a_hit(key: str, spike: list[str]) -> None:
+    entry = next(entry for entry in ENTRIES if entry.key == key)
+    constant = [paid(f"{24 * day + 1}h", "100") for day in range(29, 0, -1)]
+    assert outcome(entry, story(*constant, *[paid("0s", amount) for amount in spike])) == "flagged"
+    assert outcome(entry, story(*constant, paid("0s", "100"))) == "not_applicable"
 
 
 def test_it_follows_the_structuring_threshold() -> None:
