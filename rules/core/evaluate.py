@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from rules.core.evidence import (
 from rules.core.evidence_wording import unknown_reason
 from rules.core.model import Aggregate, AggregateValue, Comparison
 from rules.core.values import Event
+from rules.core.windows import window_bounds
 
 if TYPE_CHECKING:
     from rules.core.compile import CompiledRule
@@ -84,6 +86,15 @@ class Witness:
         except Exception:  # the comparison has failed already, and says so itself
             return None, None
 
+    def extent(self, run: Evaluation) -> tuple[int | None, datetime | None, datetime | None]:
+        """(events in the window, its start, its end), of the aggregate the evidence shows."""
+        if self.window is None or self.index is None:
+            return None, None, None
+        if self.index < len(run.results):
+            _, events, start, end, _ = run.results[self.index]
+            return events, start, end
+        return None, *window_bounds(self.window, run.event["occurred_at"])
+
     def reason(self, run: Evaluation, truth: Any, actual: Any, threshold: Any) -> str | None:
         """Why the comparison is unknown or failed; None when it is neither."""
         if truth is True or truth is False:
@@ -100,15 +111,15 @@ class Witness:
     def evidence(self, run: Evaluation, truth: Any, comparison: Comparison) -> Evidence:
         """`comparison` is the witness's own, as written in the rule that asks (its path, its labels)."""
         actual, threshold = self.sides(run)
-        result = None if self.index is None else run.results[self.index]
+        events, start, end = self.extent(run)
         return Evidence(
             comparison,
             presentable(actual),
             presentable(threshold),
             None if isinstance(truth, Failure) else truth,
-            None if result is None else result.events,
-            None if result is None else result.start,
-            None if result is None else result.end,
+            events,
+            start,
+            end,
             self.reason(run, truth, actual, threshold),
             run.event,
             () if self.window is None else group_values(self.window, run.event),
@@ -120,7 +131,7 @@ class Witness:
         return pack_one(
             actual,
             None if self.is_fixed else threshold,
-            None if self.index is None else run.results[self.index].events,
+            self.extent(run)[0],
             None if isinstance(truth, Failure) else truth,
             self.reason(run, truth, actual, threshold),
             group_values(self.window, run.event) if self.mutable and self.window is not None else None,
