@@ -4,4 +4,6 @@
 # with changes: a publish, a switch between Redis and SQL windows.
 FENCE_LOCK = 7021001
 # Held by whoever brings counters back to Redis, so that one process does.
-VELOCITY_SWITCH_LOCK = 7021002
+VELOCITY_SWITCH_LOCK = 7021003
+# Held by whoever fills counters ahead of time.
+VELOCITY_FILL_LOCK = 7021004

@@ -291,6 +291,9 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
 STATIC_URL = "static/"
 STATIC_ROOT = FRAUDSITE_HOME / "static"
 STATICFILES_DIRS: list[Path] = []
@@ -306,6 +309,9 @@ UNFOLD = {
     "SITE_SYMBOL": "shield",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fraudsite/favicon.svg")}
+    ],
     "STYLES": [lambda request: static("fraudsite/workspace.css")],
     "COLORS": {
         "primary": {

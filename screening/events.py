@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Model, Q
 
+from ingestion.events.models import AlertEvent, CardEvent, LoginEvent
 from ingestion.models import Transaction
 from ingestion.payloads import FIELD_NAMES
 from rules.core.counters import event_fields
@@ -73,11 +74,17 @@ class EventSource:
         return frozenset(name for name in names if name.startswith(("label.", "customer.", "account.")))
 
 
+_NOT_THE_EVENTS_OWN = ("id", "arrival", "received_at", "payload_digest", "is_own")
+
+
+def _own_fields(model: type[Model]) -> tuple[str, ...]:
+    names = (each.name for each in model._meta.concrete_fields)
+    return tuple(name for name in names if name not in _NOT_THE_EVENTS_OWN)
+
+
 EVENT_SOURCES: dict[str, EventSource] = {
     "transaction": EventSource(Transaction, "transaction_id", FIELD_NAMES, extra=("arrival", "base_amount")),
+    "login": EventSource(LoginEvent, "event_id", _own_fields(LoginEvent)),
+    "card": EventSource(CardEvent, "event_id", _own_fields(CardEvent)),
+    "alert": EventSource(AlertEvent, "alert_id", _own_fields(AlertEvent)),
 }
-
-
-def event_source_add(kind: str, source: EventSource) -> None:
-    """Make another kind of event known; called by the app that owns its table."""
-    EVENT_SOURCES[kind] = source

@@ -17,6 +17,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
+from fraudsite.errors import Busy
 from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
@@ -41,8 +42,11 @@ store = VelocityStore()
 fence = Fence(store)
 
 
-class ScreeningBusy(Exception):
-    """The decision could not be made now; nothing was stored or counted. Try again."""
+class ScreeningBusy(Busy):
+    """Rules or counters kept changing, or another attempt at the same id does not end."""
+
+    def __init__(self) -> None:
+        super().__init__("The decision cannot be made right now; nothing was stored. Try again.")
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     """One attempt under `state`; returns the candidates that must be tried again."""
     started = time.perf_counter()
     try:
-        counted = count_events(engine, state.epoch, "transaction", candidates, prepare=_prepare)
+        counted = count_events(engine, state.epoch, "transaction", candidates, prepare=prepare)
     except StoreUnavailable as error:
         fence.lost(state.epoch, reason=str(error))
         return candidates
@@ -107,7 +111,7 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     return []
 
 
-def _prepare(engine: Engine, candidate: Candidate) -> dict[str, Any]:
+def prepare(engine: Engine, candidate: Candidate) -> dict[str, Any]:
     """The event as the rules see it, before it is counted. An omitted time is provisionally now."""
     fields = candidate.fields
     at = fields["occurred_at"]

@@ -12,7 +12,7 @@ import structlog
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
 from screening.engine import engines
-from screening.realtime import Candidate, _prepare, fence, store, take_back
+from screening.realtime import Candidate, fence, prepare, store, take_back
 from screening.velocity.plan import from_us
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,6 @@ def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> None:
     engine = engines.current()
     fields.pop("kind", None)
     candidate = Candidate(fields, b"", datetime.now(UTC), arrival=arrival)
-    event = _prepare(engine, candidate)
+    event = prepare(engine, candidate)
     event["occurred_at"] = fields["occurred_at"] or from_us(arrival)
     take_back(engine, epoch, candidate)

@@ -17,7 +17,7 @@ from rules.core.errors import EvaluationFailed
 from rules.core.windows import window_bounds
 from screening.decisions import versions
 from screening.engine import Engine
-from screening.realtime import Candidate, _prepare, catch_up, decided_row
+from screening.realtime import Candidate, catch_up, decided_row, prepare
 from screening.storing import decisions_store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
@@ -38,7 +38,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     """False: rules or epoch changed, nothing stored."""
     started = time.perf_counter()
     candidate.arrival = None
-    event = _prepare(engine, candidate)
+    event = prepare(engine, candidate)
     tags = [
         tag for _, _, tag in counting_of(engine.plan, "transaction", event, occurred_us=1, recall=b"").wires
     ]
@@ -46,13 +46,15 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
         _limit_waiting()
         if _is_stored(candidate):
             return True
-        candidate.arrival = event["arrival"] = _arrival_next()
+        candidate.arrival = event["arrival"] = arrival_next()
         if candidate.fields["occurred_at"] is None:
             event["occurred_at"] = from_us(candidate.arrival)
+        ruleset = engine.kinds["transaction"].ruleset
         results = [
-            _result(engine, event, aggregate) for aggregate in engine.kinds["transaction"].ruleset.aggregates
+            history_or_failure(engine, event, aggregate, current_event="transaction")
+            for aggregate in ruleset.aggregates
         ]
-        outcomes = engine.kinds["transaction"].ruleset.evaluate(event, results, engine.lists)
+        outcomes = ruleset.evaluate(event, results, engine.lists)
         row = decided_row(engine, candidate, outcomes, degraded=True, started=started)
         result = decisions_store(
             [row], epoch=state.epoch, ruleset=engine.number, are_pending=candidate.is_pending
@@ -69,9 +71,10 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     return True
 
 
-def _result(engine: Engine, event: dict[str, Any], aggregate: Any) -> Any:
+def history_or_failure(engine: Engine, event: dict[str, Any], aggregate: Any, *, current_event: str) -> Any:
+    """The aggregate's value from the database; what cannot be evaluated fails its rules alone."""
     try:
-        return history_result(aggregate, event, current_event="transaction", lists=engine.lists)
+        return history_result(aggregate, event, current_event=current_event, lists=engine.lists)
     except EvaluationFailed as error:
         start, end = window_bounds(aggregate, event["occurred_at"])
         return FailedResult(str(error), start, end)
@@ -82,7 +85,7 @@ def _is_stored(candidate: Candidate) -> bool:
     return stored.filter(arrival__isnull=False).exists() if candidate.is_pending else stored.exists()
 
 
-def _arrival_next() -> int:
+def arrival_next() -> int:
     """The moment by PostgreSQL's clock, in µs: under the groups' locks it follows that of everyone counted before."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")

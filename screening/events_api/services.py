@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ingestion.events.payloads import KINDS, EventKind
 from ingestion.events.services import BulkResult, Stored, events_store_bulk
-from screening import realtime
+from screening import event_screening
 
 COUNTED_KINDS = ("login", "card", "alert")
 CHUNK = 500
@@ -64,6 +64,4 @@ def _screen(kind: str, rows: Sequence[Model]) -> int:
 
 def events_screen(kind: str, rows: Sequence[Model]) -> None:
     """The one call into real-time screening."""
-    screen = getattr(realtime, "events_screen", None)
-    if screen is not None:
-        screen(kind, rows)
+    event_screening.events_screen(kind, rows)

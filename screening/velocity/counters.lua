@@ -860,4 +860,17 @@ function commands.correct(request)
   return { 'ok' }
 end
 
+-- request = {ns, base, epoch, counter}: {floor, totals of the tree's events beyond it}.
+function commands.totals(request)
+  local ns, base = request[1], request[2]
+  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
+  local c = counter_of(request[4], base)
+  local raw = call('HGET', c.key .. ':h', 'm')
+  if not raw then return { 'ok', msgpack({ -1, {} }) } end
+  local floor = msgunpack(raw)[FLOOR]
+  if c.kind ~= 'tree' then return { 'ok', msgpack({ floor, {} }) } end
+  local tree = tree_open(c, raw)
+  return { 'ok', msgpack({ floor, minus(tree:total_all(), tree:total_at_time(floor)) }) }
+end
+
 return commands[ARGV[1]](msgunpack(ARGV[2]))

@@ -188,7 +188,7 @@ class CounterPlan:
         forever = counter.longest_us is None or counter.most_recent > 0
         longest = counter.longest_us or 0
         self.retention_us = 0 if forever else longest + LATENESS_US
-        ttl_us = 0 if forever else self.retention_us + LATENESS_US
+        self.ttl_us = ttl_us = 0 if forever else self.retention_us + LATENESS_US
         self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
         columns = self.columns
         self._static = [

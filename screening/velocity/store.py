@@ -251,6 +251,18 @@ class VelocityStore:
             raise StoreUnavailable(str(error)) from error
         return [(member, int(score)) for member, score in page]
 
+    def members(self, key: str) -> list[tuple[bytes, float]]:
+        """All members of a counter's sorted set with their times, oldest first (for verification)."""
+        return list(self.client.zrange(key, 0, -1, withscores=True))
+
+    def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
+        """(floor, [count, columns…] of a tree's events beyond it), read atomically."""
+        blob = [self.namespace, self.base(epoch), str(epoch), wire]
+        reply = self._call([["totals", msgspec.msgpack.encode(blob)]])[0]
+        _refuse_lost(reply)
+        floor, totals = msgspec.msgpack.decode(reply[1])
+        return int(floor), totals
+
     # Readiness: counters for which absence means emptiness ----------------------------------------------------
 
     def ready_counters(self, epoch: int) -> set[str]:

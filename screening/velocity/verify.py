@@ -1,0 +1,92 @@
+"""Comparing counters with the database, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django.db.models import Q
+
+from screening.events import EVENT_SOURCES
+from screening.velocity.plan import CounterPlan, Event, VelocityPlan, to_us
+from screening.velocity.store import VelocityStore
+
+SCAN_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A counter of one group. `missing` and `surplus` are (time µs, arrival) of events it lacks or should not have;
+    `is_wrong`: it has the right events but other totals than theirs."""
+
+    counter: str
+    tag: str
+    missing: tuple[tuple[int, int], ...]
+    surplus: tuple[tuple[int, int], ...]
+    is_wrong: bool = False
+
+
+class Verified(Protocol):
+    counters: int
+    groups: int
+    differences: list[Difference]
+
+
+def counters_compare(
+    store: VelocityStore, epoch: int, plan: VelocityPlan, result: Verified, *, at_most: int | None
+) -> None:
+    """Every counter that exists in Redis against the events it should hold."""
+    for counter in plan.stored():
+        result.counters += 1
+        expected = _expected(counter)
+        for key in store.client.scan_iter(match=f"{store.base(epoch)}*:{counter.id}:h", count=SCAN_PAGE):
+            if at_most is not None and result.groups >= at_most:
+                return
+            tag = key.decode()[len(store.base(epoch)) : -len(f":{counter.id}:h")]
+            result.groups += 1
+            difference = _compare(store, epoch, counter, tag, expected.get(tag, {}))
+            if difference is not None:
+                result.differences.append(difference)
+
+
+def _expected(counter: CounterPlan) -> dict[str, dict[tuple[int, int], Event]]:
+    found: dict[str, dict[tuple[int, int], Event]] = {}
+    for event in EVENT_SOURCES[counter.counter.feature.event].events(Q()):
+        tag = counter.counted_tag(event) if counter.matches(event) else None
+        if tag is not None:
+            found.setdefault(tag, {})[to_us(event["occurred_at"]), event["arrival"]] = event
+    return found
+
+
+def _compare(
+    store: VelocityStore, epoch: int, counter: CounterPlan, tag: str, expected: dict[tuple[int, int], Event]
+) -> Difference | None:
+    wire = counter.wire(tag, event=None, argv=[])
+    floor, held, totals = contents(store, epoch, counter, wire)
+    due = {place: event for place, event in expected.items() if place[0] > floor}
+    held = {place for place in held if place[0] > floor}
+    missing, surplus = due.keys() - held, held - due.keys()
+    is_wrong = False
+    if not missing and not surplus and totals is not None and due:
+        is_wrong = _totals(counter, list(due.values())) != totals
+    if not missing and not surplus and not is_wrong:
+        return None
+    return Difference(counter.id, tag, tuple(sorted(missing)), tuple(sorted(surplus)), is_wrong)
+
+
+def contents(
+    store: VelocityStore, epoch: int, counter: CounterPlan, wire: list[Any]
+) -> tuple[int, set[tuple[int, int]], Any]:
+    """(floor, the events held as (time µs, arrival), totals of those beyond the floor: None but for trees)."""
+    key = store.base(epoch) + wire[0]
+    held = {(int(score), int.from_bytes(member[:7], "big")) for member, score in store.members(key)}
+    floor, columns = store.totals(epoch=epoch, wire=wire)
+    if counter.counter.kind != "tree":
+        return floor, held, None
+    return floor, held, counter.columns.moments(columns, counter.counter.scale, (None, None))
+
+
+def _totals(counter: CounterPlan, events: list[Event]) -> Any:
+    deltas = [counter.delta(event) for event in events]
+    columns = [sum(column) for column in zip(*deltas, strict=True)] if counter.columns.n else []
+    return counter.columns.moments([len(events), *columns], counter.counter.scale, (None, None))

@@ -1,0 +1,68 @@
+"""What operators may do with the counters: prepare them, begin them anew, compare them with the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db import connection, transaction
+
+from fraudsite.locks import VELOCITY_FILL_LOCK
+from rules.selectors import ruleset_current_number
+from screening.engine import engines
+from screening.realtime import fence, store
+from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
+from screening.velocity.rebuild import counters_fill_unready
+from screening.velocity.store import StoreUnavailable
+from screening.velocity.verify import Difference, counters_compare
+
+
+def velocity_prepare() -> int:
+    """Fill what is not filled yet for the ruleset in force; one process at a time. Returns the number of counters."""
+    state = fence.refresh()
+    if not state.is_redis:
+        state = fence.state()
+    if not state.is_redis:
+        return 0
+    engine = engines.at_least(ruleset_current_number())
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [VELOCITY_FILL_LOCK])
+        mine = bool(cursor.fetchone()[0])
+    if not mine:
+        return 0
+    try:
+        return counters_fill_unready(store, state.epoch, engine.plan)
+    except StoreUnavailable as error:
+        fence.lost(state.epoch, reason=str(error))
+        return 0
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [VELOCITY_FILL_LOCK])
+
+
+def velocity_rebuild() -> FenceState:
+    """Begin a new epoch: every counter is dropped and filled from the database again."""
+    state = fence.refresh()
+    if state.is_redis:
+        switch_to_sql(state.epoch, reason="rebuild asked for")
+    state = switch_to_redis(store)
+    fence.refresh()
+    velocity_prepare()
+    return state
+
+
+@dataclass(slots=True)
+class Verification:
+    epoch: int
+    counters: int = 0
+    groups: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+def velocity_verify(*, groups_at_most: int | None = None) -> Verification:
+    """Compare what the counters hold with what the database says they should. Counts in flight differ for a moment."""
+    state = fence.refresh()
+    engine = engines.at_least(ruleset_current_number())
+    result = Verification(state.epoch)
+    if state.is_redis:
+        counters_compare(store, state.epoch, engine.plan, result, at_most=groups_at_most)
+    return result
