@@ -11,6 +11,8 @@ from pathlib import Path
 
 from fraudsite.dev.output import refuse
 
+SYSTEM_POSTGRESQL = Path("/usr/lib/postgresql")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -83,6 +85,6 @@ def _system_postgresql_folders() -> list[Path]:
         number = re.search(r"postgresql/(\d+)", str(folder))
         return int(number[1]) if number else 0
 
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version, reverse=True)
+    folders = sorted(SYSTEM_POSTGRESQL.glob("*/bin"), key=version, reverse=True)
     program = shutil.which("postgres")
     return folders + ([Path(program).resolve().parent] if program else [])

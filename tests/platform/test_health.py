@@ -1,0 +1,82 @@
+import time
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+
+from fraudsite import health
+from fraudsite.celery import WORKERS_KEY
+
+
+@pytest.fixture
+def workers():
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(WORKERS_KEY)
+        yield client
+        client.delete(WORKERS_KEY)
+
+
+def test_it_is_alive_without_asking_anything(client: Client) -> None:
+    # No database mark: a query would fail the test.
+    assert client.get("/health/live").json() == {"status": "ok"}
+
+
+@pytest.mark.django_db
+def test_it_names_each_thing_it_stands_on(client: Client, workers) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    checks = answer.json()["checks"]
+    assert {name: check["status"] for name, check in checks.items()} == {
+        "postgresql": "ok",
+        "redis": "ok",
+        "migrations": "ok",
+        "workers": "none",
+    }
+    assert answer["Cache-Control"].startswith("max-age=0")
+
+
+@pytest.mark.django_db
+def test_it_counts_only_workers_that_were_heard_of_lately(client: Client, workers) -> None:
+    workers.zadd(WORKERS_KEY, {"realtime@here": time.time(), "batch@gone": time.time() - 3600})
+    assert client.get("/health/ready").json()["checks"]["workers"]["alive"] == ["realtime@here"]
+
+
+@pytest.mark.django_db
+def test_it_is_not_ready_without_redis(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = redis.ConnectionPool.from_url("unix:///nonexistent/redis.sock")
+    monkeypatch.setattr(health, "_redis_pool", away)
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["redis"]["status"] == "failed"
+    assert answer.json()["checks"]["postgresql"]["status"] == "ok"
+
+
+@pytest.mark.django_db
+def test_it_is_not_ready_while_a_migration_is_missing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_migrations_seen_applied", False)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'fraudsite' AND name LIKE '0001%%'")
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert "not applied" in answer.json()["checks"]["migrations"]["detail"]
+
+
+@pytest.mark.django_db
+def test_it_serves_metrics_schema_and_documentation(client: Client) -> None:
+    assert b"django_http_requests" in client.get("/metrics").content
+    assert client.get("/api/schema/").status_code == 200
+    page = client.get("/api/docs/").content.decode()
+    assert "https://" not in page.replace("https://github.com", "")
+
+
+@pytest.mark.django_db
+def test_it_answers_with_a_request_id_and_a_content_policy(client: Client) -> None:
+    answer = client.get("/health/live", headers={"X-Request-ID": "abc-123"})
+    assert answer["X-Request-ID"] == "abc-123"
+    assert "default-src 'self'" in answer["Content-Security-Policy"]
+    forged = client.get("/health/live", headers={"X-Request-ID": "a b\x01"})
+    assert forged["X-Request-ID"] != "a b\x01"

@@ -1,0 +1,108 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from fraudsite.dev import environment, places, processes
+from fraudsite.dev import home as homes
+from fraudsite.dev.home import Home
+from fraudsite.dev.output import Refused
+
+
+def test_it_keeps_the_secrets_it_once_made(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    first = homes.load_secrets(home)
+    assert homes.load_secrets(home) == first
+    assert len(set(first.values())) == len(first) == 4
+
+
+def test_it_keeps_secrets_from_others(tmp_path: Path) -> None:
+    homes.load_secrets(Home(tmp_path))
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_it_refuses_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match="cannot be written"):
+        homes.prepare(Home(tmp_path / "file/home"))
+
+
+def test_it_refuses_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "LEAST_FREE_MB", 10**9)
+    with pytest.raises(Refused, match="MB are free where FRAUDSITE_HOME="):
+        homes.prepare(Home(tmp_path))
+
+
+def test_it_locks_a_home_for_one_run(tmp_path: Path) -> None:
+    held = homes.try_lock(tmp_path / "lock")
+    assert held is not None
+    assert homes.try_lock(tmp_path / "lock") is None
+    held.close()
+    again = homes.try_lock(tmp_path / "lock")
+    assert again is not None
+    again.close()
+
+
+def test_it_keeps_socket_paths_short(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("long-" * 20))
+    homes.prepare(home)
+    try:
+        chosen = places.choose(home)
+        assert len(str(chosen.sockets)) <= homes.LONGEST_SOCKET_FOLDER
+        assert places.choose(home).sockets == chosen.sockets
+    finally:
+        places.forget(home)
+    assert not chosen.sockets.exists()
+
+
+def test_it_gives_the_servers_a_place_of_their_own(tmp_path: Path) -> None:
+    chosen = places.choose(Home(tmp_path))
+    for folder in (chosen.redis, chosen.sockets):
+        assert folder.stat().st_uid == chosen.account.uid
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    places.forget(Home(tmp_path))
+
+
+def test_it_never_runs_the_servers_as_root() -> None:
+    assert processes.unprivileged_account().uid != 0
+
+
+def test_it_reads_a_dotenv_without_overruling_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        '# comment\nFS_TEST_A=from file\nFS_TEST_B="quoted"\n\nnot an assignment\n'
+    )
+    monkeypatch.setenv("FS_TEST_A", "from environment")
+    monkeypatch.setenv("FS_TEST_B", "")
+    monkeypatch.delenv("FS_TEST_B")
+    environment.read_dotenv(tmp_path / ".env")
+    import os
+
+    assert os.environ["FS_TEST_A"] == "from environment"
+    assert os.environ.pop("FS_TEST_B") == "quoted"
+
+
+def test_it_lets_a_command_by_hand_use_the_running_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    homes.prepare(home)
+    environment.write(home, {"DATABASE_URL": "postgresql:///of-the-stack", "SECRET_KEY": "kept"})
+    monkeypatch.setenv("FRAUDSITE_HOME", str(tmp_path))
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("SECRET_KEY", "given")
+    environment.adopt_running_stack()
+    import os
+
+    assert os.environ["DATABASE_URL"] == "postgresql:///of-the-stack"
+    assert os.environ["SECRET_KEY"] == "given"
+    assert json.loads(home.environment_file.read_text())["SECRET_KEY"] == "kept"
+
+
+def test_it_tells_a_process_from_a_later_one_with_its_number() -> None:
+    import os
+
+    assert processes.identity(os.getpid()) == processes.identity(os.getpid()) is not None
+    assert processes.stop_leftover(os.getpid(), "another start time") is False
