@@ -34,6 +34,7 @@ def compound(world: World, at_us: int) -> Instance | None:
 def _card_testing(stage: Staging, account: AccountState) -> None:
     """9–12 small card-not-present payments within 75 s: velocity and card-not-present at once."""
     world, rng = stage.world, stage.world.rng
+    address = world.strange_address(account.customer.city)
     for pay_us in spread(world, stage.started_us, rng.randrange(9, 13), rng.uniform(35, 75)):
         stage.buy(
             pay_us,
@@ -44,19 +45,20 @@ def _card_testing(stage: Staging, account: AccountState) -> None:
             with_card=True,
             city=account.customer.city,
             shows_position=False,
-            ip_address=world.strange_address(account.customer.city),
+            ip_address=address,
         )
 
 
 def _emptied_account(stage: Staging, account: AccountState) -> None:
     """A login storm, then a burst of transfers from the app: brute force and velocity."""
     world, rng, customer = stage.world, stage.world.rng, account.customer
-    device_id = strange_device(world)
+    device_id, address = strange_device(world), world.strange_address(customer.city)
     entered_us = stage.login_storm(
         stage.started_us,
         customer,
         device_id=device_id,
         city=customer.city,
+        address=address,
         failures=rng.randrange(4, 7),
         span_s=rng.uniform(10, 30),
     )
@@ -70,7 +72,7 @@ def _emptied_account(stage: Staging, account: AccountState) -> None:
             channel="mobile",
             counterparty=world.new_id("acct"),
             device_id=device_id,
-            ip_address=world.strange_address(customer.city),
+            ip_address=address,
         )
 
 
@@ -143,7 +145,7 @@ def _run_ring(stage: Staging, hub: CustomerState, members: list[CustomerState]) 
                 city=hub.city,
                 ip_address=address,
             )
-        customer.hold(at_us + 90 * SECOND_US)
+        customer.hold(at_us + 5 * MINUTE_US + 30 * SECOND_US)
         at_us = world.later(at_us, 15, 60)
 
     for member in members:

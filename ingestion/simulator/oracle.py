@@ -91,7 +91,7 @@ class Patterns:
             self._alert_types.add(user_id, event.at_us, event.payload["alert_type"])
         for name in names:
             self._alert_types.add(user_id, event.at_us, name)
-        if (names or event.kind == "alert") and self._is_compound(user_id, event.at_us):
+        if (names or event.kind in ("transaction", "alert")) and self._is_compound(user_id, event.at_us):
             names.append("compound_fraud")
         return [Signal(name, event, user_id, event.payload.get("account_id")) for name in names]
 

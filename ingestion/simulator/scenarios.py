@@ -105,13 +105,14 @@ def account_takeover(world: World, at_us: int) -> Instance | None:
         return None
     customer, rng = account.customer, world.rng
     city = rng.choice((customer.city, *cities_within(customer.city, NEAR_KM)))
-    device_id, span_s = strange_device(world), rng.uniform(12, 45)
+    device_id, address, span_s = strange_device(world), world.strange_address(city), rng.uniform(12, 45)
     stage = Staging(world, "account_takeover", burst_start(world, at_us, span_s, MINUTE_US))
     entered_us = stage.login_storm(
         stage.started_us,
         customer,
         device_id=device_id,
         city=city,
+        address=address,
         failures=rng.randrange(4, 10),
         span_s=span_s,
     )
@@ -136,7 +137,7 @@ def account_takeover(world: World, at_us: int) -> Instance | None:
             with_card=True,
             device_id=device_id,
             city=city,
-            ip_address=world.strange_address(city),
+            ip_address=address,
         )
         pay_us = world.later(pay_us, 25, 60)
     customer.hold(stage.ended_us + 7 * MINUTE_US)
@@ -152,6 +153,7 @@ def cnp_spike(world: World, at_us: int) -> Instance | None:
     customer, rng = account.customer, world.rng
     span_s = rng.uniform(235, 288)
     stage = Staging(world, "cnp_spike", at_us + QUIET_BEFORE_US)
+    address = world.strange_address(customer.city)
     for pay_us in spread(world, stage.started_us, rng.randrange(9, 13), span_s):
         # Card details typed in at a merchant: the merchant passes no device on.
         stage.buy(
@@ -162,7 +164,7 @@ def cnp_spike(world: World, at_us: int) -> Instance | None:
             with_card=True,
             city=customer.city,
             shows_position=False,
-            ip_address=world.strange_address(customer.city),
+            ip_address=address,
         )
     customer.hold(stage.ended_us + 5 * MINUTE_US + 10 * SECOND_US)
     stage.block_card(account)

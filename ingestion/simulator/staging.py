@@ -44,10 +44,17 @@ class Staging:
         )
 
     def login_storm(
-        self, at_us: int, customer: CustomerState, *, device_id: str, city: int, failures: int, span_s: float
+        self,
+        at_us: int,
+        customer: CustomerState,
+        *,
+        device_id: str,
+        city: int,
+        address: str,
+        failures: int,
+        span_s: float,
     ) -> int:
         """That many failed logins within the span, then one that succeeds; answers when it does."""
-        address = self.world.strange_address(city)
         rng = self.world.rng
         times = [
             *spread(self.world, at_us, failures, span_s),
@@ -70,10 +77,10 @@ class Staging:
     def block_card(self, account: AccountState) -> None:
         """Now and then the fraud system stops the card, and the bank lets it go when the customer has
         called."""
-        if self.world.rng.random() < 0.6:
+        if self.world.rng.random() < 0.7:
             return
         blocked_us = self.world.later(self.ended_us, 20, 60)
-        unblocked_us = self.world.later(blocked_us, 300, 900)
+        unblocked_us = self.world.later(blocked_us, 60, 300)
         for at_us, event_type, by in (
             (blocked_us, "block", "fraud_system"),
             (unblocked_us, "unblock", "bank"),

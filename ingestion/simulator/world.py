@@ -131,8 +131,9 @@ class World:
         return f"{blocks[profile.ip_block % len(blocks)]}.{profile.ip_suffix}"
 
     def strange_address(self, city: int) -> str:
-        """An address of nobody in the pool (the third octet of customers stays below 251)."""
-        return f"{self.rng.choice(CITIES[city].ip_blocks)}.{self.rng.randrange(251, 256)}.{self.rng.randrange(1, 255)}"
+        """An address that, below 25,000 customers, is nobody's in the pool."""
+        draw = self.rng.randrange
+        return f"{self.rng.choice(CITIES[city].ip_blocks)}.{draw(101, 256)}.{draw(1, 255)}"
 
     # Amounts
 

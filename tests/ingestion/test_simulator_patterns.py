@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -72,7 +72,7 @@ def test_it_makes_no_honest_account_critical(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_it_makes_every_fraud_show_its_pattern(seed: int) -> None:
+def test_it_makes_every_fraud_show_its_pattern_and_blames_nobody_else(seed: int) -> None:
     simulation, events, signals = play(seed, 50_000, fraud_rate=0.1)
     raised: defaultdict[str, set[str]] = defaultdict(set)
     for signal in signals:
@@ -84,22 +84,15 @@ def test_it_makes_every_fraud_show_its_pattern(seed: int) -> None:
         for instance in over
     }
     assert {instance.scenario for instance in over} == set(SCENARIO_SIGNALS)
-    assert len(over) > 200
+    assert len(over) > 400
     assert not {instance: names for instance, names in missing.items() if names}
 
-
-@pytest.mark.parametrize("seed", [0, 7, 13])
-def test_it_does_not_blame_honest_payments_for_the_frauds_around_them(seed: int) -> None:
-    _, events, signals = play(seed, 50_000, fraud_rate=0.1)
     honest = {s.event.payload["transaction_id"] for s in signals if s.event.label is None and s.account_id}
     paid = sum(event.kind == "transaction" and event.label is None for event in events)
     assert len(honest) * 1000 / paid <= 1
 
-
-def test_it_makes_frauds_risky() -> None:
-    simulation, _, signals = play(5, 50_000, fraud_rate=0.1)
-    tiers = Counter(risk > 0.8 for risk in highest_risk(signals, accounts_of(simulation)).values())
-    assert tiers[True] > 20
+    risks = highest_risk(signals, accounts_of(simulation))
+    assert sum(risk > 0.8 for risk in risks.values()) > 20
 
 
 @pytest.mark.parametrize("rate", [0.05, 1.0])

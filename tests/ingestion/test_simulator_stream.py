@@ -168,9 +168,9 @@ def test_it_keeps_the_transaction_rate(rate: float) -> None:
     assert len(transactions(events)) / length_s == pytest.approx(rate, rel=0.05)
 
 
-@pytest.mark.parametrize("fraud_rate", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize("fraud_rate", [0.0, 0.02, 0.1])
 def test_it_keeps_the_fraud_rate(fraud_rate: float) -> None:
-    paid = transactions(simulate(60_000, fraud_rate=fraud_rate))
+    paid = transactions(simulate(50_000, fraud_rate=fraud_rate))
     assert sum(event.label is not None for event in paid) / len(paid) == pytest.approx(fraud_rate, rel=0.12)
 
 
