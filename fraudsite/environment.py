@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -62,6 +63,14 @@ def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list; blanks around and empty parts are dropped."""
     value = os.environ.get(name, default)
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """A comma-separated list of networks in CIDR notation; none by default."""
+    try:
+        return [ip_network(part) for part in words(name)]
+    except ValueError as error:
+        raise SettingError(f"{name} must be networks like 10.20.0.0/16, not {error}.") from None
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
