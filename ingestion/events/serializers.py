@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from rest_framework import serializers
@@ -103,6 +104,7 @@ OF_KIND: dict[str, type[Fields]] = {
 }
 
 
+@cache
 def answer_serializer(kind: str) -> type[Fields]:
     """The event as answered: the fields given, the others null, and whether it was known already."""
     return type(
