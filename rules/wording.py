@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-_ORDER = (
-    "name description rule_type trigger conditions actions priority is_active created_by "
-    "field operator value aggregate_function time_window last bucket of group_by filters exclude_current delay event "
-    "action_type parameters risk_score reason severity signal weight horizon "
-    "aggregate current list text times plus threshold"
-).split()
+_ORDER = [
+    "name",
+    "description",
+    "rule_type",
+    "trigger",
+    "conditions",
+    "actions",
+    "priority",
+    "is_active",
+    "created_by",
+    "field",
+    "operator",
+    "value",
+    "aggregate_function",
+    "time_window",
+    "last",
+    "bucket",
+    "of",
+    "group_by",
+    "filters",
+    "exclude_current",
+    "delay",
+    "event",
+    "action_type",
+    "parameters",
+    "risk_score",
+    "reason",
+    "severity",
+    "signal",
+    "weight",
+    "horizon",
+    "aggregate",
+    "current",
+    "list",
+    "text",
+    "times",
+    "plus",
+    "threshold",
+]
 _POSITION = {key: position for position, key in enumerate(_ORDER)}
 
 

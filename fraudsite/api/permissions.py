@@ -46,5 +46,5 @@ def required_scopes(view: Any, method: str) -> tuple[str, ...]:
     """The scopes of which one is needed for `method` on `view`; empty: no key may."""
     declared = getattr(view, "required_scopes", {})
     lookup = "GET" if method in SAFE_METHODS else method
-    scopes = declared.get(lookup, Scope.READ.value if lookup == "GET" else ())
+    scopes = declared.get(lookup, str(Scope.READ) if lookup == "GET" else ())
     return (str(scopes),) if isinstance(scopes, str) else tuple(scopes)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
 from fraudsite.api.permissions import required_scopes
+
+
+Direction = Literal["request", "response"]
 
 
 class ProblemErrorSerializer(serializers.Serializer[Any]):
@@ -60,7 +63,7 @@ class ApiSchema(AutoSchema):
         scopes = required_scopes(self.view, self.method)
         return f"{text}\n\nNeeds the scope {' or '.join(f'`{scope}`' for scope in scopes)}.".strip()
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         problem = self.resolve_serializer(ProblemSerializer, direction)
         if problem.ref:

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthentication
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.permissions import HasScope
+from fraudsite.api.renderers import QuickNegotiation
 from fraudsite.api.schema import ApiSchema
 from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
@@ -24,6 +25,7 @@ class ApiView(APIView):
     authentication_classes = (ApiKeyAuthentication, AdminSessionAuthentication)
     permission_classes = (HasScope,)
     throttle_classes = (GlobalThrottle, ClientThrottle)
+    content_negotiation_class = QuickNegotiation
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
 

@@ -56,7 +56,13 @@ def test_it_answers_every_field(api: ApiClient) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [("0", "0.00"), ("100000", "100000.00"), ("0.0001", "0.0001"), ("1500.5000", "1500.50"), ("1E+3", "1000.00")],
+    [
+        ("0", "0.00"),
+        ("100000", "100000.00"),
+        ("0.0001", "0.0001"),
+        ("1500.5000", "1500.50"),
+        ("1E+3", "1000.00"),
+    ],
 )
 def test_it_writes_amounts_plainly_and_exactly(amount: str, text: str) -> None:
     assert amount_text(Decimal(amount)) == text
@@ -119,7 +125,13 @@ def test_it_refuses_a_filter_it_does_not_understand(api: ApiClient, query: str) 
 
 @pytest.mark.parametrize(
     "query",
-    ["amount_min=1e400", "amount_max=" + "9" * 300, "date_from=0001-01-01T00:00:00%2B14:00", "user_id=%FF", "user_id="],
+    [
+        "amount_min=1e400",
+        "amount_max=" + "9" * 300,
+        "date_from=0001-01-01T00:00:00%2B14:00",
+        "user_id=%FF",
+        "user_id=",
+    ],
 )
 def test_it_never_fails_on_what_is_odd(api: ApiClient, query: str) -> None:
     assert api.client.get(f"/api/v1/transactions/?{query}").status_code in (200, 400)

@@ -31,7 +31,7 @@ def test_it_answers_the_wording_with_id_version_and_times(api: ApiClient) -> Non
     assert body["conditions"][0]["value"] == 10
     assert body["actions"][0]["parameters"]["risk_score"] == 80
     assert body["authored_by"] == api.principal
-    assert body["created_at"] and body["updated_at"]
+    assert body["created_at"] <= body["updated_at"]
     assert api.get(f"rules/{body['id']}/").json() == {k: v for k, v in body.items() if k != "warnings"}
 
 
