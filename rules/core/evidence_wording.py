@@ -77,7 +77,7 @@ def evidence_text(
     unit = _unit_of(left, event)
     if subject is None:
         subject = _field_found_words(str(left), actual, unit)
-    return f"{subject}; {_limit_words(comparison, threshold, unit, event)}"
+    return f"{subject}; {_limit_words(comparison, threshold, unit)}"
 
 
 def _current_words(name: str) -> str:
@@ -90,17 +90,25 @@ def _current_words(name: str) -> str:
 
 def _field_found_words(name: str, actual: Anything, unit: str) -> str:
     label = _current_words(name)
-    if isinstance(actual, bool):
-        words = label.removeprefix("is ")
-        if words != label:
-            return f"It is {'' if actual else 'not '}{words}"
+    if isinstance(actual, bool) and label.startswith("is "):
+        return f"It is {_flag_words(label, is_set=actual)}"
     if actual is None:
         return f"{capitalised(label)} is missing"
     shown = f"{value_words(actual)}{unit}" if isinstance(actual, Decimal) else value_words(actual)
     return f"{capitalised(label)} is {shown}"
 
 
-def _limit_words(comparison: Comparison, threshold: Anything, unit: str, event: Event) -> str:
+def _flag_words(label: str, *, is_set: bool) -> str:
+    """ "card not present", "not card not present"; of what is no state, "yes" and "no"."""
+    if not label.startswith("is "):
+        return "yes" if is_set else "no"
+    return f"{'' if is_set else 'not '}{label.removeprefix('is ')}"
+
+
+def _limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
+    if isinstance(threshold, bool) and isinstance(comparison.left, str):
+        wanted = threshold is (comparison.operator == "eq")
+        return f"the rule looks for {_flag_words(_current_words(comparison.left), is_set=wanted)}"
     limit = threshold_words(comparison, threshold, unit)
     match comparison.right:
         case FieldValue(name, times, plus):
@@ -121,14 +129,11 @@ def _found_words(
     if aggregate.function == "count" and aggregate.of is None:
         return f"{count:,} {noun}{chosen}"
     value = f"{value_words(actual)}{_unit_of(aggregate, event)}" if isinstance(actual, Decimal) else "unknown"
-    name = capitalised(_found_measure(aggregate))
-    return f"{name} {value}, of {count:,} {noun}{chosen}"
-
-
-def _found_measure(aggregate: Aggregate) -> str:
     if aggregate.function == "distinct_count":
-        return f"different values of {measured_words(aggregate)}:"
-    return f"{measure_words(aggregate).removesuffix(' the').removesuffix(' of').removesuffix(' in')} is"
+        values = "value" if value == "1" else "values"
+        return f"{value} different {values} of {measured_words(aggregate)}, in {count:,} {noun}{chosen}"
+    measure = measure_words(aggregate).removesuffix(" the").removesuffix(" of")
+    return f"{capitalised(measure)} is {value}, of {count:,} {noun}{chosen}"
 
 
 def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
