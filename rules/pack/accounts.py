@@ -10,7 +10,7 @@ from rules.pack.entry import PackEntry, flag, paid, story
 CYBER_FRAUD = (
     "FATF, Egmont Group and INTERPOL, Illicit Financial Flows from Cyber-Enabled Fraud (2023): mule accounts"
 )
-VIRTUAL_ASSETS = "FATF, Virtual Assets Red Flag Indicators (2020): new and dormant accounts"
+VIRTUAL_ASSETS = "FATF, Virtual Assets Red Flag Indicators of Money Laundering and Terrorist Financing (2020)"
 FFIEC_RED_FLAGS = "FFIEC BSA/AML Examination Manual, Appendix F: red flags"
 
 _PAYEE_OF_PAYEE = {"counterparty_account_id": "counterparty_account_id"}

@@ -8,6 +8,9 @@ from typing import Any
 from rules.pack.entry import PackEntry, card_event, flag, logged_in, paid, story
 from rules.pack.streaming import ABUJA, LAGOS, LONDON, PSD2_DEVICE, PSD2_LOCATION, PSD2_MONITORING
 
+PSD2_SPENDING = (
+    "Regulation (EU) 2018/389 (PSD2 RTS), Article 18(2)(c)(i): abnormal behavioural pattern of the payer"
+)
 CARD_TESTING = "OWASP Automated Threats, OAT-001 Carding; Visa: account enumeration and account testing"
 NACHA = "Nacha Operating Rules: fraud monitoring by originators and receiving institutions (2026)"
 
@@ -144,7 +147,7 @@ ENTRIES = (
     PackEntry(
         key="odd_hours",
         typology="unusual_activity",
-        references=("FATF, Virtual Assets Red Flag Indicators (2020): unusual times", PSD2_MONITORING),
+        references=(PSD2_SPENDING,),
         document={
             "name": "Large amount at night by someone who is not up at night",
             "description": "200,000 or more (base currency) between 00:00 and 04:59, a first for this user in 30 days.",
@@ -292,7 +295,7 @@ ENTRIES = (
     PackEntry(
         key="card_changed_then_spent",
         typology="account_takeover",
-        references=("PCI PIN Security Requirements: PIN changes", PSD2_MONITORING),
+        references=(PSD2_MONITORING,),
         document={
             "name": "Large payment after a card was unblocked or its limit or PIN changed",
             "description": "200,000 or more (base currency) within 2 hours of such a change on the account.",

@@ -357,7 +357,7 @@ def _ring(key: str, group: str, noun: str, *, is_enabled: bool) -> PackEntry:
         key=key,
         typology="mule_accounts",
         references=(
-            "FATF, Egmont Group and INTERPOL, Illicit Financial Flows from Cyber-Enabled Fraud (2023): shared devices",
+            "FATF, Egmont Group and INTERPOL, Illicit Financial Flows from Cyber-Enabled Fraud (2023)",
             "Tazama rules 083 and 084: accounts associated with one party",
         ),
         is_enabled=is_enabled,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rules.core.parse import parse_rule
 from rules.pack import Example, PackEntry, benchmark_ruleset, pack_entries
 from rules.pack.entry import paid, story
+from rules.pack.table import BEGIN, pack_table
 from tests.reference.contract import Arrival, EventArrival, LabelArrival, differences
 from tests.reference.evaluator import ReferenceEvaluator
 from tests.reference.over_core import CoreEvaluator
@@ -144,3 +146,17 @@ def test_the_benchmark_has_fifty_active_rules_on_transactions() -> None:
     rules = benchmark_ruleset()
     assert len({rule["name"] for rule in rules}) == 50
     assert all(rule["is_active"] and "transaction" in rule.get("trigger", ["transaction"]) for rule in rules)
+
+
+def test_the_document_describes_the_pack_as_it_is() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "rule-pack.md").read_text()
+    assert document.endswith(pack_table()), (
+        "run: python -m rules.pack.table, and put it at the end of docs/rule-pack.md"
+    )
+    assert all(
+        f"`{entry.key}`" in document.partition(BEGIN)[0] for entry in ENTRIES if entry.key in yardstick_keys()
+    )
+
+
+def yardstick_keys() -> set[str]:
+    return {key for wanted in YARDSTICK.values() for key in wanted} | set(STREAMING)
