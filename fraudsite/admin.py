@@ -10,10 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from fraudsite import staff_admin  # noqa: F401 - registers users and roles
+from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.models import ApiKey, Scope
+from fraudsite.roles import Action
 from fraudsite.services import api_key_create, api_key_revoke
 
 _STATUS_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
@@ -34,7 +36,8 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(WorkspaceModelAdmin):
+    view_action = add_action = change_action = Action.KEYS_WRITE
     list_display = ("name", "prefix", "scope_names", "status", "last_used_at", "created_by", "created_at")
     search_fields = ("name", "prefix")
     actions = ("revoke",)

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from fraudsite.exact_json import to_json
@@ -92,3 +94,21 @@ def query_with(context: Any, **changes: Any) -> str:
         else:
             query[key] = value
     return f"?{query.urlencode()}"
+
+
+@register.simple_tag
+def account_link(account_id: Any) -> SafeString | str:
+    """The account's page, where there is one."""
+    return _linked("admin:account", account_id, account_id)
+
+
+@register.simple_tag
+def case_link(case: Any) -> SafeString | str:
+    return _linked("admin:case", case.pk, f"case {case.pk}")
+
+
+def _linked(name: str, argument: Any, text: Any) -> SafeString | str:
+    try:
+        return format_html(' <a href="{}">{}</a>', reverse(name, args=[argument]), text)
+    except NoReverseMatch:
+        return str(text)

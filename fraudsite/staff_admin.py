@@ -1,0 +1,94 @@
+"""Users and roles. What a role may is a choice of actions; Django's permissions per model are not used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from fraudsite.admin_site import WorkspaceModelAdmin
+from fraudsite.roles import Action
+
+
+def action_permissions() -> QuerySet[Permission]:
+    return Permission.objects.filter(
+        content_type__app_label="fraudsite", content_type__model="workspace"
+    ).order_by("codename")
+
+
+class UsersOnly(WorkspaceModelAdmin):
+    view_action = add_action = change_action = Action.USERS_WRITE
+
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(UsersOnly, DjangoUserAdmin):
+    """A user is made inactive, not deleted: the record of what they did keeps their name."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "first_name", "last_name", "role_names", "is_active", "last_login")
+    list_filter = ("groups", "is_active")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Roles", {"fields": ("is_active", "is_staff", "groups")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "usable_password", "password1", "password2")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    filter_horizontal = ("groups",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody but a superuser changes a superuser, or an administrator could take their place."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            obj.is_staff = True
+        super().save_model(request, obj, form, change)
+
+    @display(description="roles")
+    def role_names(self, user: User) -> str:
+        names = [group.name for group in user.groups.all()]
+        return ", ".join(["superuser", *names] if user.is_superuser else names)
+
+
+@admin.register(Group)
+class RoleAdmin(UsersOnly):
+    list_display = ("name", "actions_shown")
+    search_fields = ("name",)
+    filter_horizontal = ("permissions",)
+    delete_action = Action.USERS_WRITE
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        return super().get_queryset(request).prefetch_related("permissions")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name == "permissions":
+            options["queryset"] = action_permissions()
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if db_field.name == "permissions" and field is not None:
+            field.label_from_instance = lambda permission: permission.name  # type: ignore[attr-defined]
+        return field
+
+    @display(description="may")
+    def actions_shown(self, role: Group) -> str:
+        return "; ".join(sorted(each.name.removeprefix("Can ") for each in role.permissions.all()))

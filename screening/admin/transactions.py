@@ -1,0 +1,251 @@
+"""Transactions and decisions: lists that stay fast, and a page that explains a decision rule by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.decorators import display
+
+from fraudsite.admin_site import WorkspaceModelAdmin, page, render, require
+from fraudsite.errors import Missing
+from fraudsite.large_tables import LargeTableAdmin, newest_with_value
+from fraudsite.roles import Action
+from ingestion.events.models import CustomerProfile, Label
+from ingestion.models import Transaction, TransactionRevision
+from ingestion.selectors import amount_text, transaction_get
+from screening.decisions import DecisionFacts, decision_body, result_body, versions
+from screening.models import Decision, Outcome
+from screening.selectors import decision_facts_of, event_fields_of
+
+OUTCOME_COLOURS = {"approve": "success", "review": "warning", "block": "danger", "pending": "info"}
+SEARCHED = (
+    "transaction_id",
+    "user_id",
+    "account_id",
+    "counterparty_account_id",
+    "merchant_id",
+    "device_id",
+    "card_id",
+)
+NEIGHBOURS = 15
+
+
+@admin.register(Transaction)
+class TransactionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
+    list_display = (
+        "transaction_id",
+        "outcome",
+        "score",
+        "amount_shown",
+        "user_id",
+        "account_id",
+        "channel",
+        "occurred_at",
+    )
+    list_select_related = ("decision",)
+    exact_search = SEARCHED
+    search_order = "occurred_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transaction]:
+        return super().get_queryset(request).defer("decision__results", "decision__facts")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = Transaction.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        if row is None:
+            raise Missing("There is no such transaction.")
+        return transaction_page(request, transaction_id=row.transaction_id)
+
+    @display(description="decision", label=OUTCOME_COLOURS)
+    def outcome(self, row: Transaction) -> str:
+        decision = getattr(row, "decision", None)
+        return decision.outcome if decision else "pending"
+
+    @display(description="score")
+    def score(self, row: Transaction) -> str:
+        decision = getattr(row, "decision", None)
+        return f"{decision.total_risk_score.normalize():f}" if decision else ""
+
+    @display(description="amount", ordering=None)
+    def amount_shown(self, row: Transaction) -> str:
+        return money_words(row)
+
+
+@admin.register(Decision)
+class DecisionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
+    """Decisions newest first; those that were not approved have an index of their own."""
+
+    list_display = (
+        "transaction_id_shown",
+        "outcome_shown",
+        "score",
+        "amount_shown",
+        "user",
+        "hit_count",
+        "counted_over",
+        "created_at",
+    )
+    list_filter = ("outcome",)
+    list_select_related = ("transaction",)
+    exact_search = SEARCHED
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:
+        return super().get_queryset(request).defer("facts")
+
+    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip()
+        if not term or "\0" in term:
+            return queryset, False
+        ids = newest_with_value(Transaction._meta.db_table, SEARCHED, term, order="occurred_at")
+        return queryset.filter(transaction_id__in=ids), False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        require(request, Action.READ)
+        decision = Decision.objects.select_related("transaction").filter(pk=int(object_id or 0)).first()
+        if decision is None:
+            raise Missing("There is no such decision.")
+        return HttpResponseRedirect(reverse("admin:transaction", args=[decision.transaction.transaction_id]))
+
+    @display(description="transaction")
+    def transaction_id_shown(self, decision: Decision) -> str:
+        return decision.transaction.transaction_id
+
+    @display(description="decision", label=OUTCOME_COLOURS)
+    def outcome_shown(self, decision: Decision) -> str:
+        return decision.outcome
+
+    @display(description="score")
+    def score(self, decision: Decision) -> str:
+        return f"{decision.total_risk_score.normalize():f}"
+
+    @display(description="amount")
+    def amount_shown(self, decision: Decision) -> str:
+        return money_words(decision.transaction)
+
+    @display(description="user")
+    def user(self, decision: Decision) -> str:
+        return decision.transaction.user_id
+
+    @display(description="rules hit")
+    def hit_count(self, decision: Decision) -> int:
+        return sum(1 for packed in decision.results.get("live", ()) if packed[2] == "f")
+
+    @display(description="windows")
+    def counted_over(self, decision: Decision) -> str:
+        return "SQL (degraded)" if decision.degraded else "Redis"
+
+
+def money_words(row: Transaction) -> str:
+    whole, _, decimals = amount_text(row.amount).partition(".")
+    return f"{int(whole):,}.{decimals} {row.currency}"
+
+
+@page("payments/<path:transaction_id>/", name="transaction")
+def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
+    """One payment: what came in, what was decided, and why, rule by rule, in words."""
+    require(request, Action.READ)
+    row = transaction_get(transaction_id)
+    event = event_fields_of(row)
+    decision = Decision.objects.filter(transaction=row).first()
+    facts = decision_facts_of(decision) if decision else None
+    results = decision_body(facts, event, replayed=False)["results"] if facts else []
+    return render(
+        request,
+        "workspace/screening/transaction.html",
+        title=row.transaction_id,
+        row=row,
+        amount=money_words(row),
+        decision=decision,
+        groups=_grouped(results),
+        shadow=_shadow_results(facts, event) if facts else [],
+        fields=_fields(row),
+        facts=sorted((decision.facts or {}).items()) if decision else [],
+        metadata=sorted(row.metadata.items()) if isinstance(row.metadata, dict) else [],
+        labels=Label.objects.filter(transaction_id=row.transaction_id)[:20],
+        revisions=TransactionRevision.objects.filter(transaction=row).order_by("-arrival")[:20],
+        alerts=row.alerts.select_related("case", "rule")[:20],
+        profile=CustomerProfile.objects.filter(user_id=row.user_id).first(),
+        neighbours=_neighbours(row),
+    )
+
+
+def _grouped(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hits first, then errors, then what could not be told, then what did not hold."""
+    words = {
+        "flagged": "Rules that hit",
+        "error": "Rules that failed",
+        "not_applicable": "Rules that could not tell",
+        "clean": "Rules that did not hit",
+    }
+    return [
+        {"status": status, "title": title, "results": chosen, "open": status in ("flagged", "error")}
+        for status, title in words.items()
+        if (chosen := [each for each in results if each["status"] == status])
+    ]
+
+
+def _shadow_results(facts: DecisionFacts, event: dict[str, Any]) -> list[dict[str, Any]]:
+    wordings = versions.get((packed[0], packed[1]) for packed in facts.shadow)
+    return [
+        result_body(
+            packed,
+            wordings[packed[0], packed[1]],
+            event,
+            result_id=0,
+            created_at="",
+            screening_type="shadow",
+        )
+        for packed in facts.shadow
+    ]
+
+
+_SHOWN = (
+    ("User", "user_id"),
+    ("Account", "account_id"),
+    ("Counterparty", "counterparty_account_id"),
+    ("Type", "transaction_type"),
+    ("Channel", "channel"),
+    ("Merchant", "merchant_id"),
+    ("Merchant name", "merchant_name"),
+    ("Merchant category", "merchant_category"),
+    ("Location", "location"),
+    ("Country", "country_code"),
+    ("Coordinates", "coordinates"),
+    ("IP address", "ip_address"),
+    ("Device", "device_id"),
+    ("Card", "card_id"),
+    ("Card ending", "card_last4"),
+    ("Status", "status"),
+)
+
+
+def _fields(row: Transaction) -> list[tuple[str, Any]]:
+    coordinates = None
+    if row.latitude is not None and row.longitude is not None:
+        coordinates = f"{row.latitude.normalize():f}, {row.longitude.normalize():f}"
+    values = {name: getattr(row, name, None) for _, name in _SHOWN} | {"coordinates": coordinates}
+    return [(label, values[name]) for label, name in _SHOWN if values[name] not in (None, "")]
+
+
+def _neighbours(row: Transaction) -> list[Transaction]:
+    """The user's payments up to this one and a few after, newest first: two look-ups by index."""
+    if row.occurred_at is None:
+        return []
+    same = (
+        Transaction.objects.filter(user_id=row.user_id).select_related("decision").defer("decision__results")
+    )
+    after = list(same.filter(occurred_at__gt=row.occurred_at).order_by("occurred_at", "arrival")[:5])
+    until = list(
+        same.filter(occurred_at__lte=row.occurred_at).order_by("-occurred_at", "-arrival")[:NEIGHBOURS]
+    )
+    return [*reversed(after), *until]
+
+
+OUTCOMES = tuple(Outcome.values)
