@@ -79,9 +79,14 @@ def test_it_is_stored_in_five_values():
             'Channel is "web"; the rule looks for one of "web", "pos"',
         ),
         (
-            comparison("is_cnp", "eq", True),
+            comparison("is_cnp", "ne", False),
             {"is_cnp": False},
-            "It is not card not present; the rule looks for exactly yes",
+            "It is not card not present; the rule looks for card not present",
+        ),
+        (
+            comparison("metadata.vip", "eq", False),
+            {"metadata": {"vip": True}},
+            "Metadata.vip is yes; the rule looks for no",
         ),
         (comparison("device_id", "is_null"), {}, "Device is missing; the rule looks for it to be missing"),
         (comparison("device_id", "eq", "D1"), {}, "Device could not be judged: device_id is missing"),
