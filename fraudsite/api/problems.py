@@ -39,6 +39,12 @@ class PayloadTooLarge(exceptions.APIException):
     default_code = "payload_too_large"
 
 
+class LengthRequired(exceptions.APIException):
+    status_code = 411
+    default_detail = "Send the body with a Content-Length, not in chunks."
+    default_code = "length_required"
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None (a fault of ours) lets Django log it and call `server_error`."""
     described = _describe(error)

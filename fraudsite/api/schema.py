@@ -10,7 +10,6 @@ from rest_framework import serializers
 
 from fraudsite.api.permissions import required_scopes
 
-
 Direction = Literal["request", "response"]
 
 
@@ -69,4 +68,7 @@ class ApiSchema(AutoSchema):
         if problem.ref:
             content = {"application/problem+json": {"schema": problem.ref}}
             bodies.setdefault("default", {"description": "A problem document.", "content": content})
+            for status, body in bodies.items():
+                if status.startswith(("4", "5")):
+                    body["content"] = content
         return bodies

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthentication
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.permissions import HasScope
+from fraudsite.api.problems import LengthRequired
 from fraudsite.api.renderers import QuickNegotiation
 from fraudsite.api.schema import ApiSchema
 from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
@@ -29,6 +30,10 @@ class ApiView(APIView):
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
 
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What may be done here; the schema says the rest. (Preflights of browsers never come this far.)"""
+        return Response(status=204)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # PostgreSQL has no NUL in text: nothing has such a name, and nothing can be compared with it.
@@ -36,6 +41,9 @@ class ApiView(APIView):
             raise Missing("There is nothing at this address.")
         if "%00" in request.META.get("QUERY_STRING", ""):
             raise Invalid("The query holds a NUL character.", [FieldError("$", "holds a NUL character")])
+        # Django reads as many bytes as Content-Length says: a body without one would silently be no body.
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
 
 
 class ApiListView(ApiView, GenericAPIView[Any]):

@@ -38,6 +38,25 @@ def test_it_answers_406_for_what_it_does_not_write(api: ApiClient) -> None:
     assert_problem(api.client.get("/api/v1/rules/", headers={"accept": "image/png"}), 406)
 
 
+def test_it_answers_411_for_a_body_in_chunks(api: ApiClient) -> None:
+    response = api.client.post(
+        "/api/v1/rules/", headers={"transfer-encoding": "chunked"}, CONTENT_LENGTH="", content_type="application/json"
+    )
+    assert_problem(response, 411)
+
+
+def test_it_redirects_only_who_reads(api: ApiClient) -> None:
+    assert api.client.get("/api/v1/rules").status_code == 301
+    for method in (api.client.post, api.client.put, api.client.patch, api.client.delete):
+        assert_problem(method("/api/v1/rules", b"{}", content_type="application/json"), 404)
+
+
+def test_it_says_what_may_be_done(api: ApiClient) -> None:
+    response = api.client.options("/api/v1/rules/")
+    assert response.status_code == 204
+    assert set(response["Allow"].split(", ")) >= {"GET", "POST"}
+
+
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 10 * 1024 * 1024])
 def test_it_answers_413_for_a_body_that_is_too_large(api: ApiClient, size: int) -> None:
     assert_problem(api.post("rules/", b'"' + b"x" * (size - 2) + b'"'), 413)

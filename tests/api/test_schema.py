@@ -45,6 +45,8 @@ def test_every_operation_says_what_it_answers_and_how_it_fails(schema: dict[str,
         for method, operation in operations.items():
             responses = operation["responses"]
             assert "application/problem+json" in responses["default"]["content"], (path, method)
+            bad = [body for status, body in responses.items() if status.startswith(("4", "5"))]
+            assert all(set(body["content"]) == {"application/problem+json"} for body in bad), (path, method)
             good = [status for status in responses if status.startswith("2")]
             assert good, (path, method)
             assert all(responses[status].get("content") for status in good if status != "204"), (path, method)
