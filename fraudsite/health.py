@@ -30,15 +30,20 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when transactions can be screened, else 503; workers are told but do not decide."""
+    """200 while transactions can be screened, else 503.
+
+    Without Redis they are screened over SQL: that is told as `degraded`, and a load balancer must not turn it into
+    an outage. Workers are told but do not decide.
+    """
     checks = {
         "postgresql": _check(_postgresql),
         "redis": _check(_redis),
         "migrations": _check(_migrations),
+        "workers": _check(_workers),
     }
-    is_ready = all(check["status"] == "ok" for check in checks.values())
-    checks["workers"] = _check(_workers)
-    status = "ready" if is_ready else "not ready"
+    is_ready = all(checks[name]["status"] == "ok" for name in ("postgresql", "migrations"))
+    is_whole = checks["redis"]["status"] == "ok"
+    status = "not ready" if not is_ready else "ready" if is_whole else "degraded"
     return JsonResponse({"status": status, "checks": checks}, status=200 if is_ready else 503)
 
 

@@ -339,6 +339,12 @@ def refuse_second_run(home: Home) -> NoReturn:
 
 
 def is_ready(url: str) -> bool:
+    """Everything in order; a server that screens without its Redis answers 200 as well, but is not."""
+    return (_health(url) or {}).get("status") == "ready"
+
+
+def answers_ready(url: str) -> bool:
+    """/health/ready answers 200: transactions are screened, if need be without Redis."""
     return _health(url) is not None
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 
 from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
-from fraudsite.dev.supervisor import is_ready
+from fraudsite.dev.supervisor import answers_ready
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["worker"]:
             check_worker(name=f"{options['worker']}@{socket.gethostname()}")
-        elif not is_ready(f"http://127.0.0.1:{os.environ.get('PORT') or settings.PORT}"):
+        elif not answers_ready(f"http://127.0.0.1:{os.environ.get('PORT') or settings.PORT}"):
             raise CommandError("/health/ready does not answer 200")
 
 
