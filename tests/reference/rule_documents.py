@@ -8,105 +8,26 @@ from typing import Any
 
 from tests.reference import histories as pools
 from tests.reference.chooser import Chooser, chance, one_of, some_of
-
-TEXT_POOLS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "transaction": {
-        "user_id": pools.USERS,
-        "account_id": pools.ACCOUNTS,
-        "counterparty_account_id": pools.ACCOUNTS,
-        "merchant_id": pools.MERCHANTS,
-        "merchant_category": pools.CATEGORIES,
-        "device_id": pools.DEVICES,
-        "card_id": pools.CARDS,
-        "channel": pools.CHANNELS,
-        "transaction_type": pools.TYPES,
-        "status": pools.STATUSES,
-        "currency": ("NGN", "USD", "EUR"),
-        "country_code": pools.COUNTRIES,
-        "ip_address": pools.ADDRESSES,
-        "customer.risk_tier": pools.RISK_TIERS,
-        "metadata.note": pools.NOTES,
-        "metadata.score": ("1", "high"),
-    },
-    "login": {
-        "user_id": pools.USERS,
-        "device_id": pools.DEVICES,
-        "ip_address": pools.ADDRESSES,
-        "country_code": pools.COUNTRIES,
-    },
-    "card": {
-        "user_id": pools.USERS,
-        "account_id": pools.ACCOUNTS,
-        "card_id": pools.CARDS,
-        "event_type": ("block", "unblock", "pin_change"),
-        "initiated_by": ("customer", "bank"),
-    },
-    "alert": {"user_id": pools.USERS, "alert_type": pools.ALERT_TYPES, "severity": ("low", "high")},
-}
-_SCORES = tuple(Decimal(text) for text in ("0", "0.5", "1", "5", "-1"))
-_DAYS = tuple(Decimal(text) for text in ("1", "7", "20", "30"))
-_HOURS = tuple(Decimal(text) for text in ("0", "3", "5", "12", "21", "22"))
-_CLOCK = {"hour": _HOURS, "weekday": tuple(Decimal(day) for day in (0, 4, 5))}
-NUMBER_POOLS: Mapping[str, Mapping[str, Sequence[Decimal]]] = {
-    "transaction": {
-        "amount": pools.AMOUNTS,
-        "base_amount": pools.AMOUNTS,
-        "metadata.score": _SCORES,
-        "latitude": (Decimal(0), Decimal("6.5244"), Decimal(40)),
-        "customer.age_days": _DAYS,
-        "account.age_days": _DAYS,
-        **_CLOCK,
-    },
-    "login": {"latitude": (Decimal(0), Decimal("6.5244"), Decimal(40)), **_CLOCK},
-    "card": _CLOCK,
-    "alert": {"confidence_score": (Decimal("0.5"), Decimal("0.9"), Decimal(1)), **_CLOCK},
-}
-BOOLEANS: Mapping[str, Sequence[str]] = {
-    "transaction": (
-        "is_cnp",
-        "is_high_risk_mcc",
-        "is_weekend",
-        "is_odd_hours",
-        "metadata.flags.vpn",
-        "metadata.score",
-        "label.is_fraud",
-    ),
-    "login": ("success", "is_weekend", "is_odd_hours"),
-    "card": ("is_weekend",),
-    "alert": ("is_odd_hours",),
-}
-SHARED_GROUPS = {
-    "transaction": (
-        "account_id",
-        "counterparty_account_id",
-        "merchant_id",
-        "device_id",
-        "card_id",
-        "country_code",
-        "is_cnp",
-        "hour",
-        "customer.risk_tier",
-        "metadata.note",
-        "metadata.score",
-    ),
-    "login": ("device_id", "ip_address", "country_code"),
-    "card": ("account_id", "card_id"),
-    "alert": (),
-}
-WINDOWS = ("1s", "10s", "30s", "60s", "5m", "10m", "1h", "2h", "12h", "24h", "3d", "7d", "4w")
-BUCKETED = (
-    ("60s", "10s"),
-    ("5m", "1m"),
-    ("2h", "30m"),
-    ("24h", "6h"),
-    ("7d", "1d"),
-    ("30d", "1d"),
-    ("4w", "1w"),
+from tests.reference.rule_pools import (
+    BOOLEANS,
+    BUCKET_FUNCTIONS,
+    BUCKETED,
+    CLOCK,
+    CROSSINGS,
+    DELAYS,
+    FROM_PREVIOUS,
+    NETWORKS,
+    NUMBER_OPERATORS,
+    NUMBER_POOLS,
+    NUMERIC_FUNCTIONS,
+    PATTERNS,
+    PLACED,
+    SHARED_GROUPS,
+    SINCE,
+    TEXT_OPERATORS,
+    TEXT_POOLS,
+    WINDOWS,
 )
-DELAYS = ("1s", "30s", "60s", "1h", "24h", "7d")
-NUMERIC_FUNCTIONS = ("sum", "avg", "min", "max", "median", "stddev", "zscore")
-PATTERNS = ("^rent", "a[pr]+il$", "^(U1|M2|D1)$", "[0-9]", "mar?ch", "o+")
-NETWORKS = ("10.0.0.0/24", "10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0")
 
 
 def ruleset(choose: Chooser) -> list[dict[str, Any]]:
@@ -168,7 +89,7 @@ class RuleMaker:
             if kind == "not":
                 return {"not": self.filter(event, depth + 1)}
             return {kind: [self.filter(event, depth + 1) for _ in range(2)]}
-        if event in ("transaction", "login") and self.shared({**_PLACED}) and chance(self.choose, 8):
+        if event in ("transaction", "login") and self.shared({**PLACED}) and chance(self.choose, 8):
             return {
                 "field": "distance_km_to_current",
                 "operator": one_of(self.choose, ("lt", "lte", "gt")),
@@ -366,7 +287,7 @@ class RuleMaker:
             return {"aggregate_function": "distinct_count", "field": one_of(self.choose, names)}
         if kind <= 39:
             return {"aggregate_function": one_of(self.choose, SINCE), "field": self.counted_field(event)}
-        if kind <= 45 and self.shared(_PLACED, event, *self.trigger):
+        if kind <= 45 and self.shared(PLACED, event, *self.trigger):
             return {"aggregate_function": one_of(self.choose, FROM_PREVIOUS)}
         if kind <= 48 and event == "transaction":
             return {"aggregate_function": "benford_chi2", "field": one_of(self.choose, numbers[:2])}
@@ -386,7 +307,7 @@ class RuleMaker:
 
     def measurable(self, event: str) -> list[str]:
         """Numbers of that event to aggregate; amounts only where every screened event has a currency."""
-        names = [name for name in NUMBER_POOLS[event] if name not in _CLOCK]
+        names = [name for name in NUMBER_POOLS[event] if name not in CLOCK]
         return names if self.trigger == ("transaction",) else [name for name in names if name != "amount"]
 
     def over_buckets(self, numbers: Sequence[str]) -> dict[str, Any]:
@@ -412,58 +333,6 @@ class RuleMaker:
             return ["user_id"]
         chosen: list[Any] = some_of(self.choose, shared, 1, 1 if chance(self.choose, 80) else 2)
         return ["user_id", *chosen] if chance(self.choose, 15) else chosen
-
-
-_PLACED = {"transaction": ("latitude",), "login": ("latitude",), "card": (), "alert": ()}
-CROSSINGS = (
-    {"counterparty_account_id": "account_id"},
-    {"account_id": "counterparty_account_id"},
-    {"counterparty_account_id": "counterparty_account_id"},
-)
-SINCE = ("seconds_since_first", "seconds_since_last")
-FROM_PREVIOUS = ("distance_km_from_previous", "speed_kmh_from_previous")
-BUCKET_FUNCTIONS = ("zscore", "zscore", "avg", "max", "min", "stddev", "median")
-TEXT_OPERATORS = [
-    "eq",
-    "eq",
-    "eq",
-    "eq",
-    "ne",
-    "ne",
-    "in",
-    "in",
-    "not_in",
-    "contains",
-    "not_contains",
-    "starts_with",
-    "ends_with",
-    "matches",
-    "is_null",
-    "is_not_null",
-    "in_list",
-    "not_in_list",
-    "fuzzy_in_list",
-    "similar_to",
-]
-NUMBER_OPERATORS = [
-    "gt",
-    "gt",
-    "gte",
-    "gte",
-    "lt",
-    "lt",
-    "lte",
-    "lte",
-    "eq",
-    "ne",
-    "in",
-    "not_in",
-    "between",
-    "between",
-    "multiple_of",
-    "is_null",
-    "is_not_null",
-]
 
 
 def with_value(field: str, operator: str, value: Any) -> dict[str, Any]:
