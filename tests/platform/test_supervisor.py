@@ -68,7 +68,11 @@ def free_port() -> int:
 
 
 def alive(children: list[dict]) -> list[str]:
-    return [child["name"] for child in children if processes.identity(child["pid"]) == child["identity"]]
+    return [
+        child["name"]
+        for child in children
+        if child["identity"] and processes.identity(child["pid"]) == child["identity"]
+    ]
 
 
 def wait_for_death(children: list[dict]) -> None:
