@@ -91,12 +91,15 @@ def _brought_up(known: _Snapshot, version: int) -> _Snapshot:
 
 
 def _changes_between(after: int, until: int) -> dict[int, list[_Change]]:
-    rows = NamedListEntry.objects.filter(
-        Q(added_in__gt=after, added_in__lte=until) | Q(removed_in__gt=after, removed_in__lte=until)
-    ).values_list("named_list_id", "match_key", "expires_at", "removed_in")
+    """What came and what went by list; entries that did both in between are neither."""
+    came = Q(added_in__gt=after, added_in__lte=until) & (Q(removed_in=None) | Q(removed_in__gt=until))
+    went = Q(added_in__lte=after, removed_in__gt=after, removed_in__lte=until)
+    rows = NamedListEntry.objects.filter(came | went).values_list(
+        "named_list_id", "match_key", "expires_at", "added_in"
+    )
     changes: dict[int, list[_Change]] = {}
-    for list_id, key, expires_at, removed_in in rows.iterator(chunk_size=10_000):
-        changes.setdefault(list_id, []).append((key, expires_at, removed_in is None or removed_in > until))
+    for list_id, key, expires_at, added_in in rows.order_by().iterator(chunk_size=10_000):
+        changes.setdefault(list_id, []).append((key, expires_at, added_in > after))
     return changes
 
 

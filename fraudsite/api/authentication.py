@@ -15,6 +15,7 @@ from django.utils import timezone
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
+from fraudsite.acting import note_actor
 from fraudsite.models import ApiKey
 from fraudsite.services import RAW_KEY_PREFIX, api_key_digest
 
@@ -66,6 +67,7 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
             return None
         known = _check(raw.strip())
         request.principal = known.user.principal
+        note_actor(known.user.principal)
         return known.user, known.key
 
     def authenticate_header(self, request: Request) -> str:
@@ -79,6 +81,7 @@ class AdminSessionAuthentication(authentication.SessionAuthentication):
         result = super().authenticate(request)
         if result is not None:
             request.principal = f"user:{result[0].get_username()}"
+            note_actor(request.principal)
         return result
 
 
