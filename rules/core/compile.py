@@ -1,8 +1,9 @@
 """Rules compiled once, then evaluated as pure functions of facts at hand.
 
-A ruleset tests each distinct comparison once, whatever number of rules share it, and judges every rule from the
-truth values. Nothing is formatted or built for evidence here: an outcome holds on to the facts and derives its
-evidence when asked (evaluate.py). The facts handed in must therefore not be changed afterwards.
+A ruleset tests each distinct comparison once, whatever number of rules share it, many of one subject at once (see
+blocks.py), and judges every rule from the truth values. Nothing is formatted or built for evidence here: an outcome
+holds on to the facts and derives its evidence when asked (evaluate.py). The facts handed in must therefore not be
+changed afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from operator import itemgetter
 from typing import Any as Anything
 
 from rules.core.aggregates import AggregateResult
+from rules.core.blocks import compile_block, split
 from rules.core.comparisons import Positions, Test, compile_comparison, compile_predicate
 from rules.core.evaluate import Evaluation, Failure, RuleOutcome, Witness
 from rules.core.lists import NO_LISTS, Lists
@@ -81,14 +83,17 @@ class CompiledRuleset:
         self.aggregates = tuple(dict.fromkeys(each for rule in self.rules for each in rule.aggregates))
         self.index_of: Positions = {aggregate: index for index, aggregate in enumerate(self.aggregates)}
         # Comparisons are equal whatever their place in a rule: each distinct one has one slot of the truths.
-        slots: dict[Comparison, int] = {}
-        placed = []
-        for rule in self.rules:
-            places = tuple(slots.setdefault(comparison, len(slots)) for comparison in rule.comparisons)
-            placed.append((rule, places, _judge(rule.rule.condition, slots)))
-        self._tests: tuple[Test, ...] = tuple(compile_comparison(each, self.index_of) for each in slots)
-        self._witnesses = tuple(Witness(each, self.index_of) for each in slots)
-        self._placed = tuple(placed)
+        singles, blocks = split(dict.fromkeys(each for rule in self.rules for each in rule.comparisons))
+        in_order = [*singles, *(each for block in blocks for each in block)]
+        slots = {comparison: slot for slot, comparison in enumerate(in_order)}
+        self._singles = tuple(compile_comparison(each, self.index_of) for each in singles)
+        self._blocks = tuple(compile_block(block, self.index_of) for block in blocks)
+        self._tests = tuple(compile_comparison(each, self.index_of) for each in in_order)
+        self._witnesses = tuple(Witness(each, self.index_of) for each in in_order)
+        self._placed = tuple(
+            (rule, tuple(slots[each] for each in rule.comparisons), _judge(rule.rule.condition, slots))
+            for rule in self.rules
+        )
         self._for_trigger: dict[str, CompiledRuleset] = {}
 
     def for_trigger(self, event: str) -> CompiledRuleset:
@@ -104,7 +109,9 @@ class CompiledRuleset:
     ) -> tuple[RuleOutcome, ...]:
         """One outcome per rule, in order. A rule whose evaluation raises is an `error` of its own only."""
         try:
-            truths: list[Anything] = [test(event, event, lists, aggregates) for test in self._tests]
+            truths: list[Anything] = [test(event, event, lists, aggregates) for test in self._singles]
+            for block in self._blocks:
+                truths += block(event, aggregates)
         except Exception:  # found again, one by one, and contained in its rules
             return self._evaluate_one_by_one(event, aggregates, lists)
         run = Evaluation(event, aggregates, self._witnesses, truths)
