@@ -165,7 +165,9 @@ BUCKET_TOTALS = tuple(name for name, function in AGGREGATES.items() if function.
 class AggregateResult(NamedTuple):
     """What one aggregate came to. The window is (start, end]: `start` None means from the beginning.
 
-    `events` is how many matching events were in it. `value` None is unknown, and `reason` says why.
+    `events` is how many matching events were in it. `value` None is unknown, and `reason` says why. Where an
+    aggregate could not be evaluated at all, hand in a stand-in whose `value` raises EvaluationFailed: the rules that
+    read it are errors, the others are not.
     """
 
     value: Decimal | None

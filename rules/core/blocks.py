@@ -13,7 +13,6 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any as Anything
 
-from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import Positions, Relation, Results, getter, relation_of
 from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.model import Aggregate, Comparison, Literal
@@ -87,8 +86,7 @@ def _reader(left: str | Aggregate, positions: Positions) -> Read:
         index = positions[left]
 
         def read_result(event: Event, results: Results) -> Anything:
-            result: AggregateResult = results[index]
-            return result[0]
+            return results[index].value
 
         return read_result
     if left.startswith("metadata."):

@@ -117,7 +117,7 @@ def _fast_test(comparison: Comparison, positions: Positions) -> Test | None:
 
 def _aggregate_order(index: int, order: Callable[[Anything, Anything], bool], limit: Decimal) -> Test:
     def test(event: Event, current: Event, lists: Lists, results: Results) -> bool | None:
-        value = results[index][0]
+        value = results[index].value
         return None if value is None else order(value, limit)
 
     return test

@@ -18,6 +18,7 @@ from typing import Any as Anything
 from rules.core.aggregates import AggregateResult
 from rules.core.blocks import compile_block, split
 from rules.core.comparisons import Positions, Test, compile_comparison, compile_predicate
+from rules.core.errors import EvaluationFailed
 from rules.core.evaluate import Evaluation, Failure, RuleOutcome, Witness
 from rules.core.lists import NO_LISTS, Lists
 from rules.core.model import (
@@ -141,6 +142,8 @@ def _attempt(
 ) -> bool | Failure | None:
     try:
         return test(event, event, lists, aggregates)
+    except EvaluationFailed as error:
+        return Failure(str(error))
     except Exception as error:  # whatever a rule does wrong is its own error
         return Failure(f"{type(error).__name__}: {error}")
 

@@ -91,8 +91,8 @@ class Witness:
         if self.window is None or self.index is None:
             return None, None, None
         if self.index < len(run.results):
-            _, events, start, end, _ = run.results[self.index]
-            return events, start, end
+            result = run.results[self.index]
+            return result.events, result.start, result.end
         return None, *window_bounds(self.window, run.event["occurred_at"])
 
     def reason(self, run: Evaluation, truth: Any, actual: Any, threshold: Any) -> str | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import compile_predicate
 from rules.core.compile import compile_rule, compile_ruleset
+from rules.core.errors import EvaluationFailed
 from rules.core.evaluate import Evaluation
 from rules.core.lists import NO_LISTS
 from rules.core.parse import parse_condition
@@ -175,6 +176,33 @@ def test_missing_results_are_an_error_of_the_rules_that_need_them():
 
     assert [each.status for each in ruleset.evaluate(EVENT, [])] == ["error", "flagged"]
     assert ruleset.evaluate(EVENT, [])[0].evidence[0].met is None
+
+
+class OutOfReach:
+    """Stands for the result of an aggregate that could not be evaluated."""
+
+    events, start, end, reason = 0, T, T, None
+
+    @property
+    def value(self):
+        raise EvaluationFailed("too many events")
+
+
+def test_a_result_out_of_reach_is_an_error_of_the_rules_that_need_it():
+    ruleset = compile_ruleset(
+        [
+            compile_rule(rule(counting("gt", 5))),
+            compile_rule(rule(counting("gt", 6))),
+            compile_rule(rule(LEAVES[True])),
+        ]
+    )
+
+    broken, too, sound = ruleset.evaluate(EVENT, [OutOfReach()])
+
+    assert [broken.status, too.status, sound.status] == ["error", "error", "flagged"]
+    assert broken.reason == "too many events"
+    assert broken.evidence[0].text.endswith("could not be judged: too many events")
+    assert broken.pack() == [[None, None, 0, None, "too many events"]]
 
 
 def test_a_shared_comparison_is_tested_once(monkeypatch):
