@@ -20,7 +20,7 @@ from django.db.models import Q
 
 from rules.core.compile import CompiledRule
 from rules.core.decide import DecisionDraft
-from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, evidence_unpack, instant_text
+from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_unpack, instant_text
 from rules.models import RuleVersion
 from screening.engine import Engine, compile_version, outcomes_split
 
@@ -62,7 +62,7 @@ def pack(outcome: RuleOutcome) -> Packed:
         rule.version,
         STATUS_LETTERS[outcome.status],
         str(outcome.risk_score) if outcome.status == "flagged" else 0,
-        evidence_pack(outcome.evidence),
+        outcome.pack(),
         reason,
     ]
 
