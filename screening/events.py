@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +13,8 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Model, Q
 
-from ingestion.events.models import AlertEvent, CardEvent, LoginEvent
+from ingestion.events.models import AlertEvent, CardEvent, CustomerProfile, LoginEvent
+from ingestion.events.selectors import labels_known, profiles_of
 from ingestion.models import Transaction
 from ingestion.payloads import FIELD_NAMES
 from rules.core.counters import event_fields
@@ -19,7 +22,7 @@ from rules.core.derived import DerivationSettings, derive
 from rules.core.model import Aggregate
 
 Event = dict[str, Any]
-FactsAdder = Callable[[Sequence[Event], frozenset[str]], None]
+FactsAdder = Callable[[Sequence[Event], frozenset[str], datetime], None]
 PAGE = 5_000
 
 
@@ -44,27 +47,27 @@ class EventSource:
     model: type[Model]
     id_field: str
     columns: tuple[str, ...]
-    add_facts: FactsAdder | None = None
-    extra: tuple[str, ...] = field(default=("arrival",))
+    extra: tuple[str, ...] = ("arrival",)
 
     def events(
-        self, condition: Q, *, limit: int | None = None, facts: frozenset[str] = frozenset()
+        self,
+        condition: Q,
+        *,
+        limit: int | None = None,
+        facts: frozenset[str] = frozenset(),
+        known_at: datetime | None = None,
     ) -> Iterator[Event]:
-        """Counted events that match, in (occurred_at, arrival) order; read in pages of a server-side cursor."""
+        """Counted events that match, in (occurred_at, arrival) order, read in pages. `facts` beside their own are
+        added as they were known at `known_at`."""
         rows = self.model._default_manager.filter(condition, arrival__isnull=False)
         rows = rows.order_by("occurred_at", "arrival").values(*self.columns, *self.extra)
         page: list[Event] = []
         for row in rows[:limit] if limit else rows.iterator(chunk_size=PAGE):
             page.append(event_of(row))
             if len(page) == PAGE:
-                yield from self._with_facts(page, facts)
+                yield from _with_facts(page, facts, known_at)
                 page = []
-        yield from self._with_facts(page, facts)
-
-    def _with_facts(self, page: list[Event], facts: frozenset[str]) -> list[Event]:
-        if facts and self.add_facts is not None and page:
-            self.add_facts(page, facts)
-        return page
+        yield from _with_facts(page, facts, known_at)
 
     def facts_needed(self, aggregate: Aggregate) -> frozenset[str]:
         """Facts beside the event's own that `aggregate` reads of past events."""
@@ -72,6 +75,39 @@ class EventSource:
         if aggregate.field is not None:
             names.add(aggregate.field)
         return frozenset(name for name in names if name.startswith(("label.", "customer.", "account.")))
+
+
+def _with_facts(page: list[Event], facts: frozenset[str], known_at: datetime | None) -> list[Event]:
+    """Labels as known at one moment, profiles as in force at each event's own time."""
+    if not facts or not page:
+        return page
+    if "label.is_fraud" in facts:
+        labels = labels_known((event["transaction_id"] for event in page), at=known_at)
+        for event in page:
+            event["label.is_fraud"] = labels.get(event["transaction_id"])
+    wanted = [name for name in facts if name.startswith("customer.")]
+    if wanted:
+        profiles = profiles_of(event["user_id"] for event in page)
+        for event in page:
+            _add_profile(event, profiles.get(event["user_id"], ()), wanted)
+    return page
+
+
+def _add_profile(event: Event, profiles: Sequence[CustomerProfile], wanted: Sequence[str]) -> None:
+    at = event["occurred_at"]
+    in_force = next((each for each in reversed(profiles) if each.updated_at <= at), None)
+    for name in wanted:
+        event[name] = profile_fact(in_force, name, at)
+
+
+def profile_fact(profile: CustomerProfile | None, name: str, at: datetime) -> Any:
+    """A `customer.*` fact by a profile; None where it does not say."""
+    if profile is None:
+        return None
+    if name == "customer.age_days":
+        since = profile.customer_since
+        return None if since is None else Decimal((at - since).days)
+    return getattr(profile, name.removeprefix("customer."), None) or None
 
 
 _NOT_THE_EVENTS_OWN = ("id", "arrival", "received_at", "payload_digest", "is_own")

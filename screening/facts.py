@@ -14,15 +14,16 @@ from typing import Any
 
 from django.conf import settings
 
+from ingestion.events.selectors import profiles_in_force
 from ingestion.models import ExchangeRate
 from rules.core.derived import to_base_amount
+from screening.events import profile_fact
 from screening.velocity.history import age_days, first_seen
 
 Event = dict[str, Any]
 
 # Rates change by the day; a new one is seen by every process within this time.
 RATES_KEPT_S = 2.0
-_PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
 class Rates:
@@ -83,15 +84,12 @@ def _age(field: str, value: str, event: Event) -> Decimal:
 
 
 def _customer_facts(event: Event, names: set[str]) -> dict[str, Any]:
-    from ingestion.events.selectors import profiles_in_force
-
     user_id = event.get("user_id")
     if not user_id:
         return {}
-    profile = profiles_in_force([user_id], event["occurred_at"]).get(user_id)
-    facts = {f"customer.{name}": getattr(profile, name, None) or None for name in _PROFILE_FIELDS}
-    if "customer.age_days" in names:
-        since = getattr(profile, "customer_since", None)
-        known = age_days(since, event["occurred_at"]) if since else None
-        facts["customer.age_days"] = Decimal(known) if known is not None else _age("user_id", user_id, event)
+    at = event["occurred_at"]
+    profile = profiles_in_force([user_id], at).get(user_id)
+    facts = {name: profile_fact(profile, name, at) for name in names if name.startswith("customer.")}
+    if "customer.age_days" in names and facts["customer.age_days"] is None:
+        facts["customer.age_days"] = _age("user_id", user_id, event)
     return facts

@@ -8,6 +8,7 @@ import structlog
 
 from ingestion.models import Transaction
 from ingestion.payloads import FIELD_NAMES
+from screening.aftermath import decisions_follow_up
 from screening.realtime import Candidate, ScreeningBusy, transactions_screen
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,7 @@ def pending_screen(pks: Sequence[int]) -> int:
         candidates = [_candidate(row) for row in rows.order_by("id")]
         if candidates:
             screened += _screen(candidates)
+            decisions_follow_up(candidates)
     return screened
 
 

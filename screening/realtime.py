@@ -64,6 +64,7 @@ class Candidate:
     arrival: int | None = None
     was_seen: bool = False
     decided: DecisionFacts | None = None
+    effects: Effects | None = None
 
 
 def transactions_screen(candidates: Sequence[Candidate]) -> None:
@@ -308,6 +309,7 @@ def _settle(
         if pk is not None:
             row.decision.pk = int(pk)
             candidate.decided = row.decision
+            candidate.effects = row.effects
         elif not _is_stored_with(candidate):
             take_back(engine, state.epoch, candidate)
 

@@ -24,6 +24,7 @@ from ingestion.payloads import (
     transaction_parse,
 )
 from ingestion.selectors import transaction_body, transaction_get
+from screening.aftermath import decisions_follow_up
 from screening.decisions import decision_body
 from screening.engine import engines
 from screening.events import event_of
@@ -63,6 +64,7 @@ def transaction_submit(*, document: Any) -> Answer:
     while True:
         transactions_screen([candidate])
         if candidate.decided is not None:
+            decisions_follow_up([candidate])
             return Answer(201, _fresh_body(candidate))
         stored = Transaction.objects.filter(transaction_id=parsed.transaction_id).first()
         if stored is not None:

@@ -64,6 +64,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
             if pk is not None:
                 row.decision.pk = int(pk)
                 candidate.decided = row.decision
+                candidate.effects = row.effects
     if not result.passed:
         catch_up(engine, state, result)
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from screening.velocity.fence import Fence
 from screening.velocity.filling import groups_locked
 from screening.velocity.plan import Event, VelocityPlan, to_us
@@ -19,21 +21,7 @@ def correct_counters(
     state = fence.state()
     if not state.is_redis:
         return
-    wires = []
-    argv: list[bytes] = []
-    tags = []
-    for counter in plan.stored():
-        if counter.counter.feature.event != "transaction":
-            continue
-        old = counter.counted_tag(before) if counter.matches(before) else None
-        new = counter.counted_tag(after) if counter.matches(after) else None
-        is_same = old == new and counter.delta(before) == counter.delta(after)
-        if is_same and counter.payload(before) == counter.payload(after):
-            continue
-        for tag in {old, new} - {None}:
-            assert tag is not None
-            tags.append(tag)
-            wires.append(counter.wire(tag, event=after if tag == new else None, argv=argv, first_argument=3))
+    tags, wires, argv = correction_wires(plan, before=before, after=after)
     if not wires:
         return
     with groups_locked(tags):
@@ -47,3 +35,27 @@ def correct_counters(
             )
         except StoreUnavailable as error:
             fence.lost(state.epoch, reason=str(error))
+
+
+def correction_wires(
+    plan: VelocityPlan, *, before: Event, after: Event
+) -> tuple[list[str], list[list[Any]], list[bytes]]:
+    """(groups, wires, payloads) of the counters in which `after` is not what `before` was."""
+    wires: list[list[Any]] = []
+    argv: list[bytes] = []
+    tags: list[str] = []
+    for counter in plan.stored():
+        if counter.counter.feature.event != "transaction":
+            continue
+        old = counter.counted_tag(before) if counter.matches(before) else None
+        new = counter.counted_tag(after) if counter.matches(after) else None
+        is_same = old == new and counter.delta(before) == counter.delta(after)
+        if is_same and counter.payload(before) == counter.payload(after):
+            continue
+        for tag in dict.fromkeys((old, new)):
+            if tag is not None:
+                tags.append(tag)
+                wires.append(
+                    counter.wire(tag, event=after if tag == new else None, argv=argv, first_argument=3)
+                )
+    return tags, wires, argv

@@ -614,14 +614,15 @@ local function write_event(c, meta_raw, t, arr, delta, payload)
     local tree = tree_open(c, meta_raw)
     local chunk = tree.meta[OPEN]
     tree:insert(t, arr, delta)
-    if tree.meta[OPEN] ~= chunk and c.retention > 0 then tree:trim(tree.meta[T_LAST] - c.retention) end
+    -- A late event's own window may reach what was filled back in for it: only the newest event trims.
+    if tree.meta[OPEN] ~= chunk and c.retention > 0 and t == tree.meta[T_LAST] then tree:trim(t - c.retention) end
     tree:save_meta()
     expire(c)
     return tree
   end
   local meta = msgunpack(meta_raw)
   if not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
-  if c.retention > 0 or c.cap > 0 then log_trim(c, meta, meta[T_LAST] - c.retention) end
+  if (c.retention > 0 or c.cap > 0) and t == meta[T_LAST] then log_trim(c, meta, t - c.retention) end
   call('HSET', c.key .. ':h', 'm', msgpack(meta))
   expire(c)
   return meta

@@ -65,7 +65,11 @@ def history_result(
     if start is not None:
         condition &= Q(occurred_at__gt=start)
     facts = source.facts_needed(aggregate)
-    events = list(source.events(condition, limit=limits.MAX_SCANNED_EVENTS + 1, facts=facts))
+    events = list(
+        source.events(
+            condition, limit=limits.MAX_SCANNED_EVENTS + 1, facts=facts, known_at=current["occurred_at"]
+        )
+    )
     if len(events) > limits.MAX_SCANNED_EVENTS:
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
     return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)

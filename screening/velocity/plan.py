@@ -44,6 +44,7 @@ SUMS, MIN_MAX, FIRST, PREVIOUS, DISTINCT, LOG = 1, 2, 3, 4, 5, 6
 LIFETIME, MOST_RECENT = -1, -2
 # Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
 LOG_PAGE = 1_000
+PREVIOUS_PAGE = 16
 
 _READABLE = re.compile(r"[A-Za-z0-9_.:@|=+/-]{1,80}")
 
@@ -321,8 +322,9 @@ def reads_of(aggregate: Aggregate, counter: Counter) -> list[list[int]]:
     delay, exclude = aggregate.delay_us, int(aggregate.exclude_current)
     if counter.kind == "log":
         limit = LOG_PAGE
-        if aggregate.function in FROM_PREVIOUS:
-            limit = 16
+        if reads_previous_only(aggregate):
+            # The newest few are looked at, but the evidence says how many there were.
+            return [[LOG, width, delay, 0, PREVIOUS_PAGE], [SUMS, width, delay, 0, 0]]
         if aggregate.last is not None and not aggregate.is_relative:
             limit = aggregate.last + 1
         return [[LOG, width, delay, 0, limit]]
@@ -340,6 +342,11 @@ def reads_of(aggregate: Aggregate, counter: Counter) -> list[list[int]]:
         case "distinct_count":
             return [sums, [DISTINCT, width, delay, exclude, 0]]
     return [sums]
+
+
+def reads_previous_only(aggregate: Aggregate) -> bool:
+    """Whether the newest event with coordinates is all that the function needs of its window."""
+    return aggregate.function in FROM_PREVIOUS and aggregate.last is None and not aggregate.is_relative
 
 
 def unknown(aggregate: Aggregate, current: Event, reason: str) -> AggregateResult:
@@ -410,11 +417,13 @@ def log_result(
     own: bool,
 ) -> AggregateResult:
     """Over log members (member, time µs): the language's own evaluation of the remaining filters and the function."""
-    aggregate = source.relative
-    if aggregate.event == current_event and not own and aggregate.bucket_us is None:
-        aggregate = replace(aggregate, exclude_current=True)
     history = [_log_event(plan, source.aggregate, current, member, time_us) for member, time_us in members]
-    return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
+    if source.aggregate.event == current_event and not own:
+        # The screened event is not one of those counted: what came before it is history of another kind to it.
+        place = (current["occurred_at"], current["arrival"])
+        history = [event for event in history if (event["occurred_at"], event["arrival"]) < place]
+        current_event = ""
+    return evaluate_aggregate(source.relative, history, current, current_event=current_event, lists=lists)
 
 
 def _log_event(plan: CounterPlan, aggregate: Aggregate, current: Event, member: bytes, time_us: int) -> Event:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rules.core import limits
-from rules.core.aggregates import FROM_PREVIOUS, AggregateResult
+from rules.core.aggregates import AggregateResult
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
 from rules.core.values import read
@@ -22,6 +22,7 @@ from screening.velocity.plan import (
     VelocityPlan,
     distinct_result,
     log_result,
+    reads_previous_only,
     to_us,
     tree_result,
     unknown,
@@ -140,7 +141,10 @@ class Reader:
             own = counting.own[source.counter]
             if counter.counter.kind == "log":
                 members = logs.get((at, source.reads[0]), [])
-                return self._from_log(source, counter, counting, at, floor, members, own=own)
+                result = self._from_log(source, counter, counting, at, floor, members, own=own)
+                if reads_previous_only(source.aggregate) and values is not None:
+                    return result._replace(events=int(values[source.reads[1]][0]) - int(own))
+                return result
             if values is None:
                 values = _nothing(counter, counting.kind)
             reads = [values[place] for place in source.reads]
@@ -192,7 +196,7 @@ class Reader:
         aggregate = source.aggregate
         if aggregate.last is not None and not aggregate.is_relative:
             return True
-        if aggregate.function in FROM_PREVIOUS and not aggregate.is_relative:
+        if reads_previous_only(aggregate):
             found = log_result(
                 source, counter, counting.event, members, self._lists, current_event=counting.kind, own=False
             )
