@@ -1,0 +1,159 @@
+"""Facts beside an event that rules may read: the customer's profile, ages, and what is known of labels.
+
+They mean what `screening.facts` looks up in real time. With `as_of: "arrival"` only what had come in by the event's
+own arrival counts.
+"""
+
+from __future__ import annotations
+
+from screening.batch.columns import source
+from screening.batch.columns.fields import quoted
+from screening.batch.columns.stage import Stage
+
+_PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
+_DAY_US = 86_400_000_000
+LABELS = "labels"
+
+
+def facts_add(stage: Stage) -> None:
+    """Add the facts the run needs to every table of events."""
+    for kind in stage.needs.fields:
+        names = stage.needs.facts(kind)
+        for table in stage.tables_of(kind):
+            _add_customer(stage, table, [name for name in names if name.startswith("customer.")])
+            if "account.age_days" in names:
+                _add_age(stage, table, "account_id", "account.age_days")
+        if "label.is_fraud" in names:
+            _add_labels(stage, kind)
+
+
+def _is_then(stage: Stage) -> bool:
+    return stage.scope.as_of == "arrival"
+
+
+def _replace(stage: Stage, table: str, select: str) -> None:
+    stage.run(f"CREATE TABLE {table}_new AS {select}")
+    stage.run(f"DROP TABLE {table}")
+    stage.run(f"ALTER TABLE {table}_new RENAME TO {table}")
+
+
+def _add_customer(stage: Stage, table: str, names: list[str]) -> None:
+    if not names:
+        return
+    _load_profiles(stage)
+    known = " AND p.arrival <= t.arrival" if _is_then(stage) else ""
+    columns = ", ".join(
+        f"p.{name.removeprefix('customer.')} AS {quoted(name)}" for name in names if name != "customer.age_days"
+    )
+    columns = f", {columns}" if columns else ""
+    # A row of ev_… is one position, of old_transaction one position and wording.
+    _replace(
+        stage,
+        table,
+        f"SELECT t.*{columns}, p.since_us AS since_us FROM {table} t LEFT JOIN LATERAL (SELECT 1) ON TRUE "
+        f"LEFT JOIN profiles p ON p.user_id = t.user_id AND p.us <= t.us{known} "
+        "QUALIFY row_number() OVER (PARTITION BY t.pos, t.avail ORDER BY p.us DESC, p.id DESC) = 1",
+    )
+    if "customer.age_days" in names:
+        _add_age(stage, table, "user_id", "customer.age_days", since="since_us")
+    stage.run(f"ALTER TABLE {table} DROP COLUMN since_us")
+
+
+def _load_profiles(stage: Stage) -> None:
+    if _has_table(stage, "profiles"):
+        return
+    select = {
+        "id": ("t.id", "bigint"),
+        "user_id": ("t.user_id", "text"),
+        **{name: (f"t.{name}", "text") for name in _PROFILE_FIELDS},
+        "since_us": ("extract(epoch FROM t.customer_since) * 1000000", "bigint"),
+        "us": ("extract(epoch FROM t.updated_at) * 1000000", "bigint"),
+        "arrival": ("t.arrival", "bigint"),
+    }
+    limit = stage.scope.arrival_limit
+    condition = "TRUE" if limit is None else f"t.arrival <= {limit}"
+    with source.rows(select, f"FROM ingestion_customerprofile t WHERE {condition}") as reader:
+        stage.database.register("reading", reader)
+        stage.run("CREATE TABLE profiles AS SELECT * FROM reading")
+        stage.database.unregister("reading")
+
+
+def _has_table(stage: Stage, name: str) -> bool:
+    return bool(stage.one(f"SELECT count(*) FROM duckdb_tables() WHERE table_name = '{name}'"))
+
+
+def _add_age(stage: Stage, table: str, field: str, name: str, since: str = "NULL::BIGINT") -> None:
+    """Whole days since the profile says, else since the first transaction of that user or account."""
+    _load_firsts(stage, field)
+    match = f"f.{field} = t.{field}"
+    if _is_then(stage):
+        join = f"ASOF LEFT JOIN first_{field} f ON {match} AND t.arrival >= f.arrival"
+    else:
+        join = f"LEFT JOIN (SELECT {field}, min(us) AS us FROM first_{field} GROUP BY 1) f ON {match}"
+    first = "least(t.us, coalesce(f.us, t.us))"
+    age = f"floor_days(t.us - coalesce({since.replace('since_us', 't.since_us')}, {first}))"
+    stage.run(
+        f"CREATE OR REPLACE MACRO floor_days(us) AS CASE WHEN us >= 0 THEN us // {_DAY_US} "
+        f"ELSE -((-us + {_DAY_US - 1}) // {_DAY_US}) END"
+    )
+    _replace(
+        stage,
+        table,
+        f"SELECT t.*, CASE WHEN t.{field} IS NOT NULL THEN {age} END AS {quoted(name)} FROM {table} t {join}",
+    )
+
+
+def _load_firsts(stage: Stage, field: str) -> None:
+    """Per user or account every transaction that, when it arrived, was the earliest of it so far."""
+    if _has_table(stage, f"first_{field}"):
+        return
+    select = {
+        field: (f"t.{field}", "text"),
+        "arrival": ("t.arrival", "bigint"),
+        "us": ("extract(epoch FROM t.occurred_at) * 1000000", "bigint"),
+    }
+    limit = stage.scope.arrival_limit
+    condition = "" if limit is None else f" AND arrival <= {limit}"
+    earlier = (
+        f"SELECT {field}, arrival, occurred_at, min(occurred_at) OVER (PARTITION BY {field} ORDER BY arrival "
+        f"ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earliest "
+        f"FROM ingestion_transaction WHERE arrival IS NOT NULL{condition}"
+    )
+    rest = f"FROM ({earlier}) t WHERE t.earliest IS NULL OR t.occurred_at < t.earliest"
+    with source.rows(select, rest) as reader:
+        stage.database.register("reading", reader)
+        stage.run(f"CREATE TABLE first_{field} AS SELECT * FROM reading")
+        stage.database.unregister("reading")
+
+
+def _add_labels(stage: Stage, kind: str) -> None:
+    """Column `labels`: what was said of the transaction, in the order in which it became known."""
+    if not _has_table(stage, "labels_known"):
+        select = {
+            "id": ("t.id", "bigint"),
+            "label_id": ("l.id", "bigint"),
+            "us": ("extract(epoch FROM l.known_from) * 1000000", "bigint"),
+            "arrival": ("l.arrival", "bigint"),
+            "value": ("l.is_fraud", "boolean"),
+        }
+        rest = "FROM ingestion_label l JOIN ingestion_transaction t ON t.transaction_id = l.transaction_id"
+        if stage.scope.arrival_limit is not None and _is_then(stage):
+            rest += f" WHERE l.arrival <= {stage.scope.arrival_limit}"
+        with source.rows(select, rest) as reader:
+            stage.database.register("reading", reader)
+            stage.run(
+                "CREATE TABLE labels_known AS SELECT id, list(struct_pack(us := us, arrival := arrival, value := value) "
+                "ORDER BY us, label_id) AS labels FROM reading GROUP BY id"
+            )
+            stage.database.unregister("reading")
+    for table in stage.tables_of(kind):
+        _replace(stage, table, f"SELECT t.*, l.labels FROM {table} t LEFT JOIN labels_known l ON l.id = t.id")
+
+
+def label_sql(event: str, current: str, *, then: bool) -> str:
+    """What was known of a counted event's label when the screened one occurred (and, with `then`, had arrived)."""
+    arrived = f" AND x.arrival <= {current}.arrival" if then else ""
+    return f"(list_filter({event}.labels, lambda x: x.us <= {current}.us{arrived})[-1].value)"
+
+
+__all__ = ["facts_add", "label_sql"]

@@ -1,0 +1,141 @@
+"""How each field of an event is kept as a column: read from PostgreSQL, typed in DuckDB, given back to the core.
+
+Numbers are integers ("units" of 10^-scale), never floats; instants are microseconds; free metadata is the JSON text
+of its value. So every comparison and sum in SQL is exact, and `decode` gives the core the value it knows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from rules.core.durations import from_us
+from rules.core.fields import FIELDS, METADATA
+from rules.core.values import EXACT
+
+Keeping = Literal["text", "units", "boolean", "time", "json"]
+METADATA_PREFIX = METADATA
+
+# table, its column of the client's own id
+TABLES = {
+    "transaction": ("ingestion_transaction", "transaction_id"),
+    "login": ("ingestion_loginevent", "event_id"),
+    "card": ("ingestion_cardevent", "event_id"),
+    "alert": ("ingestion_alertevent", "alert_id"),
+}
+# Numeric columns whose units fit a BIGINT: (PostgreSQL column's decimals).
+_SMALL_UNITS = {"amount": 4, "latitude": 9, "longitude": 9}
+_LARGE_UNITS = {"base_amount": 4, "confidence_score": 10}
+_CLOCK = {"hour", "weekday", "is_weekend", "is_odd_hours"}
+_FROM_OTHERS = {"is_cnp": "channel", "is_high_risk_mcc": "merchant_category"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field as kept. `sql_type` is DuckDB's; `source` the PostgreSQL expression over alias t, None where the
+    column is made in DuckDB out of others. `scale`: decimals of units."""
+
+    name: str
+    keeping: Keeping
+    sql_type: str
+    source: str | None
+    scale: int = 0
+
+    def decode(self, value: Any) -> Any:
+        """The core's value of what the column holds."""
+        if value is None:
+            return None
+        match self.keeping:
+            case "units":
+                return EXACT.scaleb(Decimal(value), -self.scale)
+            case "time":
+                return from_us(value)
+            case "json":
+                return json_value(value)
+        return value
+
+
+def json_value(text: str) -> Any:
+    """JSON text as the core knows it: every number a Decimal."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def column_of(event: str, name: str) -> Column:
+    """The column of a field of that kind of event."""
+    if name.startswith(METADATA_PREFIX):
+        return Column(name, "json", "VARCHAR", f"({_metadata_path(name)})::text")
+    kind = FIELDS[event][name].kind
+    if name == "occurred_at":
+        return Column(name, "time", "BIGINT", None)
+    if name in _SMALL_UNITS:
+        scale = _SMALL_UNITS[name]
+        return Column(name, "units", "BIGINT", f"(t.{name} * {10**scale})::bigint", scale)
+    if name in _LARGE_UNITS:
+        scale = _LARGE_UNITS[name]
+        return Column(name, "units", "HUGEINT", f"trunc(t.{name} * {10**scale})::text", scale)
+    if name in _CLOCK or name in _FROM_OTHERS or "." in name:
+        if kind == "boolean":
+            return Column(name, "boolean", "BOOLEAN", None)
+        if kind == "number":
+            return Column(name, "units", "BIGINT", None)
+        return Column(name, "text", "VARCHAR", None)
+    if kind == "boolean":
+        return Column(name, "boolean", "BOOLEAN", f't."{name}"')
+    return Column(name, "text", "VARCHAR", f't."{name}"')
+
+
+def group_column(name: str) -> str:
+    """The column that is null where the field has no identity to group by."""
+    return f"{name}#i" if name.startswith(METADATA_PREFIX) else name
+
+
+def sources_of(name: str) -> tuple[str, ...]:
+    """The stored fields a column made in DuckDB is computed from."""
+    if name in _FROM_OTHERS:
+        return (_FROM_OTHERS[name],)
+    if name.startswith("customer."):
+        return ("user_id",)
+    if name.startswith("account."):
+        return ("account_id",)
+    return ()
+
+
+def is_clock(name: str) -> bool:
+    return name in _CLOCK
+
+
+def is_fact(name: str) -> bool:
+    """Whether the field is looked up beside the event: a profile, an age, a label."""
+    return name.startswith(("customer.", "account.", "label."))
+
+
+def is_mutable(name: str) -> bool:
+    """Whether a PATCH can change it."""
+    return name == "status" or name.startswith(METADATA_PREFIX)
+
+
+def quoted(name: str) -> str:
+    """A field's name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _metadata_path(name: str) -> str:
+    """`read` walks objects by key and lists by digits, as PostgreSQL's #> does; other segments of a list find nothing
+    there either, but `#>` also takes negative numbers for an index."""
+    expression = "t.metadata"
+    for segment in name.split(".")[1:]:
+        key = text_literal(segment)
+        if segment.isascii() and segment.isdigit():
+            expression = (
+                f"(CASE jsonb_typeof({expression}) WHEN 'array' THEN {expression} -> {int(segment)} "
+                f"ELSE {expression} -> {key} END)"
+            )
+        else:
+            expression = f"({expression} -> {key})"
+    return expression

@@ -1,0 +1,106 @@
+"""Which fields, windows and lookups a ruleset needs, found by walking its rules once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rules.core.aggregates import FROM_PREVIOUS
+from rules.core.compile import CompiledRuleset
+from rules.core.lists import Lists
+from rules.core.model import Aggregate, AggregateValue, Comparison, Condition, FieldValue
+from screening.batch.columns.conditions import current_fields_read, fields_read, leaves
+from screening.batch.columns.fields import is_clock, is_fact, sources_of
+
+COORDINATES = ("latitude", "longitude")
+
+
+@dataclass
+class Needs:
+    """`fields[kind]`: what is read of events of that kind, in order of first mention. `lookback_us[kind]`: how long
+    before a screened transaction such events matter, None for ever. `offsets[kind]`: the µs before a transaction at
+    which windows begin or end. `groups`: (kind, event fields, fields of the screened one)."""
+
+    fields: dict[str, dict[str, None]] = field(default_factory=dict)
+    lookback_us: dict[str, int | None] = field(default_factory=dict)
+    offsets: dict[str, set[int]] = field(default_factory=dict)
+    groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = field(default_factory=dict)
+
+    def add_fields(self, kind: str, names: Iterable[str]) -> None:
+        found = self.fields.setdefault(kind, {})
+        for name in names:
+            found[name] = None
+
+    def stored_fields(self, kind: str) -> list[str]:
+        """Those that are columns of the kind's table."""
+        names: dict[str, None] = {}
+        for name in self.fields.get(kind, {}):
+            if is_clock(name) or name == "occurred_at":
+                continue
+            for each in sources_of(name) or (name,):
+                if not is_fact(each):
+                    names[each] = None
+        return list(names)
+
+    def facts(self, kind: str) -> list[str]:
+        return [name for name in self.fields.get(kind, {}) if is_fact(name)]
+
+
+def needs_of(ruleset: CompiledRuleset, filters: Iterable[Condition], lists: Lists) -> Needs:
+    needs = Needs()
+    needs.add_fields("transaction", ())
+    needs.lookback_us["transaction"] = 0
+    for comparison in {each: None for rule in ruleset.rules for each in rule.comparisons}:
+        needs.add_fields("transaction", _read_by_comparison(comparison))
+    for leaf in leaves(filters):
+        needs.add_fields("transaction", fields_read(leaf))
+    for aggregate in ruleset.aggregates:
+        _add_aggregate(needs, aggregate)
+    return needs
+
+
+def _read_by_comparison(comparison: Comparison) -> list[str]:
+    names = list(fields_read(comparison))
+    for side in (comparison.left, comparison.right):
+        aggregate = side.aggregate if isinstance(side, AggregateValue) else side
+        if isinstance(aggregate, Aggregate):
+            names += [key.current_field for key in aggregate.group_by]
+            names += [name for leaf in leaves(aggregate.filters) for name in current_fields_read(leaf)]
+            if aggregate.function == "zscore" and aggregate.field and aggregate.bucket_us is None:
+                names.append(aggregate.field)
+            if aggregate.function in FROM_PREVIOUS:
+                names += COORDINATES
+    return names
+
+
+def _add_aggregate(needs: Needs, aggregate: Aggregate) -> None:
+    kind = aggregate.event
+    names = [key.event_field for key in aggregate.group_by]
+    names += [name for leaf in leaves(aggregate.filters) for name in fields_read(leaf)]
+    if aggregate.field is not None:
+        names.append(aggregate.field)
+    if aggregate.function in FROM_PREVIOUS:
+        names += COORDINATES
+    needs.add_fields(kind, names)
+    needs.groups.setdefault(group_of(aggregate), len(needs.groups))
+    offsets = needs.offsets.setdefault(kind, set())
+    if aggregate.delay_us or kind != "transaction":
+        offsets.add(aggregate.delay_us)
+    reach = None if aggregate.window_us is None else aggregate.window_us + aggregate.delay_us
+    if reach is not None and aggregate.last is None:
+        offsets.add(reach)
+    known = needs.lookback_us.get(kind, 0)
+    is_endless = reach is None or aggregate.last is not None or known is None
+    needs.lookback_us[kind] = None if is_endless else max(known or 0, reach or 0)
+
+
+def group_of(aggregate: Aggregate) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return (
+        aggregate.event,
+        tuple(key.event_field for key in aggregate.group_by),
+        tuple(key.current_field for key in aggregate.group_by),
+    )
+
+
+def reads_other_field(comparison: Comparison) -> bool:
+    return isinstance(comparison.right, FieldValue)

@@ -1,0 +1,112 @@
+"""Outcomes of screened transactions: statuses by SQL, evidence and whatever is undecided by the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from rules.core.aggregates import AggregateResult
+from rules.core.compile import CompiledRuleset
+from rules.core.decide import DecisionDraft, decide
+from rules.core.evaluate import RuleOutcome
+from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.verdicts import LETTERS, Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What SQL made of one transaction: a letter per rule, or None where the core must be asked."""
+
+    pos: int
+    statuses: str | None
+
+
+class Judge:
+    """Judges the transactions of a run that was computed."""
+
+    def __init__(self, run: ColumnRun, *, on_rule_error: str = "review") -> None:
+        self.run = run
+        self.on_rule_error = on_rule_error
+        self.verdicts = Verdicts(run)
+        self.letters_sql = self.verdicts.statuses_sql()
+        self.undecided_sql = self.verdicts.undecided_sql()
+        self.indices = range(len(run.ruleset.aggregates))
+        self._single = [CompiledRuleset([rule]) for rule in run.ruleset.rules]
+
+    def from_sql(self) -> str:
+        """FROM every screened transaction (alias s) with its numbers."""
+        return f"FROM screened s {self.run.joins(self.indices)}"
+
+    def number_columns(self) -> list[str]:
+        return [column for index in self.indices for column in self.run.places.get(index, ())]
+
+    def results(self, numbers: Sequence[int | None], event: dict[str, Any]) -> list[AggregateResult]:
+        """The result of every aggregate, from the numbers in the order of `number_columns`."""
+        results, start = [], 0
+        for index in self.indices:
+            end = start + len(self.run.places.get(index, ()))
+            results.append(self.run.result(index, numbers[start:end], event))
+            start = end
+        return results
+
+    def outcomes(self, event: dict[str, Any], results: Sequence[AggregateResult]) -> tuple[RuleOutcome, ...]:
+        return self.run.ruleset.evaluate(event, results, self.run.lists)
+
+    def outcomes_of(
+        self, places: Sequence[int], event: dict[str, Any], numbers: Sequence[int | None]
+    ) -> tuple[RuleOutcome, ...]:
+        """The outcomes of some rules only: the cost is theirs."""
+        starts = self._starts()
+        found = []
+        for place in places:
+            single = self._single[place]
+            results = []
+            for aggregate in single.aggregates:
+                index = self.run.ruleset.index_of[aggregate]
+                width = len(self.run.places.get(index, ()))
+                results.append(self.run.result(index, numbers[starts[index] : starts[index] + width], event))
+            found += single.evaluate(event, results, self.run.lists)
+        return tuple(found)
+
+    def _starts(self) -> list[int]:
+        if not hasattr(self, "_starts_known"):
+            starts, start = [], 0
+            for index in self.indices:
+                starts.append(start)
+                start += len(self.run.places.get(index, ()))
+            self._starts_known = starts
+        return self._starts_known
+
+    def decide(self, outcomes: Sequence[RuleOutcome]) -> DecisionDraft:
+        return decide(outcomes, on_rule_error=self.on_rule_error)
+
+
+def letters_of(outcomes: Sequence[RuleOutcome]) -> str:
+    return "".join(LETTERS[outcome.status] for outcome in outcomes)
+
+
+def outcomes_of_everything(
+    run: ColumnRun, batch_rows: int = 10_000
+) -> Iterator[tuple[str, Verdict, DecisionDraft, tuple[RuleOutcome, ...]]]:
+    """(transaction id, SQL's verdict, decision, all outcomes) of every screened transaction, in order of position.
+
+    Everything is evaluated by the core from the numbers: for comparisons with other evaluators, not for volume.
+    """
+    from ingestion.models import Transaction
+
+    judge = Judge(run)
+    columns = ["s.pos", "s.id", "s.us", "s.arrival", f"{judge.letters_sql} AS letters", f"{judge.undecided_sql} AS u"]
+    columns += run.event_sql() + judge.number_columns()
+    rows = run.database.execute(f"SELECT {', '.join(columns)} {judge.from_sql()} ORDER BY s.pos").fetchall()
+    ids = dict(Transaction.objects.values_list("id", "transaction_id"))
+    width = len(run.event_columns())
+    for pos, pk, us, arrival, letters, undecided, *values in rows:
+        event = run.event_of(us, arrival, values[:width])
+        outcomes = judge.outcomes(event, judge.results(values[width:], event))
+        verdict = Verdict(pos, None if undecided else letters)
+        yield ids[pk], verdict, judge.decide(outcomes), outcomes
+
+
+__all__ = ["Decimal", "Judge", "Verdict", "letters_of", "outcomes_of_everything"]
