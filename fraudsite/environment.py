@@ -1,7 +1,6 @@
 """Readers for settings that come from the environment. A wrong value stops the start and names its variable."""
 
 import os
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -116,15 +115,22 @@ def redis_url(name: str = "REDIS_URL") -> str:
     return value
 
 
-def broker_url(redis_address: str, database_number: int) -> str:
-    """The address of another database of the same Redis, in the form Celery's transport reads."""
+def redis_database_url(redis_address: str, database_number: int) -> str:
+    """The address of another database of the same Redis, as redis-py reads it."""
     parts = urlsplit(redis_address)
-    query: Mapping[str, str] = dict(parse_qsl(parts.query))
+    rest = "&".join(f"{key}={item}" for key, item in parse_qsl(parts.query) if key != "db")
     if parts.scheme == "unix":
-        path = parts.path if parts.path.startswith("/") else f"/{parts.path}"
-        return f"redis+socket://{parts.netloc}{path}?virtual_host={database_number}"
-    rest = "&".join(f"{key}={item}" for key, item in query.items() if key != "db")
+        query = f"db={database_number}" + (f"&{rest}" if rest else "")
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
     return urlunsplit((parts.scheme, parts.netloc, f"/{database_number}", rest, ""))
+
+
+def broker_url(redis_address: str, database_number: int) -> str:
+    """The same database's address as Celery's transport reads it, which is another form for sockets."""
+    parts = urlsplit(redis_address)
+    if parts.scheme == "unix":
+        return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database_number}"
+    return redis_database_url(redis_address, database_number)
 
 
 def _check_bounds(name: str, number: Decimal, minimum: int | None, maximum: int | None) -> None:

@@ -129,3 +129,14 @@ def test_it_never_shows_the_password_of_a_wrong_address(given) -> None:
 )
 def test_it_gives_celery_another_database_of_the_same_redis(address: str, expected: str) -> None:
     assert environment.broker_url(address, 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("unix://:word@/run/redis.sock?db=0", "unix://:word@/run/redis.sock?db=1"),
+        ("redis://:word@host:6379/0", "redis://:word@host:6379/1"),
+    ],
+)
+def test_it_gives_redis_py_another_database_of_the_same_redis(address: str, expected: str) -> None:
+    assert environment.redis_database_url(address, 1) == expected
