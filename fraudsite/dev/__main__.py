@@ -31,6 +31,10 @@ def main(arguments: list[str]) -> int:
     except Refused as refusal:
         print(f"fraudsite: {refusal}", file=sys.stderr, flush=True)
         return 1
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         # A full disk, a folder taken away: what the system says is the line.
         print(f"fraudsite: {error}", file=sys.stderr, flush=True)
