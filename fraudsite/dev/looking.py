@@ -20,6 +20,7 @@ from fraudsite.dev.home import CHECKOUT, Home
 from fraudsite.dev.output import refuse, say
 
 TIMEOUT_S = 15
+SHOWN_ROWS = 10
 
 
 class Api:
@@ -317,21 +318,28 @@ def _detail(content: Any) -> str:
     return str(content)[:200]
 
 
-def _print_mapping(content: Any, indent: str = "") -> None:
-    for name, value in content.items() if isinstance(content, dict) else enumerate(content):
-        if isinstance(value, dict | list) and value:
-            say(f"{indent}{name}")
+def _print_mapping(content: dict[str, Any], indent: str = "") -> None:
+    """Plain values first, then what is nested; of a list the newest rows as a table."""
+    nested = {name: value for name, value in content.items() if isinstance(value, dict | list)}
+    for name, value in content.items():
+        if name not in nested:
+            say(f"{indent}{name:<28} {_cell(value)}")
+    for name, value in nested.items():
+        say(f"{indent}{name}{'' if value else ': none'}")
+        if isinstance(value, dict):
             _print_mapping(value, indent + "  ")
-        else:
-            say(f"{indent}{name:<28} {value}")
+        elif value and isinstance(value[0], dict):
+            _print_table(value[-SHOWN_ROWS:], tuple(value[0]), indent + "  ")
+        elif value:
+            say(f"{indent}  {_cell(value)}")
 
 
-def _print_table(items: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+def _print_table(items: list[dict[str, Any]], columns: tuple[str, ...], indent: str = "") -> None:
     present = [column for column in columns if any(column in item for item in items)]
     rows = [[_cell(item.get(column)) for column in present] for item in items]
     widths = [max(len(row[i]) for row in [present, *rows]) for i in range(len(present))]
     for row in [present, *rows] if rows else []:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:
