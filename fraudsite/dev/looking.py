@@ -111,18 +111,14 @@ def kpis(home: Home) -> int:
 
 def risk(home: Home) -> int:
     content = Api(home).get("risk/accounts/", tier=os.environ.get("TIER") or None, page_size=20)
-    _print_table(
-        content["items"], ("account_id", "risk_score", "score", "tier", "signals", "recommended_action")
-    )
+    _print_table(content["items"], ("account_id", "risk_score", "tier", "signals", "recommended_action"))
     say(f"{content['total']} accounts")
     return 0
 
 
 def cases(home: Home) -> int:
     content = Api(home).get("cases/", status=os.environ.get("STATUS") or None, page_size=20)
-    _print_table(
-        content["items"], ("id", "status", "priority", "account_id", "assigned_to", "assignee", "created_at")
-    )
+    _print_table(content["items"], ("case_id", "status", "priority", "account_id", "assignee", "opened_at"))
     say(f"{content['total']} cases")
     return 0
 
