@@ -82,6 +82,7 @@ class Transaction(models.Model):
                     ("merchant_id", "merchant"),
                     ("device_id", "device"),
                     ("card_id", "card"),
+                    ("ip_address", "address"),
                 )
             ),
             models.Index(fields=["occurred_at", "arrival"], name="transaction_in_order"),

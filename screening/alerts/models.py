@@ -26,7 +26,8 @@ class Alert(models.Model):
     """A finding that somebody has to look at: of a rule's `alert` action, or of an account's risk tier.
 
     Inserted by the statement that stores the decision; the outbox worker then joins it to a case (`case` is null
-    until then). Its status follows its case. An alert of a user's event (a login …) has no transaction.
+    until then). Its status follows its case. An alert of a user's event (a login …) has no transaction. When a rule
+    goes on finding the same (a burst), later alerts are repeats of the first and no work of their own.
     """
 
     class Status(models.TextChoices):
@@ -57,6 +58,15 @@ class Alert(models.Model):
     status = models.CharField(
         max_length=10, choices=Status, default=Status.OPEN, db_default=Status.OPEN.value
     )
+    repeat_of = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="repeats",
+        help_text="the alert of the same rule in the same case that this one repeats",
+    )
+    repeat_count = models.PositiveIntegerField(default=0, db_default=0)
     occurred_at = models.DateTimeField(help_text="event time of what raised it")
     created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
 

@@ -101,7 +101,6 @@ class CaseEntry(models.Model):
         MOVED = "moved"
         DISPOSED = "disposed"
         REOPENED = "reopened"
-        PRIORITY_RAISED = "priority_raised"
 
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind)

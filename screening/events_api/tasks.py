@@ -7,12 +7,12 @@ from ingestion.events.payloads import KINDS
 from screening.events_api import services
 
 
-@shared_task(name="screening.events_screen", queue="realtime")
+@shared_task(name="screening.events_screen")
 def events_screen(kind: str, ids: list[str]) -> int:
     return services.ids_screen(kind=KINDS[kind], ids=ids)
 
 
-@shared_task(name="screening.events_sweep", queue="realtime")
+@shared_task(name="screening.events_sweep")
 def events_sweep() -> int:
     return services.events_sweep()
 

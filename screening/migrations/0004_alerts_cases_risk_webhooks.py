@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
             name='CaseEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('opened', 'Opened'), ('alert_joined', 'Alert Joined'), ('assigned', 'Assigned'), ('noted', 'Noted'), ('moved', 'Moved'), ('disposed', 'Disposed'), ('reopened', 'Reopened'), ('priority_raised', 'Priority Raised')], max_length=20)),
+                ('kind', models.CharField(choices=[('opened', 'Opened'), ('alert_joined', 'Alert Joined'), ('assigned', 'Assigned'), ('noted', 'Noted'), ('moved', 'Moved'), ('disposed', 'Disposed'), ('reopened', 'Reopened')], max_length=20)),
                 ('actor', models.CharField(max_length=160)),
                 ('details', models.JSONField(default=dict)),
                 ('version', models.PositiveIntegerField(help_text="the case's version after it")),

@@ -28,6 +28,9 @@ class RiskSignal(models.Model):
     event_kind = models.CharField(max_length=12, default="transaction", db_default="transaction")
     event_id = models.CharField(max_length=ID_LENGTH)
     rule_id = models.BigIntegerField(null=True)
+    is_assessed = models.BooleanField(
+        default=False, db_default=False, help_text="whether it was asked if the account's tier opens a case"
+    )
     created_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
 
     class Meta:
@@ -45,6 +48,7 @@ class RiskSignal(models.Model):
             models.Index(fields=["user_id", "holds_until"], name="risk_signal_by_user"),
             models.Index(fields=["holds_until"], name="risk_signal_holding"),
             models.Index(fields=["signal", "raised_at"], name="risk_signal_by_name"),
+            models.Index(fields=["id"], name="risk_signal_to_assess", condition=Q(is_assessed=False)),
         ]
 
     def __str__(self) -> str:

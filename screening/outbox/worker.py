@@ -1,0 +1,86 @@
+"""What follows from what was committed: alerts join cases, risky accounts raise alerts, webhooks get deliveries.
+
+One worker at a time holds an advisory lock, so consequences come in the order of their ids and no two cases are
+opened about one account at once. Everything is done in transactions of up to a chunk: a worker that dies loses and
+doubles nothing. Sending, which is slow and may fail, is not done here (`screening.webhooks.sending`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from fraudsite.locks import OUTBOX_LOCK
+from screening.alerts.own_events import own_alerts_screen
+from screening.alerts.selectors import alerts_without_case
+from screening.cases.grouping import alert_join
+from screening.outbox.models import OutboxEntry
+from screening.risk.alerting import signals_assess
+from screening.webhooks.deliveries import deliveries_make
+
+CHUNK = 200
+# A run ends after this many rounds, so that a task stays short; the sweep goes on.
+MAX_ROUNDS = 100
+KEPT = timedelta(days=7)
+PURGE_CHUNK = 10_000
+
+
+def outbox_work(*, max_rounds: int = MAX_ROUNDS) -> int:
+    """Work until nothing waits; returns how many alerts, signals and entries were dealt with.
+
+    While another worker is at it, does nothing: that one, or the sweep, sees what is there.
+    """
+    done = 0
+    for _ in range(max_rounds):
+        dealt_with = _round()
+        if not dealt_with:
+            break
+        done += dealt_with
+    return done
+
+
+def _round() -> int:
+    _own_alerts_count()
+    with transaction.atomic():
+        if not _is_only_worker():
+            return 0
+        # Assessed first, so that a risk alert and what raised the risk meet in one case.
+        assessed = signals_assess(limit=CHUNK)
+        joined = _alerts_group()
+        told = _entries_process()
+    return assessed + joined + told
+
+
+def _is_only_worker() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [OUTBOX_LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _own_alerts_count() -> None:
+    """Usually done by whoever stored the alerts; here for those whose process died before."""
+    own_alerts_screen(alerts_without_case().filter(signal__isnull=False)[:CHUNK])
+
+
+def _alerts_group() -> int:
+    alerts = list(alerts_without_case()[:CHUNK])
+    for alert in alerts:
+        alert_join(alert)
+    return len(alerts)
+
+
+def _entries_process() -> int:
+    entries = list(OutboxEntry.objects.filter(processed_at=None).order_by("id")[:CHUNK])
+    if entries:
+        deliveries_make(entries)
+        OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(processed_at=timezone.now())
+    return len(entries)
+
+
+def outbox_purge() -> int:
+    """Forget entries that were processed a week ago."""
+    before = timezone.now() - KEPT
+    old = OutboxEntry.objects.filter(processed_at__lt=before).order_by("processed_at")[:PURGE_CHUNK]
+    return OutboxEntry.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]

@@ -1,0 +1,215 @@
+"""The risk of accounts, now or at any moment: a question to the signals that were raised.
+
+A signal of a user's event (a login) has no account; it counts for the accounts the user paid from, found among the
+user's 1,000 newest transactions up to the moment asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from fraudsite.errors import Missing
+from ingestion.models import CardEvent, Transaction
+from screening.models import RiskSignal
+from screening.risk.tiers import BASE, BOUNDS, HIGHEST, RECOMMENDATIONS, score_of, tier_of
+
+ACCOUNTS_AMONG = 1_000
+
+
+@dataclass(frozen=True)
+class HeldSignal:
+    """A signal that holds: the largest weight and the latest end of those raised under its name."""
+
+    signal: str
+    weight: Decimal
+    raised_at: datetime
+    holds_until: datetime
+    rule_ids: tuple[int, ...]
+    times_raised: int
+
+
+@dataclass(frozen=True)
+class AccountRisk:
+    account_id: str
+    signals: tuple[HeldSignal, ...]
+
+    @property
+    def score(self) -> Decimal:
+        return score_of(each.weight for each in self.signals)
+
+    @property
+    def tier(self) -> str:
+        return tier_of(self.score)
+
+
+# Signals that hold at %(at)s, those of users once for each of their accounts.
+_HOLDING = """
+holding AS (
+    SELECT account_id, user_id, signal, weight, raised_at, holds_until, rule_id
+    FROM screening_risksignal
+    WHERE account_id IS NOT NULL AND holds_until > %(at)s AND raised_at <= %(at)s
+    UNION ALL
+    SELECT paid.account_id, s.user_id, s.signal, s.weight, s.raised_at, s.holds_until, s.rule_id
+    FROM screening_risksignal s CROSS JOIN LATERAL (
+        SELECT DISTINCT account_id FROM (
+            SELECT t.account_id FROM ingestion_transaction t
+            WHERE t.user_id = s.user_id AND t.occurred_at <= %(at)s
+            ORDER BY t.occurred_at DESC LIMIT %(among)s
+        ) newest
+    ) paid
+    WHERE s.account_id IS NULL AND s.holds_until > %(at)s AND s.raised_at <= %(at)s
+),
+by_signal AS (
+    SELECT account_id, signal, max(weight) AS weight, min(raised_at) AS raised_at, max(holds_until) AS holds_until,
+        array_agg(DISTINCT rule_id) FILTER (WHERE rule_id IS NOT NULL) AS rule_ids, count(*) AS times
+    FROM holding GROUP BY account_id, signal
+)
+"""
+_SCORED = f"""
+WITH {_HOLDING}, scored AS (
+    SELECT account_id, least(%(highest)s, %(base)s + sum(weight)) AS score FROM by_signal GROUP BY account_id
+)
+SELECT account_id, score FROM scored
+WHERE score > %(above)s AND score <= %(up_to)s
+"""  # noqa: S608 - no input
+
+
+def account_risk(account_id: str, at: datetime) -> AccountRisk:
+    """What holds of an account at a moment. An account without signals has the base risk."""
+    signals = RiskSignal.objects.filter(holds_until__gt=at, raised_at__lte=at)
+    of_account = signals.filter(account_id=account_id)
+    of_users = signals.filter(account_id=None, user_id__in=_users_of(account_id, at))
+    return AccountRisk(account_id, _merged([*of_account, *of_users]))
+
+
+def _users_of(account_id: str, at: datetime) -> list[str]:
+    newest = Transaction.objects.filter(account_id=account_id, occurred_at__lte=at).order_by("-occurred_at")
+    return sorted(set(newest.values_list("user_id", flat=True)[:ACCOUNTS_AMONG]))
+
+
+def accounts_of_user(user_id: str, at: datetime) -> list[str]:
+    newest = Transaction.objects.filter(user_id=user_id, occurred_at__lte=at).order_by("-occurred_at")
+    return sorted(set(newest.values_list("account_id", flat=True)[:ACCOUNTS_AMONG]))
+
+
+def _merged(raised: Iterable[RiskSignal]) -> tuple[HeldSignal, ...]:
+    by_name: dict[str, list[RiskSignal]] = {}
+    for each in raised:
+        by_name.setdefault(each.signal, []).append(each)
+    held = [
+        HeldSignal(
+            signal=name,
+            weight=max(each.weight for each in those),
+            raised_at=min(each.raised_at for each in those),
+            holds_until=max(each.holds_until for each in those),
+            rule_ids=tuple(sorted({each.rule_id for each in those if each.rule_id is not None})),
+            times_raised=len(those),
+        )
+        for name, those in by_name.items()
+    ]
+    return tuple(sorted(held, key=lambda each: (-each.weight, each.signal)))
+
+
+def account_require_known(account_id: str) -> None:
+    """Missing for an account nothing was ever heard of: a typing error must not read as "low risk"."""
+    named = {"account_id": account_id}
+    if not (
+        Transaction.objects.filter(**named).exists()
+        or RiskSignal.objects.filter(**named).exists()
+        or CardEvent.objects.filter(**named).exists()
+        or Transaction.objects.filter(counterparty_account_id=account_id).exists()
+    ):
+        raise Missing(f"There is no account {account_id}.")
+
+
+class RiskyAccounts:
+    """Accounts with signals that hold at a moment, riskiest first, as the paginator takes them: sliced and counted.
+
+    An account without any is `low` and not among them.
+    """
+
+    def __init__(self, *, at: datetime, tier: str | None = None, minimum: str | None = None) -> None:
+        above, up_to = _range(tier, minimum)
+        self._at = at
+        self._values = {
+            "at": at,
+            "among": ACCOUNTS_AMONG,
+            "highest": HIGHEST,
+            "base": BASE,
+            "above": above,
+            "up_to": up_to,
+        }
+
+    def __getitem__(self, wanted: slice) -> list[AccountRisk]:
+        rows = self._rows(
+            " ORDER BY score DESC, account_id LIMIT %(limit)s OFFSET %(offset)s",
+            limit=wanted.stop - wanted.start,
+            offset=wanted.start,
+        )
+        return self._with_signals([account_id for account_id, _ in rows])
+
+    def order_by(self) -> RiskyAccounts:
+        return self
+
+    def count(self) -> int:
+        return len(self._rows(""))
+
+    def _rows(self, tail: str, **more: Any) -> list[tuple[str, Decimal]]:
+        with connection.cursor() as cursor:
+            cursor.execute(_SCORED + tail, {**self._values, **more})
+            return list(cursor.fetchall())
+
+    def _with_signals(self, account_ids: list[str]) -> list[AccountRisk]:
+        sql = (
+            f"WITH {_HOLDING} SELECT account_id, signal, weight, raised_at, holds_until, rule_ids, times"  # noqa: S608
+            " FROM by_signal WHERE account_id = ANY(%(accounts)s) ORDER BY weight DESC, signal"
+        )
+        found: dict[str, list[HeldSignal]] = {account_id: [] for account_id in account_ids}
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {**self._values, "accounts": account_ids})
+            for account_id, signal, weight, raised_at, until, rule_ids, times in cursor.fetchall():
+                found[account_id].append(
+                    HeldSignal(signal, weight, raised_at, until, tuple(rule_ids or ()), times)
+                )
+        return [AccountRisk(account_id, tuple(signals)) for account_id, signals in found.items()]
+
+
+def _range(tier: str | None, minimum: str | None) -> tuple[Decimal, Decimal]:
+    """The scores (above, up to] of one tier, or of a tier and all above it."""
+    bounds = dict(BOUNDS)
+    names = [*reversed([name for name, _ in BOUNDS])]
+    if tier is not None:
+        place = names.index(tier) if tier in names else -1
+        above = bounds[tier] if tier in bounds else Decimal(-1)
+        up_to = bounds[names[place + 1]] if place + 1 < len(names) else HIGHEST
+        return above, up_to
+    return bounds.get(minimum or "", Decimal(-1)), HIGHEST
+
+
+def risk_body(risk: AccountRisk, *, at: datetime) -> dict[str, Any]:
+    recommendation = RECOMMENDATIONS[risk.tier]
+    return {
+        "account_id": risk.account_id,
+        "at": at,
+        "risk_score": float(risk.score),
+        "tier": risk.tier,
+        "recommended_action": recommendation.action,
+        "recommendation": recommendation.text,
+        "signals": [
+            {
+                "signal": each.signal,
+                "weight": float(each.weight),
+                "raised_at": each.raised_at,
+                "holds_until": each.holds_until,
+                "rule_ids": list(each.rule_ids),
+                "times_raised": each.times_raised,
+            }
+            for each in risk.signals
+        ],
+    }

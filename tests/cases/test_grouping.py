@@ -1,0 +1,113 @@
+"""New alerts are joined to the open case about the same account or user, or open one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from screening.models import Alert, Case, OutboxEntry
+from screening.outbox.worker import outbox_work
+from tests.cases.making import alert, case, rule
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_opens_one_case_for_alerts_about_one_account() -> None:
+    alert()
+    alert(rule=rule("Structuring"), severity="high", signal="structuring")
+    assert outbox_work() > 0
+    opened = Case.objects.get()
+    assert (opened.account_id, opened.user_id, opened.alert_count) == ("A1", "U1", 2)
+    assert (opened.priority, opened.priority_rank) == ("high", 2)
+    assert set(Alert.objects.values_list("case_id", flat=True)) == {opened.pk}
+
+
+def test_it_keeps_users_that_share_nothing_apart() -> None:
+    alert()
+    alert(user_id="U2", account_id="A2")
+    outbox_work()
+    assert Case.objects.count() == 2
+
+
+def test_it_joins_the_accounts_of_one_user_and_the_users_of_one_account() -> None:
+    first = case()
+    assert case(account_id="A2", rule=rule("two")) == first
+    assert case(user_id="U2", rule=rule("three")) == first
+
+
+def test_it_joins_an_alert_of_a_login_and_fills_in_the_account_later() -> None:
+    opened = case(account_id=None, event_kind="login", event_id="L1", rule=rule("Brute force"))
+    assert (opened.account_id, opened.title) == (None, "Burst of transactions: user U1")
+    assert case() == opened
+    opened.refresh_from_db()
+    assert opened.account_id == "A1"
+
+
+def test_it_counts_what_a_rule_finds_again_as_repeats_of_the_first() -> None:
+    for _ in range(5):
+        alert(signal="velocity")
+    outbox_work()
+    opened = Case.objects.get()
+    first = Alert.objects.get(repeat_of=None)
+    assert (opened.alert_count, first.repeat_count) == (1, 4)
+    assert Alert.objects.filter(case=opened, repeat_of=first).count() == 4
+    assert OutboxEntry.objects.filter(kind="alert").count() == 1
+
+
+def test_it_opens_another_case_when_the_last_was_closed_or_is_too_old() -> None:
+    first = case()
+    Case.objects.filter(pk=first.pk).update(last_alert_at=timezone.now() - timedelta(hours=25))
+    second = case()
+    assert second != first
+    Case.objects.filter(pk=second.pk).update(
+        status="closed", disposition="inconclusive", closed_at=timezone.now()
+    )
+    assert case() not in (first, second)
+
+
+def test_it_sets_the_due_time_by_priority_and_brings_it_forward_when_that_rises() -> None:
+    opened = case(severity="low")
+    assert opened.due_at - opened.opened_at == timedelta(hours=168)
+    case(severity="critical", rule=rule("other"))
+    opened.refresh_from_db()
+    assert timedelta(hours=3.9) < opened.due_at - timezone.now() < timedelta(hours=4)
+
+
+def test_it_lets_a_joined_alert_follow_the_status_of_its_case() -> None:
+    opened = case()
+    Case.objects.filter(pk=opened.pk).update(status="escalated")
+    case(rule=rule("other"))
+    assert Alert.objects.latest("id").status == "in_review"
+
+
+def test_it_does_nothing_a_second_time() -> None:
+    case()
+    assert outbox_work() == 0
+    assert Case.objects.get().alert_count == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_the_work_to_the_worker_that_is_at_it() -> None:
+    import threading
+
+    from django.db import connection, transaction
+
+    from fraudsite.locks import OUTBOX_LOCK
+
+    alert()
+    done: list[int] = []
+
+    def work() -> None:
+        done.append(outbox_work())
+        connection.close()
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [OUTBOX_LOCK])
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+    assert done == [0]
+    assert outbox_work() > 0
+    assert Case.objects.count() == 1

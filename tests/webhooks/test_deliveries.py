@@ -1,0 +1,200 @@
+"""Deliveries: signed, in order per subject, tried again until taken."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from screening.models import OutboxEntry, Webhook, WebhookDelivery
+from screening.outbox.worker import outbox_purge, outbox_work
+from screening.webhooks.deliveries import deliveries_make, deliveries_send, pause_after
+from screening.webhooks.sending import Message, Outcome
+from tests.cases.making import alert, case
+from tests.clients import ApiClient
+from tests.webhooks.receiver import receiving
+
+pytestmark = pytest.mark.django_db
+
+
+def webhook(url: str = "https://example.com/", *topics: str) -> Webhook:
+    return Webhook.objects.create(
+        name="Ours", url=url, topics=list(topics or ("alert", "case", "decision")), secret="whsec_test"
+    )
+
+
+class Recorder:
+    """A sender that delivers nothing and remembers the order; `fail` names ids that are refused."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict] = []
+        self.fail: set[str] = set()
+
+    def __call__(self, url: str, message: Message) -> Outcome:
+        body = json.loads(message.body)
+        self.sent.append(body)
+        return Outcome(500, "answered 500") if body["id"] in self.fail else Outcome(200)
+
+    def ids(self, subject: str) -> list[str]:
+        return [body["id"] for body in self.sent if body["subject"] == subject]
+
+
+def deliver(hook: Webhook, subject: str, number: int) -> WebhookDelivery:
+    return WebhookDelivery.objects.create(
+        webhook=hook, topic="alert", subject=subject, body={"id": f"{subject}{number}", "subject": subject}
+    )
+
+
+def now_due() -> None:
+    WebhookDelivery.objects.filter(status="pending").update(next_attempt_at=timezone.now())
+
+
+def test_it_sends_alerts_and_cases_with_a_signature_the_receiver_can_check(settings: Any) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    with receiving() as receiver:
+        webhook(receiver.url)
+        opened = case(signal="velocity", severity="high")
+        assert outbox_work() == 0
+        assert deliveries_send() == 2
+        assert {body["topic"] for body in receiver.bodies()} == {"alert", "case"}
+        told = next(body for body in receiver.bodies() if body["topic"] == "case")
+        assert told["data"]["case_id"] == str(opened.case_id)
+        assert told["data"]["action"] == "opened"
+        for headers, body in receiver.received:
+            stamp, mac = (part.split("=")[1] for part in headers["Fraudsite-Signature"].split(","))
+            expected = hmac.new(b"whsec_test", f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+            assert hmac.compare_digest(mac, expected)
+            assert abs(time.time() - int(stamp)) < 60
+            assert headers["Fraudsite-Topic"] == json.loads(body)["topic"]
+    assert set(WebhookDelivery.objects.values_list("status", "attempts")) == {("delivered", 1)}
+
+
+def test_it_tells_only_active_webhooks_of_the_topics_they_chose() -> None:
+    chosen = webhook("https://example.com/", "alert")
+    Webhook.objects.create(name="off", url="https://example.com/", topics=["alert"], is_active=False)
+    case()
+    assert list(WebhookDelivery.objects.values_list("webhook", "topic")) == [(chosen.pk, "alert")]
+
+
+def test_it_makes_no_second_delivery_of_one_entry() -> None:
+    webhook()
+    case()
+    before = WebhookDelivery.objects.count()
+    assert before == 2
+    deliveries_make(OutboxEntry.objects.all())
+    assert WebhookDelivery.objects.count() == before
+
+
+def test_it_sends_a_subjects_messages_in_order_and_waits_for_the_first() -> None:
+    hook, recorder = webhook(), Recorder()
+    for number in range(3):
+        deliver(hook, "A", number)
+        deliver(hook, "B", number)
+    recorder.fail = {"A0"}
+    deliveries_send(send=recorder)
+    assert recorder.ids("B") == ["B0", "B1", "B2"]
+    assert recorder.ids("A") == ["A0"]
+    recorder.fail = set()
+    now_due()
+    deliveries_send(send=recorder)
+    assert recorder.ids("A") == ["A0", "A0", "A1", "A2"]
+
+
+def test_it_does_not_try_again_before_the_pause_is_over() -> None:
+    hook, recorder = webhook(), Recorder()
+    delivery = deliver(hook, "A", 0)
+    recorder.fail = {"A0"}
+    assert deliveries_send(send=recorder) == 1
+    assert deliveries_send(send=recorder) == 0
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.attempts, delivery.response_status) == ("pending", 1, 500)
+    assert delivery.last_error == "answered 500"
+    assert timedelta(seconds=6) < delivery.next_attempt_at - timezone.now() < timedelta(seconds=13)
+
+
+def test_it_doubles_its_pauses_up_to_an_hour() -> None:
+    for attempts, seconds in ((1, 10), (2, 20), (5, 160), (9, 2560), (10, 3600), (1000, 3600)):
+        assert 0.8 * seconds <= pause_after(attempts).total_seconds() <= 1.2 * seconds
+
+
+def test_it_gives_up_after_the_last_attempt_and_goes_on_with_the_next(settings: Any) -> None:
+    settings.WEBHOOK_MAX_ATTEMPTS = 2
+    hook, recorder = webhook(), Recorder()
+    first = deliver(hook, "A", 0)
+    deliver(hook, "A", 1)
+    recorder.fail = {"A0"}
+    deliveries_send(send=recorder)
+    now_due()
+    deliveries_send(send=recorder)
+    first.refresh_from_db()
+    assert (first.status, first.attempts) == ("failed", 2)
+    assert recorder.ids("A") == ["A0", "A0", "A1"]
+
+
+def test_it_takes_over_what_a_worker_that_died_had_taken() -> None:
+    hook, recorder = webhook(), Recorder()
+    delivery = deliver(hook, "A", 0)
+    WebhookDelivery.objects.update(leased_until=timezone.now() + timedelta(seconds=60))
+    assert deliveries_send(send=recorder) == 0
+    WebhookDelivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
+    assert deliveries_send(send=recorder) == 1
+    delivery.refresh_from_db()
+    assert delivery.status == "delivered"
+
+
+def test_it_holds_back_what_an_inactive_webhook_waits_for() -> None:
+    hook, recorder = webhook(), Recorder()
+    deliver(hook, "A", 0)
+    Webhook.objects.update(is_active=False)
+    assert deliveries_send(send=recorder) == 0
+    Webhook.objects.update(is_active=True)
+    assert deliveries_send(send=recorder) == 1
+
+
+def test_it_forgets_old_entries_that_were_processed() -> None:
+    alert()
+    outbox_work()
+    assert outbox_purge() == 0
+    OutboxEntry.objects.update(processed_at=timezone.now() - timedelta(days=8))
+    assert outbox_purge() == OutboxEntry.objects.count() or OutboxEntry.objects.count() == 0
+
+
+def test_it_tells_of_a_decision_with_the_rules_that_hit(api: ApiClient) -> None:
+    webhook("https://example.com/", "decision")
+    api.post(
+        "rules/",
+        {
+            "name": "Large",
+            "rule_type": "amount_limit",
+            "conditions": [{"field": "amount", "operator": "gt", "value": 100}],
+            "actions": [{"action_type": "alert", "parameters": {"risk_score": 50, "reason": "Large"}}],
+        },
+    )
+    for number, amount in enumerate((50, 500)):
+        answer = api.post(
+            "transactions/",
+            {
+                "transaction_id": f"T{number}",
+                "user_id": "U1",
+                "account_id": "A1",
+                "amount": amount,
+                "transaction_type": "debit",
+                "channel": "web",
+            },
+        )
+        assert answer.status_code == 201, answer.content
+    outbox_work()
+    recorder = Recorder()
+    deliveries_send(send=recorder)
+    (told,) = recorder.sent
+    assert (told["topic"], told["subject"]) == ("decision", "A1")
+    assert told["data"]["transaction_id"] == "T1"
+    assert told["data"]["decision"] == "review"
+    assert [each["rule_name"] for each in told["data"]["results"]] == ["Large"]
