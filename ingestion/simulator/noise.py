@@ -183,7 +183,6 @@ class Noise:
             )
             customer.hold(pay_us)
         device.note(begin_us)
-        world.transaction_debt += count
 
     def quick_run(self, at_us: int) -> None:
         """Four payments within a minute, on a market street: one short of the pattern."""
@@ -195,7 +194,6 @@ class Noise:
             self._runs.pay_by_pos(pay_us, picked)
             picked.customer.hold(pay_us)
             pay_us = world.later(pay_us, 8, 18)
-        world.transaction_debt += 4
 
     def _quiet_account(self, at_us: int, *, needs_device: bool) -> AccountState | None:
         world = self.world
@@ -234,7 +232,6 @@ class Noise:
             metadata={"narrative": "salary" if is_whole else "wages"},
         )
         customer.hold(at_us)
-        world.transaction_debt += 1
 
     # Cards, alerts, KYC
 

@@ -64,7 +64,6 @@ def impossible_trip(world: World, at_us: int) -> Instance | None:
         with_card=True,
         city=customer.city,
     )
-    world.transaction_debt += 1
     customer.hold(at_us)
     far_city = rng.choice(cities_beyond(customer.city, FAR_KM))
     times = spread(world, world.later(at_us, 240, 2_400), rng.randrange(2, 5), rng.uniform(120, 400))

@@ -55,6 +55,7 @@ class Simulation:
             for device in customer.devices:
                 device.note(noted_us)
         fraud_per_s = config.fraud_rate * config.transaction_rate
-        OrdinaryPayments(world, config.transaction_rate - fraud_per_s).start()
+        # At the full rate: what is not ordinary takes an ordinary payment's place when it happens.
+        OrdinaryPayments(world, config.transaction_rate if config.fraud_rate < 1 else 0.0).start()
         Noise(world).start()
         Frauds(world, fraud_per_s).start()

@@ -12,13 +12,17 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ingestion.simulator.config import SimulatorConfig
-from ingestion.simulator.events import HOUR_US, EventLabel, Payload, SimulatedEvent, iso_time
+from ingestion.simulator.events import HOUR_US, MINUTE_US, EventLabel, Payload, SimulatedEvent, iso_time
 from ingestion.simulator.merchants import Merchant
 from ingestion.simulator.places import CITIES
 from ingestion.simulator.profiles import CustomerProfile, letters, seed_tag
 from ingestion.simulator.state import NEAR_THRESHOLD_GAP_US, AccountState, CustomerState
 
 Happening = Callable[[int], None]
+# The origins of payments that arrive by themselves; every other payment takes the place of one of them.
+_ARRIVING = frozenset({"normal", "travel"})
+_NEAR_THRESHOLD_TURN_US = 15 * MINUTE_US
+_NEAR_THRESHOLD_TURNS = 16
 _FOREIGN_LEAST_MINOR = 2_000
 _INSTANCES_KEPT = 100_000
 
@@ -69,6 +73,8 @@ class World:
         while agenda:
             at_us, _, item = heappop(agenda)
             if isinstance(item, SimulatedEvent):
+                if item.kind == "transaction" and item.origin not in _ARRIVING:
+                    self.transaction_debt += 1
                 return item
             item(at_us)
         return None
@@ -160,7 +166,12 @@ class World:
         late."""
         if not self.is_near_threshold(amount_minor, account.customer):
             return amount_minor
-        if at_us - account.near_threshold_at >= NEAR_THRESHOLD_GAP_US and self.rng.random() < 0.3:
+        # Each customer has quarters of an hour for it, so that a restarted stream, which does not know what the
+        # last one did, hardly ever adds a second one.
+        is_turn = (
+            at_us // _NEAR_THRESHOLD_TURN_US - account.customer.profile.index
+        ) % _NEAR_THRESHOLD_TURNS == 0
+        if is_turn and at_us - account.near_threshold_at >= NEAR_THRESHOLD_GAP_US:
             return amount_minor
         return self.outside_band(amount_minor)
 

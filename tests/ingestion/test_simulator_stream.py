@@ -168,6 +168,11 @@ def test_it_keeps_the_transaction_rate(rate: float) -> None:
     assert len(transactions(events)) / length_s == pytest.approx(rate, rel=0.05)
 
 
+def test_it_keeps_the_transaction_rate_from_the_first_minutes() -> None:
+    early = [event for event in simulate(6_000) if event.at_us < to_us(START) + 180_000_000]
+    assert len(transactions(early)) / 180 == pytest.approx(20, rel=0.08)
+
+
 @pytest.mark.parametrize("fraud_rate", [0.0, 0.02, 0.1])
 def test_it_keeps_the_fraud_rate(fraud_rate: float) -> None:
     paid = transactions(simulate(50_000, fraud_rate=fraud_rate))
