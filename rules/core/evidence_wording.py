@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any as Anything
 
@@ -10,8 +11,10 @@ from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
 from rules.core.fields import FIELDS, NOUNS, field_of
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey
+from rules.core.operators import OPERATORS
 from rules.core.values import Event, kind_of
 from rules.core.wording import (
+    TIME_PHRASES,
     aggregate_label,
     capitalised,
     field_words,
@@ -110,6 +113,9 @@ def _limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
         wanted = threshold is (comparison.operator == "eq")
         return f"the rule looks for {_flag_words(_current_words(comparison.left), is_set=wanted)}"
     limit = threshold_words(comparison, threshold, unit)
+    if isinstance(threshold, datetime):
+        phrase = OPERATORS[comparison.operator].phrase
+        return f"the rule looks for what {TIME_PHRASES.get(phrase, phrase)} {limit}"
     match comparison.right:
         case FieldValue(name, times, plus):
             limit += f" ({scaled_words(_current_words(name), times, plus)})"

@@ -32,6 +32,13 @@ from rules.core.values import ONE, ZERO, number_text
 _SHOWN_LIST_VALUES = 5
 _AMOUNT_WORDS = {"gt": "over", "gte": "of at least", "lt": "under", "lte": "of at most", "eq": "of exactly"}
 
+TIME_PHRASES = {
+    "is more than": "is after",
+    "is at least": "is not before",
+    "is less than": "is before",
+    "is at most": "is not after",
+}
+
 # Labels: short, stable names of aggregates, part of the API.
 
 
@@ -203,6 +210,8 @@ def _comparison_words(comparison: Comparison, event: str, *, negated: bool) -> s
         return _flag_words(field_words(event, left), phrase, wanted=comparison.right.value)
     if operator.shape == "none":
         return f"{subject} {phrase}"
+    if isinstance(comparison.right, Literal) and isinstance(comparison.right.value, datetime):
+        phrase = TIME_PHRASES.get(phrase, phrase)
     return f"{subject} {phrase} {operand_words(comparison, event)}"
 
 

@@ -103,7 +103,7 @@ def test_it_is_stored_in_five_values():
         (
             comparison("occurred_at", "lt", "2026-11-23T00:00:00Z"),
             {},
-            "Time of the event is 14:03 (2026-11-22 UTC); the rule looks for less than 00:00 (2026-11-23 UTC)",
+            "Time of the event is 14:03 (2026-11-22 UTC); the rule looks for what is before 00:00 (2026-11-23 UTC)",
         ),
     ],
 )

@@ -54,6 +54,10 @@ def test_it_tells_a_rule_in_a_sentence():
             comparison("amount", "gt", {"field": "base_amount", "times": 2, "plus": -5}),
             "the amount is more than 2 × the amount in the base currency minus 5",
         ),
+        (
+            comparison("occurred_at", "gte", "2026-11-22T14:03:00Z"),
+            "the time of the event is not before 14:03 (2026-11-22 UTC)",
+        ),
         (comparison("account_id", "in_list", "mules"), 'the account is on the list "mules"'),
         (
             counting("gt", 3, exclude_current=True, time_window="30d", group_by=["card_id"]),
