@@ -135,6 +135,12 @@ class ScreeningBatch(models.Model):
     as_of = models.CharField(max_length=10, default="event")
     ruleset = models.BigIntegerField(null=True)
     rule_versions = models.JSONField(default=list, help_text="the RuleVersion ids that are applied")
+    open_alerts = models.BooleanField(default=False)
+    # What the batch sees is settled when it is asked for; how far it is, is a place in the order of events.
+    arrival_limit = models.BigIntegerField(null=True, editable=False)
+    cursor_us = models.BigIntegerField(null=True, editable=False)
+    cursor_arrival = models.BigIntegerField(null=True, editable=False)
+    enqueued_at = models.DateTimeField(default=timezone.now, editable=False)
     total_transactions = models.BigIntegerField(default=0)
     processed_transactions = models.BigIntegerField(default=0)
     flagged_transactions = models.BigIntegerField(default=0)
@@ -152,6 +158,7 @@ class ScreeningBatch(models.Model):
 
 
 # Django finds an app's models through this module; each subject keeps its own.
+from screening.batch.models import Backtest, BatchHit, BatchResult  # noqa: E402, F401
 from screening.alerts.models import Alert, Snooze  # noqa: E402, F401
 from screening.cases.models import Case, CaseEntry, CaseNote  # noqa: E402, F401
 from screening.outbox.models import OutboxEntry  # noqa: E402, F401
