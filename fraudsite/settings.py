@@ -103,6 +103,7 @@ MIDDLEWARE = [
     "fraudsite.api.slashes.SlashMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "fraudsite.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -198,10 +199,26 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# Which queue a task goes to, by its name; the first pattern that fits. Long work never stands before a payment.
+CELERY_TASK_ROUTES = {
+    "screening.velocity_fill": {"queue": "batch"},
+    "screening.batch*": {"queue": "batch"},
+    "screening.backtest*": {"queue": "batch"},
+    "screening.import*": {"queue": "batch"},
+    "screening.webhooks_*": {"queue": "default"},
+    "screening.outbox_purge": {"queue": "default"},
+    "screening.*": {"queue": "realtime"},
+    "reporting.*": {"queue": "batch"},
+}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # Each app adds its periodic tasks here: {"name": {"task": "screening.sweep_pending", "schedule": timedelta(seconds=5),
 # "options": {"queue": "realtime", "expires": 10}}}. `expires` keeps a queue from filling while no worker runs.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
+    "rollups": {
+        "task": "reporting.rollups",
+        "schedule": timedelta(seconds=30),
+        "options": {"queue": "batch", "expires": 30},
+    },
     "pending-sweep": {
         "task": "screening.pending_sweep",
         "schedule": timedelta(seconds=10),
@@ -333,6 +350,21 @@ UNFOLD = {
         },
     },
 }
+
+# --- Mail: scheduled reports -------------------------------------------------------------------------------------
+REPORT_RECIPIENTS = environment.words("REPORT_RECIPIENTS")
+EMAIL_HOST = environment.text("EMAIL_HOST", "")
+EMAIL_PORT = environment.whole_number("EMAIL_PORT", 587, minimum=1, maximum=65535)
+EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = environment.boolean("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = environment.text("DEFAULT_FROM_EMAIL", "fraudsite@localhost")
+# Without a mail server mails are written to files, where they can be looked at.
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "django.core.mail.backends.filebased.EmailBackend"
+)
+EMAIL_FILE_PATH = FRAUDSITE_HOME / "mail"
 
 # --- Metrics and logs ------------------------------------------------------------------------------------------
 # Exporting the migrations' state would query the database while every process starts; /health/ready tells it.

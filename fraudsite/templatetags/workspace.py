@@ -104,7 +104,7 @@ def account_link(account_id: Any) -> SafeString | str:
 
 @register.simple_tag
 def case_link(case: Any) -> SafeString | str:
-    return _linked("admin:case", case.pk, f"case {case.pk}")
+    return _linked("admin:case", case.case_id, f"case {case.pk}")
 
 
 def _linked(name: str, argument: Any, text: Any) -> SafeString | str:
@@ -112,3 +112,8 @@ def _linked(name: str, argument: Any, text: Any) -> SafeString | str:
         return format_html(' <a href="{}">{}</a>', reverse(name, args=[argument]), text)
     except NoReverseMatch:
         return str(text)
+
+
+@register.simple_tag
+def case_link_by_id(case_id: Any) -> SafeString | str:
+    return _linked("admin:case", case_id, "case")

@@ -1,0 +1,152 @@
+"""Small charts as SVG, drawn here: no script, readable without colour, the same on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """`key` of the rows, what it is called, and a CSS variable of workspace.css for its colour."""
+
+    key: str
+    label: str
+    colour: str
+
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 150, 38, 22, 8
+DECIDED = (
+    Series("approved", "approved", "--fs-chart-4"),
+    Series("review", "review", "--fs-chart-3"),
+    Series("blocked", "blocked", "--fs-chart-2"),
+)
+
+
+def columns(
+    rows: Sequence[dict[str, Any]], series: Sequence[Series], *, labels: Sequence[str], title: str
+) -> SafeString:
+    """Stacked columns, one a row; `labels` below them are thinned out to fit. The title says what is shown."""
+    top = max((sum(float(row[each.key]) for each in series) for row in rows), default=0) or 1
+    step = (WIDTH - LEFT) / max(len(rows), 1)
+    boxes: list[tuple[Any, ...]] = []
+    for index, row in enumerate(rows):
+        y = float(HEIGHT - BOTTOM)
+        parts = ", ".join(f"{row[each.key]:,} {each.label}" for each in series)
+        for each in series:
+            height = (HEIGHT - BOTTOM - TOP) * float(row[each.key]) / top
+            if height <= 0:
+                continue
+            y -= height
+            boxes.append(
+                (
+                    _f(LEFT + index * step + step * 0.1),
+                    _f(y),
+                    _f(step * 0.8),
+                    _f(height),
+                    each.colour,
+                    f"{labels[index]}: {parts}",
+                )
+            )
+    return format_html(
+        '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        WIDTH,
+        HEIGHT,
+        title,
+        _grid(top),
+        format_html_join(
+            "", '<rect x="{}" y="{}" width="{}" height="{}" fill="var({})"><title>{}</title></rect>', boxes
+        ),
+        _labels(labels, step),
+    )
+
+
+def legend(series: Sequence[Series]) -> SafeString:
+    return format_html_join(
+        " ",
+        '<span class="fs-small" style="white-space:nowrap"><span aria-hidden="true" style="display:inline-block;'
+        'width:.75rem;height:.75rem;border-radius:2px;background:var({})"></span> {}</span>',
+        ((each.colour, each.label) for each in series),
+    )
+
+
+def lines(
+    points: Sequence[tuple[float, float]], *, marks: Sequence[bool], labels: Sequence[str], title: str
+) -> SafeString:
+    """Amounts over time as stems: x and y in their own units, `marks` are drawn as warnings."""
+    if not points:
+        return SafeString("")
+    first, last = points[0][0], points[-1][0]
+    span, top = (last - first) or 1, max(y for _, y in points) or 1
+    stems = []
+    for (x, y), marked, label in zip(points, marks, labels, strict=True):
+        at = LEFT + 6 + (WIDTH - LEFT - 12) * (x - first) / span
+        to = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * y / top
+        colour = "--fs-chart-2" if marked else "--fs-chart-1"
+        stems.append(
+            (
+                _f(at),
+                HEIGHT - BOTTOM,
+                _f(at),
+                _f(to),
+                colour,
+                _f(at),
+                _f(to),
+                5 if marked else 3.5,
+                colour,
+                label,
+            )
+        )
+    return format_html(
+        '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>',
+        WIDTH,
+        HEIGHT,
+        title,
+        _grid(top),
+        format_html_join(
+            "",
+            '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var({})" stroke-width="1.5"/>'
+            '<circle cx="{}" cy="{}" r="{}" fill="var({})"><title>{}</title></circle>',
+            stems,
+        ),
+    )
+
+
+def _grid(top: float) -> SafeString:
+    rows = []
+    for part in (0, 0.5, 1):
+        y = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * part
+        rows.append((LEFT, _f(y), WIDTH, _f(y), LEFT - 6, _f(y + 3.5), _short(top * part)))
+    return format_html_join(
+        "",
+        '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var(--fs-line)"/>'
+        '<text x="{}" y="{}" font-size="11" text-anchor="end" fill="var(--fs-muted)">{}</text>',
+        rows,
+    )
+
+
+def _labels(labels: Sequence[str], step: float) -> SafeString:
+    every = max(1, round(46 / step)) if step else 1
+    shown = [
+        (_f(LEFT + index * step + step / 2), HEIGHT - 6, label)
+        for index, label in enumerate(labels)
+        if index % every == 0
+    ]
+    return format_html_join(
+        "", '<text x="{}" y="{}" font-size="11" text-anchor="middle" fill="var(--fs-muted)">{}</text>', shown
+    )
+
+
+def _short(value: float) -> str:
+    for limit, unit in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _f(value: float) -> str:
+    return f"{value:.1f}"

@@ -1,0 +1,3 @@
+"""The Fraud Operations Centre, figures, reports and the audit trail. Each file registers its own pages."""
+
+from reporting.admin import audit, operations, performance, reports  # noqa: F401

@@ -1,0 +1,125 @@
+"""Reports: made, kept, downloaded; and their schedules."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django_celery_beat.admin import PeriodicTaskAdmin as BeatTaskAdmin
+from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from fraudsite.admin_site import WorkspaceModelAdmin, page, principal_of, render
+from fraudsite.errors import DomainError, Invalid
+from fraudsite.roles import Action
+from reporting.models import Report
+from reporting.report_files import FORMATS, report_file
+from reporting.reports import report_get, report_make
+
+PER_PAGE = 50
+
+
+@page("reports/", name="reports", post=Action.REPORTS_WRITE)
+def reports(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return _make(request)
+    shown = Report.objects.defer("figures")
+    if (kind := request.GET.get("kind", "")) in Report.Kind.values:
+        shown = shown.filter(kind=kind)
+    return render(
+        request,
+        "workspace/reporting/reports.html",
+        title="Reports",
+        reports=shown[:PER_PAGE],
+        kinds=Report.Kind.choices,
+        kind=kind,
+        formats=FORMATS,
+    )
+
+
+@page("reports/<uuid:report_id>/", name="report")
+def report_page(request: HttpRequest, report_id: str) -> HttpResponse:
+    report = report_get(report_id)
+    return render(
+        request,
+        "workspace/reporting/report.html",
+        title=f"{report.figures['title']}, {report.figures['period']}",
+        report=report,
+        formats=list(FORMATS),
+    )
+
+
+@page("reports/<uuid:report_id>/<str:wanted>/", name="report_file")
+def report_download(request: HttpRequest, report_id: str, wanted: str) -> HttpResponse:
+    if wanted not in FORMATS:
+        raise Invalid(f"A report comes as {', '.join(FORMATS)}.")
+    return report_file(report_get(report_id), wanted)
+
+
+def _make(request: HttpRequest) -> HttpResponse:
+    try:
+        text = request.POST.get("date", "").strip()
+        day = date.fromisoformat(text) if text else None
+        kind = request.POST.get("kind", "")
+        if kind not in Report.Kind.values:
+            raise Invalid("Choose which report.")
+        report = report_make(kind=kind, day=day, principal=principal_of(request))
+    except ValueError:
+        messages.error(request, "The date is written as 2026-11-22.")
+    except DomainError as error:
+        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+    else:
+        messages.success(request, "The report was made.")
+        return HttpResponseRedirect(reverse("admin:report", args=[report.report_id]))
+    return HttpResponseRedirect(reverse("admin:reports"))
+
+
+for model in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, ClockedSchedule):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+
+
+class _TaskChoice(UnfoldAdminSelectWidget, TaskSelectWidget):
+    pass
+
+
+class _ScheduleForm(PeriodicTaskForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = _TaskChoice()
+
+
+@admin.register(PeriodicTask)
+class ScheduleAdmin(WorkspaceModelAdmin, BeatTaskAdmin):
+    """Reports and the system's own tasks: when they run, and whether."""
+
+    view_action = add_action = change_action = delete_action = Action.REPORTS_WRITE
+    form = _ScheduleForm
+    actions = ("enable_tasks", "disable_tasks", "run_tasks")
+    list_display = ("name", "enabled", "scheduler", "last_run_at", "total_run_count")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
+        return super().get_queryset(request).select_related("interval", "crontab", "solar", "clocked")
+
+
+@admin.register(CrontabSchedule)
+class CrontabAdmin(WorkspaceModelAdmin):
+    view_action = add_action = change_action = Action.REPORTS_WRITE
+    list_display = ("__str__", "human_readable")
+
+
+@admin.register(IntervalSchedule)
+class IntervalAdmin(WorkspaceModelAdmin):
+    view_action = add_action = change_action = Action.REPORTS_WRITE

@@ -1,0 +1,232 @@
+"""The figures of the Fraud Operations Centre: sums kept by minute, and the newest minutes from the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from reporting.rollups import summed_until
+
+_MINUTES = """
+SELECT {bucket}, channel, outcome, sum(transactions)::bigint, sum(base_amount), sum(score), sum(degraded)::bigint,
+    sum(duration_ms)
+FROM (
+    SELECT minute, channel, outcome, transactions, base_amount, score, degraded, duration_ms
+    FROM reporting_minutefigures WHERE minute >= %(start)s AND minute < %(mark)s
+  UNION ALL
+    SELECT date_trunc('minute', d.created_at, 'UTC'), t.channel, d.outcome, count(*), coalesce(sum(t.base_amount), 0),
+        sum(d.total_risk_score), count(*) FILTER (WHERE d.degraded), sum(d.duration_ms)
+    FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
+    WHERE d.created_at >= greatest(%(start)s, %(mark)s) AND d.created_at < %(end)s GROUP BY 1, 2, 3
+) AS figures
+GROUP BY 1, 2, 3
+"""
+_BUCKETS = {
+    "minute": "date_trunc('minute', minute, 'UTC')",
+    "hour": "date_trunc('hour', minute, 'UTC')",
+    "none": "NULL::timestamptz",
+}
+_MERCHANTS = """
+SELECT merchant_id, sum(transactions)::bigint, sum(flagged)::bigint, sum(base_amount), sum(flagged_amount)
+FROM (
+    SELECT merchant_id, transactions, flagged, base_amount, flagged_amount
+    FROM reporting_merchanthour WHERE hour >= %(start)s
+  UNION ALL
+    SELECT t.merchant_id, count(*), count(*) FILTER (WHERE d.outcome <> 'approve'), coalesce(sum(t.base_amount), 0),
+        coalesce(sum(t.base_amount) FILTER (WHERE d.outcome <> 'approve'), 0)
+    FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
+    WHERE d.created_at >= greatest(%(start)s, %(mark)s) AND t.merchant_id IS NOT NULL GROUP BY 1
+) AS figures
+GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1 LIMIT %(limit)s
+"""
+
+Row = dict[str, Any]
+
+
+def kpis(*, minutes: int = 60, now: datetime | None = None) -> Row:
+    """The last `minutes` minutes, the running one included, and their totals."""
+    now = now or timezone.now()
+    start = now.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
+    by_minute: dict[datetime, Row] = {
+        start + timedelta(minutes=index): _nothing() for index in range(minutes)
+    }
+    total = _nothing()
+    for moment, _channel, outcome, *sums in _figures("minute", start, now):
+        for each in (by_minute.setdefault(moment, _nothing()), total):
+            _add(each, outcome, sums)
+    return {
+        "from": start,
+        "to": now,
+        **_finished(total),
+        "per_minute": [
+            {"minute": moment, **_finished(figures)} for moment, figures in sorted(by_minute.items())
+        ],
+    }
+
+
+def hourly_trend(*, hours: int = 24, now: datetime | None = None) -> list[Row]:
+    """One row an hour, the running one last, those without a decision included."""
+    now = now or timezone.now()
+    start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    by_hour: dict[datetime, Row] = {start + timedelta(hours=index): _nothing() for index in range(hours)}
+    for moment, _channel, outcome, *sums in _figures("hour", start, now):
+        _add(by_hour.setdefault(moment, _nothing()), outcome, sums)
+    return [{"hour": moment, **_finished(figures)} for moment, figures in sorted(by_hour.items())]
+
+
+def channel_risk(*, hours: int = 24, now: datetime | None = None) -> list[Row]:
+    """By channel, the one with the largest share of transactions that were not approved first."""
+    now = now or timezone.now()
+    start = now.replace(second=0, microsecond=0) - timedelta(hours=hours)
+    by_channel: dict[str, Row] = {}
+    for _moment, channel, outcome, *sums in _figures("none", start, now):
+        _add(by_channel.setdefault(channel, _nothing()), outcome, sums)
+    rows = [{"channel": channel, **_finished(figures)} for channel, figures in by_channel.items()]
+    return sorted(rows, key=lambda row: (-row["flagged_share"], -row["transactions"], row["channel"]))
+
+
+def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None = None) -> list[Row]:
+    """The merchants with the largest amount in transactions that were not approved; whole hours."""
+    now = now or timezone.now()
+    start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    parameters = {"start": start, "mark": _mark(start), "limit": limit}
+    return [
+        {
+            "merchant_id": merchant,
+            "transactions": transactions,
+            "flagged": flagged,
+            "flagged_share": _share(flagged, transactions),
+            "base_amount": amount,
+            "flagged_amount": flagged_amount,
+        }
+        for merchant, transactions, flagged, amount, flagged_amount in _rows(_MERCHANTS, parameters)
+    ]
+
+
+def rule_performance(*, start: datetime, end: datetime, rule_id: int | None = None) -> list[Row]:
+    """Each rule (or one) that hit in [start, end): hits, failures, what its alerts' cases turned out to be.
+
+    `false_positive_share` is false positives among its alerts in closed cases: not a false-positive rate, which
+    would need the labels of what did not hit.
+    """
+    chosen = "" if rule_id is None else "AND rule_id = %(rule)s"
+    rows = _rows(_RULES.format(chosen=chosen), {"start": start, "end": end, "rule": rule_id})
+    names = (
+        "rule_id",
+        "name",
+        "hits",
+        "shadow_hits",
+        "errors",
+        "score",
+        "alerts",
+        "closed",
+        "confirmed",
+        "false",
+    )
+    return [_rule_row(dict(zip(names, row, strict=True))) for row in rows]
+
+
+_RULES = """
+WITH hits AS (
+    SELECT rule_id, count(*) FILTER (WHERE status = 'flagged' AND NOT is_shadow) AS hits,
+        count(*) FILTER (WHERE status = 'flagged' AND is_shadow) AS shadow_hits,
+        count(*) FILTER (WHERE status = 'error') AS errors,
+        coalesce(sum(risk_score) FILTER (WHERE status = 'flagged' AND NOT is_shadow), 0) AS score
+    FROM screening_rulehit WHERE created_at >= %(start)s AND created_at < %(end)s {chosen} GROUP BY rule_id
+), found AS (
+    SELECT a.rule_id, count(*) AS alerts, count(*) FILTER (WHERE c.status = 'closed') AS closed,
+        count(*) FILTER (WHERE c.disposition = 'confirmed_fraud') AS confirmed,
+        count(*) FILTER (WHERE c.disposition = 'false_positive') AS false_positives
+    FROM screening_alert a LEFT JOIN screening_case c ON c.id = a.case_id
+    WHERE a.created_at >= %(start)s AND a.created_at < %(end)s AND a.rule_id IS NOT NULL {chosen}
+    GROUP BY a.rule_id
+)
+SELECT r.id, r.name, coalesce(h.hits, 0), coalesce(h.shadow_hits, 0), coalesce(h.errors, 0), coalesce(h.score, 0),
+    coalesce(f.alerts, 0), coalesce(f.closed, 0), coalesce(f.confirmed, 0), coalesce(f.false_positives, 0)
+FROM rules_rule r LEFT JOIN hits h ON h.rule_id = r.id LEFT JOIN found f ON f.rule_id = r.id
+WHERE h.rule_id IS NOT NULL OR f.rule_id IS NOT NULL
+ORDER BY 3 DESC, r.id
+"""
+
+
+def _rule_row(row: Row) -> Row:
+    decided = row["confirmed"] + row["false"]
+    return {
+        "rule_id": row["rule_id"],
+        "rule_name": row["name"],
+        "hits": row["hits"],
+        "shadow_hits": row["shadow_hits"],
+        "errors": row["errors"],
+        "average_score": row["score"] / row["hits"] if row["hits"] else None,
+        "alerts": row["alerts"],
+        "alerts_closed": row["closed"],
+        "confirmed_fraud": row["confirmed"],
+        "false_positives": row["false"],
+        "false_positive_share": _share(row["false"], decided) if decided else None,
+    }
+
+
+def _figures(bucket: str, start: datetime, end: datetime) -> Iterable[tuple[Any, ...]]:
+    sql = _MINUTES.format(bucket=_BUCKETS[bucket])
+    return _rows(sql, {"start": start, "mark": _mark(start), "end": end})
+
+
+def _mark(start: datetime) -> datetime:
+    """From when on decisions are counted themselves; before it they are in the sums."""
+    return max(summed_until() or start, start)
+
+
+def _rows(sql: str, parameters: Row) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def _nothing() -> Row:
+    return {
+        "approve": 0,
+        "review": 0,
+        "block": 0,
+        "amount": Decimal(0),
+        "score": Decimal(0),
+        "degraded": 0,
+        "ms": 0.0,
+    }
+
+
+def _add(figures: Row, outcome: str, sums: list[Any]) -> None:
+    transactions, amount, score, degraded, duration_ms = sums
+    figures[outcome] += transactions
+    figures["amount"] += amount
+    figures["score"] += score
+    figures["degraded"] += degraded
+    figures["ms"] += duration_ms
+
+
+def _finished(figures: Row) -> Row:
+    transactions = figures["approve"] + figures["review"] + figures["block"]
+    flagged = figures["review"] + figures["block"]
+    return {
+        "transactions": transactions,
+        "flagged": flagged,
+        "approved": figures["approve"],
+        "review": figures["review"],
+        "blocked": figures["block"],
+        "flagged_share": _share(flagged, transactions),
+        "base_amount": figures["amount"],
+        "average_score": (figures["score"] / transactions).quantize(Decimal("0.01"))
+        if transactions
+        else None,
+        "average_duration_ms": round(figures["ms"] / transactions, 3) if transactions else None,
+        "degraded": figures["degraded"],
+    }
+
+
+def _share(part: int, whole: int) -> Decimal:
+    """0–1, four decimals; 0 of nothing."""
+    return (Decimal(part) / whole).quantize(Decimal("0.0001")) if whole else Decimal(0)

@@ -1,0 +1,66 @@
+"""The health of the pipeline: what waits, how far behind it is, and whether windows come from Redis."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import connection
+from django.db.models import Min
+from django.utils import timezone
+
+from ingestion.models import Transaction
+from screening.models import OutboxEntry, VelocityState, WebhookDelivery
+
+QUEUES = ("realtime", "batch", "default")
+# Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.
+_PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+_COUNTED_UP_TO = 10_000
+_pool = redis.ConnectionPool.from_url(
+    settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
+)
+
+
+def pipeline_health() -> dict[str, Any]:
+    """Counts are exact up to 10,000. `queues` is null while the broker is away."""
+    state = VelocityState.objects.first()
+    waiting = OutboxEntry.objects.filter(processed_at__isnull=True).aggregate(oldest=Min("created_at"))
+    pending = Transaction.objects.filter(arrival__isnull=True)
+    deliveries = WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING)
+    return {
+        "velocity_mode": state.mode if state else VelocityState.Mode.SQL.value,
+        "velocity_since": state.changed_at if state else None,
+        "queues": queue_depths(),
+        "pending_transactions": pending[:_COUNTED_UP_TO].count(),
+        "outbox_waiting": OutboxEntry.objects.filter(processed_at__isnull=True)[:_COUNTED_UP_TO].count(),
+        "outbox_lag_s": _age_s(waiting["oldest"]),
+        "webhook_deliveries_waiting": deliveries[:_COUNTED_UP_TO].count(),
+        "last_decision_at": _last_decision_at(),
+    }
+
+
+def queue_depths() -> dict[str, int] | None:
+    """Tasks waiting in each Celery queue; None while the broker cannot be reached."""
+    try:
+        with redis.Redis(connection_pool=_pool).pipeline(transaction=False) as pipe:
+            for queue in QUEUES:
+                for suffix in _PRIORITY_SUFFIXES:
+                    pipe.llen(queue + suffix)
+            lengths = pipe.execute()
+    except redis.RedisError:
+        return None
+    step = len(_PRIORITY_SUFFIXES)
+    return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
+
+
+def _age_s(moment: datetime | None) -> float:
+    return 0.0 if moment is None else max(0.0, round((timezone.now() - moment).total_seconds(), 1))
+
+
+def _last_decision_at() -> datetime | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT created_at FROM screening_decision ORDER BY id DESC LIMIT 1")
+        row = cursor.fetchone()
+    return row[0] if row else None
