@@ -99,8 +99,8 @@ def _moment(text: str) -> datetime | None:
         moment = parse_datetime(text)
         if moment is None and (day := parse_date(text)) is not None:
             moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    except ValueError:
+        if moment is None:
+            return None
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    if moment is not None and moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment

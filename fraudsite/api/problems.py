@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions
@@ -97,6 +97,10 @@ def _describe(error: Exception) -> _Described | None:
             return 413, "The body is too large.", [], {}
         case SuspiciousOperation() | UnreadablePostError():
             return 400, "The request cannot be read.", [], {}
+        case DataError():
+            # A last resort: values are checked where they come in, and this one was not.
+            log.warning("value_out_of_range", error=str(error).strip())
+            return 400, "A value is out of the range that can be stored or compared.", [], {}
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", error=str(error).strip())
             detail = "The database cannot be used right now; nothing was stored. Try again."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -86,3 +89,18 @@ class TrueFalseFilter(django_filters.TypedChoiceFilter):
     def __init__(self, **options: Any) -> None:
         choices = [(word, word) for word in self._WORDS]
         super().__init__(choices=choices, coerce=self._WORDS.__getitem__, **options)
+
+
+class _UtcField(IsoDateTimeField):
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        try:
+            return moment.astimezone(UTC) if moment else moment
+        except OverflowError:
+            raise ValidationError("is out of range") from None
+
+
+class InstantFilter(django_filters.IsoDateTimeFilter):
+    """A time in ISO 8601 (UTC where it names no zone). PostgreSQL knows fewer offsets than ISO 8601 allows."""
+
+    field_class = _UtcField

@@ -111,6 +111,7 @@ def test_it_filters(api: ApiClient, query: dict[str, str], expected: list[str]) 
         "date_from=yesterday",
         "date_from=2026-13-01",
         "date_to=99999-01-01T00:00:00Z",
+        "date_from=0001-01-01T00:00:00%2B14:00",
         "pending=perhaps",
         "ordering=metadata",
         "ordering=--amount",
