@@ -48,11 +48,17 @@ class Window:
     def add(self, group: str, at_us: int, value: str = "") -> None:
         self._groups[group].append((at_us, value))
 
-    def values(self, group: str, at_us: int) -> list[str]:
+    def count(self, group: str, at_us: int) -> int:
+        return len(self._inside(group, at_us))
+
+    def distinct(self, group: str, at_us: int) -> int:
+        return len({value for _, value in self._inside(group, at_us)})
+
+    def _inside(self, group: str, at_us: int) -> deque[tuple[int, str]]:
         events = self._groups[group]
         while events and events[0][0] <= at_us - self.length_us:
             events.popleft()
-        return [value for _, value in events]
+        return events
 
 
 class Patterns:
@@ -96,12 +102,12 @@ class Patterns:
         return [Signal(name, event, user_id, event.payload.get("account_id")) for name in names]
 
     def _is_compound(self, user_id: str, at_us: int) -> bool:
-        return len(set(self._alert_types.values(user_id, at_us))) >= 2
+        return self._alert_types.distinct(user_id, at_us) >= 2
 
     def _of_login(self, login: Payload, at_us: int) -> Iterator[str]:
         if not login["success"]:
             self._failed_logins.add(login["user_id"], at_us)
-        if len(self._failed_logins.values(login["user_id"], at_us)) >= 3:
+        if self._failed_logins.count(login["user_id"], at_us) >= 3:
             yield "brute_force"
 
     def _of_transaction(self, payment: Payload, at_us: int) -> Iterator[str]:
@@ -116,7 +122,7 @@ class Patterns:
             yield "cnp_spike"
         if self._is_near_threshold(payment):
             self._near_threshold.add(payment["account_id"], at_us)
-        if len(self._near_threshold.values(payment["account_id"], at_us)) >= 2:
+        if self._near_threshold.count(payment["account_id"], at_us) >= 2:
             yield "structuring"
         if self._customers_of_device(payment, at_us) >= 3:
             yield "shared_device_ring"
@@ -127,7 +133,7 @@ class Patterns:
         if is_counted:
             for group in groups:
                 window.add(group, at_us)
-        return max(len(window.values(group, at_us)) for group in groups)
+        return max(window.count(group, at_us) for group in groups)
 
     def _is_near_threshold(self, payment: Payload) -> bool:
         low, high = self.band
@@ -163,7 +169,7 @@ class Patterns:
         if device_id is None:
             return 0
         self._device_users.add(device_id, at_us, payment["user_id"])
-        return len(set(self._device_users.values(device_id, at_us)))
+        return self._device_users.distinct(device_id, at_us)
 
 
 def _is_used_between(times: list[int], at_us: int) -> bool:
