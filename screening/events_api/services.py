@@ -6,12 +6,18 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from django.db.models import Model
 from django.utils import timezone
 
 from ingestion.events.payloads import KINDS, EventKind
 from ingestion.events.services import BulkResult, Stored, events_store_bulk
 from screening import event_screening
+from screening.alerts.own_events import own_alerts_of_events
+from screening.outbox.tasks import outbox_kick
+from screening.realtime import ScreeningBusy
+
+log = structlog.get_logger(__name__)
 
 COUNTED_KINDS = ("login", "card", "alert")
 CHUNK = 500
@@ -56,12 +62,20 @@ def events_sweep(*, limit: int = CHUNK) -> int:
 
 
 def _screen(kind: str, rows: Sequence[Model]) -> int:
+    """Events are stored by now: what cannot be screened at this moment is told nobody, the sweep comes back to it."""
     if not rows:
         return 0
-    events_screen(kind, rows)
+    try:
+        event_screening.events_screen(kind, rows)
+    except ScreeningBusy:
+        log.warning("events_left_to_the_sweep", kind=kind, n=len(rows))
+        return 0
+    _own_alerts(kind, rows)
+    outbox_kick()
     return len(rows)
 
 
-def events_screen(kind: str, rows: Sequence[Model]) -> None:
-    """The one call into real-time screening."""
-    event_screening.events_screen(kind, rows)
+def _own_alerts(kind: str, rows: Sequence[Model]) -> None:
+    """Alerts the events raised are alert events themselves; those of alert events are not (see `own_events`)."""
+    if kind != "alert":
+        own_alerts_of_events(kind, [str(getattr(row, KINDS[kind].id_field)) for row in rows])

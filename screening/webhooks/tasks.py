@@ -1,4 +1,4 @@
-"""Sending as a task."""
+"""Sending as a task, on a queue of its own (settings): receivers may be slow, screening must not wait."""
 
 import structlog
 from celery import shared_task
