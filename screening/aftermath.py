@@ -22,5 +22,8 @@ def decisions_follow_up(candidates: Iterable[Candidate]) -> None:
             own_alerts_of_decisions(signalled)
     except Exception:
         log.exception("own_alerts_not_counted", decisions=len(signalled))
-    if any(made.outbox for _, made in effects):
-        outbox_kick()
+    try:
+        if any(made.outbox for _, made in effects):
+            outbox_kick()
+    except Exception:
+        log.exception("outbox_not_kicked")

@@ -49,6 +49,8 @@ class DecisionFacts:
     duration_ms: float
     created_at: datetime
     pk: int = 0
+    # Of a decision just made: what `results` was packed from.
+    outcomes: list[RuleOutcome] | None = None
 
     def stored(self) -> dict[str, Any]:
         return {"live": self.results, "shadow": self.shadow}
@@ -89,6 +91,7 @@ def decision_facts(
         shadow=[pack(outcome) for outcome in shadow],
         duration_ms=round(duration_ms, 3),
         created_at=created_at,
+        outcomes=live,
     )
 
 
@@ -147,6 +150,7 @@ def decision_body(
                 result_id=facts.pk * RESULTS_A_DECISION + place,
                 created_at=created_at,
                 screening_type=screening_type,
+                outcome=facts.outcomes[place] if facts.outcomes else None,
             )
             for place, packed in enumerate(facts.results)
         ],
@@ -167,10 +171,11 @@ def result_body(
     result_id: int,
     created_at: str,
     screening_type: str,
+    outcome: RuleOutcome | None = None,
 ) -> dict[str, Any]:
     """One rule's result with its evidence in words."""
     rule_id, version, letter, score, packed_evidence, reason = packed
-    evidence = evidence_unpack(rule.rule, packed_evidence, event)
+    evidence = outcome.evidence if outcome else evidence_unpack(rule.rule, packed_evidence, event)
     status = STATUSES[letter]
     if status == "flagged":
         reason = next((action.reason for action in rule.rule.actions if action.reason), rule.rule.name)

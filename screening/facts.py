@@ -13,12 +13,10 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 
-from ingestion.events.selectors import profiles_in_force
 from ingestion.models import ExchangeRate
 from rules.core.derived import to_base_amount
-from screening.events import profile_fact
-from screening.velocity.history import age_days, first_seen
 
 Event = dict[str, Any]
 
@@ -66,30 +64,54 @@ def base_amount(fields: Event, at: datetime) -> Decimal | None:
     return to_base_amount(fields["amount"], rates.rate(fields["currency"], at))
 
 
+# Everything at once: the profile in force, and when user and account were first seen.
+_FACTS = """
+SELECT
+    (SELECT min(occurred_at) FROM ingestion_transaction
+      WHERE %(ask_user)s AND user_id = %(user)s AND occurred_at <= %(at)s AND arrival IS NOT NULL),
+    (SELECT min(occurred_at) FROM ingestion_transaction
+      WHERE %(ask_account)s AND account_id = %(account)s AND occurred_at <= %(at)s AND arrival IS NOT NULL),
+    profile.risk_tier, profile.kyc_status, profile.account_type, profile.country_of_residence, profile.customer_since
+FROM (SELECT 1) AS always LEFT JOIN LATERAL (
+    SELECT * FROM ingestion_customerprofile
+    WHERE user_id = %(user)s AND updated_at <= %(at)s ORDER BY updated_at DESC LIMIT 1
+) AS profile ON true
+"""
+_PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
+
+
 def facts_of(event: Event, names: Iterable[str]) -> dict[str, Any]:
-    """The facts of these names in force at the event's time; None where nothing is known."""
-    names = set(names)
-    facts: dict[str, Any] = dict.fromkeys(names)
-    if any(name.startswith("customer.") for name in names):
-        facts.update(_customer_facts(event, names))
-    if "account.age_days" in names and event.get("account_id"):
-        facts["account.age_days"] = _age("account_id", event["account_id"], event)
-    return {name: facts[name] for name in names}
-
-
-def _age(field: str, value: str, event: Event) -> Decimal:
+    """The facts of these names in force at the event's time; None where nothing is known. One query at most."""
+    names = frozenset(names)
+    if not any(name.startswith(("customer.", "account.")) for name in names):
+        return dict.fromkeys(names)
     at = event["occurred_at"]
-    days = age_days(first_seen(field, value, until=at) or at, at)
-    return Decimal(days or 0)
+    asked = {
+        "user": event.get("user_id"),
+        "account": event.get("account_id"),
+        "at": at,
+        "ask_user": "customer.age_days" in names,
+        "ask_account": "account.age_days" in names,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_FACTS, asked)
+        user_since, account_since, *profile, customer_since = cursor.fetchone()
+    facts = {f"customer.{name}": value or None for name, value in zip(_PROFILE, profile, strict=True)}
+    return {
+        **dict.fromkeys(names),
+        **{name: value for name, value in facts.items() if name in names},
+        **(
+            {"customer.age_days": _age(event, "user_id", customer_since or user_since)}
+            if asked["ask_user"]
+            else {}
+        ),
+        **({"account.age_days": _age(event, "account_id", account_since)} if asked["ask_account"] else {}),
+    }
 
 
-def _customer_facts(event: Event, names: set[str]) -> dict[str, Any]:
-    user_id = event.get("user_id")
-    if not user_id:
-        return {}
+def _age(event: Event, field: str, since: datetime | None) -> Decimal | None:
+    """Whole days; 0 for what is seen for the first time; None when the event names no such party."""
+    if not event.get(field):
+        return None
     at = event["occurred_at"]
-    profile = profiles_in_force([user_id], at).get(user_id)
-    facts = {name: profile_fact(profile, name, at) for name in names if name.startswith("customer.")}
-    if "customer.age_days" in names and facts["customer.age_days"] is None:
-        facts["customer.age_days"] = _age("user_id", user_id, event)
-    return facts
+    return Decimal((at - (since or at)).days)

@@ -158,8 +158,8 @@ class ScreeningBatch(models.Model):
 
 
 # Django finds an app's models through this module; each subject keeps its own.
-from screening.batch.models import Backtest, BatchHit, BatchResult  # noqa: E402, F401
 from screening.alerts.models import Alert, Snooze  # noqa: E402, F401
+from screening.batch.models import Backtest, BatchHit, BatchResult  # noqa: E402, F401
 from screening.cases.models import Case, CaseEntry, CaseNote  # noqa: E402, F401
 from screening.outbox.models import OutboxEntry  # noqa: E402, F401
 from screening.risk.models import RiskSignal  # noqa: E402, F401

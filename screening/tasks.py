@@ -22,7 +22,7 @@ SWEEP_AFTER = timedelta(seconds=20)
 SWEEP_AT_MOST = 20_000
 
 
-@shared_task(name="screening.transactions_screen_pending", queue="realtime")
+@shared_task(name="screening.transactions_screen_pending")
 def transactions_screen_pending(pks: list[int]) -> int:
     """Screen these transactions if they are still pending; returns how many were."""
     return pending_screen(pks)
@@ -37,7 +37,7 @@ def transactions_enqueue(pks: Sequence[int]) -> None:
         log.warning("broker_away", waiting=len(pks), reason=str(error))
 
 
-@shared_task(name="screening.pending_sweep", queue="realtime")
+@shared_task(name="screening.pending_sweep")
 def pending_sweep() -> int:
     """Enqueue again what has been pending for too long."""
     from ingestion.models import Transaction
@@ -50,13 +50,13 @@ def pending_sweep() -> int:
     return len(pks)
 
 
-@shared_task(name="screening.velocity_reconcile", queue="realtime")
+@shared_task(name="screening.velocity_reconcile")
 def velocity_reconcile() -> int:
     """Take back what was counted but never stored."""
     return counts_reconcile()
 
 
-@shared_task(name="screening.velocity_fill", queue="batch")
+@shared_task(name="screening.velocity_fill")
 def velocity_fill() -> int:
     """Fill the counters that a publish or a new epoch left to be filled on demand."""
     return velocity_prepare()

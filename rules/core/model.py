@@ -96,6 +96,28 @@ class Aggregate:
     written_window: str | None = attribute(default=None, compare=False)
 
     @cached_property
+    def _hash(self) -> int:
+        return hash(
+            (
+                self.function,
+                self.event,
+                self.field,
+                self.group_by,
+                self.filters,
+                self.window_us,
+                self.last,
+                self.delay_us,
+                self.bucket_us,
+                self.of,
+                self.exclude_current,
+            )
+        )
+
+    def __hash__(self) -> int:
+        # Aggregates are the keys of most look-ups, and hashing a tree of conditions each time would show.
+        return self._hash
+
+    @cached_property
     def feature(self) -> Feature:
         """What a velocity counter keeps for this aggregate: shared by all windows over the same events."""
         return Feature(self.event, self.group_by, self.filters, self.field)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache, wraps
 from typing import Any as Anything
+from typing import TypeVar, cast
 
 from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
@@ -39,9 +41,30 @@ TIME_PHRASES = {
     "is at most": "is not after",
 }
 
+_Told = TypeVar("_Told", bound=Callable[..., Anything])
+
+
+def told_once(words: _Told) -> _Told:
+    """What is said of an aggregate follows from its wording: kept with it, because evidence says it over and over.
+
+    With the object, not by equality: equal aggregates may have been written differently (`written_field`).
+    """
+
+    @wraps(words)
+    def told(aggregate: Aggregate, *args: Anything) -> Anything:
+        known: dict[Anything, Anything] = aggregate.__dict__.setdefault("_told", {})
+        key = (words.__name__, *args)
+        if key not in known:
+            known[key] = words(aggregate, *args)
+        return known[key]
+
+    return cast(_Told, told)
+
+
 # Labels: short, stable names of aggregates, part of the API.
 
 
+@told_once
 def aggregate_label(aggregate: Aggregate) -> str:
     """ "count(amount) by user_id in 24h", the key of an aggregate in `aggregated_data`."""
     field = aggregate.written_field or aggregate.field
@@ -69,6 +92,7 @@ def group_label(key: GroupKey) -> str:
     )
 
 
+@told_once
 def visible_group(aggregate: Aggregate) -> tuple[GroupKey, ...]:
     """`group_by` without the currency that an aggregate over `amount` implies."""
     if aggregate.event != "transaction" or aggregate.field != "amount":
@@ -83,6 +107,7 @@ def window_label(aggregate: Aggregate) -> str:
     return f"in {window_text(aggregate)}"
 
 
+@told_once
 def window_text(aggregate: Aggregate) -> str:
     """The window as written ("24h"), or the shortest way to write it; "lifetime"."""
     if aggregate.window_us is None:
@@ -119,6 +144,7 @@ def number_words(value: Decimal) -> str:
     return f"{sign}{int(whole):,}.{decimals}" if decimals else f"{sign}{int(whole):,}"
 
 
+@lru_cache(maxsize=256)
 def instant_words(moment: datetime) -> str:
     """ "14:03 (2026-11-22 UTC)", with seconds where there are any."""
     moment = moment.astimezone(UTC)
@@ -263,6 +289,7 @@ def aggregate_words(aggregate: Aggregate) -> str:
     return f"the {measure_words(aggregate)} {chosen}"
 
 
+@told_once
 def measure_words(aggregate: Aggregate) -> str:
     """What is taken of the events, up to the word before them: "average amount of"."""
     label = AGGREGATES[aggregate.function].label
@@ -283,6 +310,7 @@ def measure_words(aggregate: Aggregate) -> str:
     return f"{label} {measured} of"
 
 
+@told_once
 def measured_words(aggregate: Aggregate) -> str:
     return field_words(aggregate.event, aggregate.field) if aggregate.field else "events"
 
@@ -320,11 +348,13 @@ def _delay_words(aggregate: Aggregate) -> str:
     return duration_words(duration_text(aggregate.delay_us))
 
 
+@told_once
 def leaves_out_current(aggregate: Aggregate) -> bool:
     """Whether the window ends before the screened event. Over buckets it does not: the current bucket is left out."""
     return aggregate.exclude_current and aggregate.bucket_us is None
 
 
+@told_once
 def filter_words(aggregate: Aggregate, currency: str) -> str:
     """ " over 100,000 NGN": which events are counted, after their noun; `currency` is that of the screened one."""
     unit = f" {currency}" if currency else ""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
 
-from ingestion.models import Transaction
 from rules.core import limits
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
@@ -73,16 +72,3 @@ def history_result(
     if len(events) > limits.MAX_SCANNED_EVENTS:
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
     return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
-
-
-def first_seen(field: str, value: str, *, until: datetime) -> datetime | None:
-    """When a transaction of this user or account was first seen, up to `until`."""
-    rows = Transaction.objects.filter(**{field: value}, arrival__isnull=False, occurred_at__lte=until)
-    return rows.order_by("occurred_at").values_list("occurred_at", flat=True).first()
-
-
-def age_days(since: datetime | None, at: datetime) -> int | None:
-    return None if since is None else (at - since) // timedelta(days=1)
-
-
-__all__: Iterable[str] = ["age_days", "events_of_groups", "first_seen", "history_result"]

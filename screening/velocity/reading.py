@@ -143,7 +143,8 @@ class Reader:
                 members = logs.get((at, source.reads[0]), [])
                 result = self._from_log(source, counter, counting, at, floor, members, own=own)
                 if reads_previous_only(source.aggregate) and values is not None:
-                    return result._replace(events=int(values[source.reads[1]][0]) - int(own))
+                    is_in_window = own and source.aggregate.delay_us == 0
+                    return result._replace(events=int(values[source.reads[1]][0]) - int(is_in_window))
                 return result
             if values is None:
                 values = _nothing(counter, counting.kind)
