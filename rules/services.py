@@ -63,7 +63,7 @@ def rule_create(
         parsed = _parse(document)
         _check_name_is_free(parsed.rule.name)
         rule = _insert_rule(parsed.rule.name, pack_key)
-        version = _add_version(rule, parsed, principal=principal, note="created")
+        version = _add_version(rule, _definition(parsed), principal=principal, note="created")
         _settle(version, state=_first_state(as_draft), principal=principal)
     return Saved(version, parsed.warnings)
 
@@ -84,7 +84,7 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
         if _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES):
             return Saved(base, parsed.warnings)
         _check_name_is_free(parsed.rule.name, besides=rule)
-        version = _add_version(rule, parsed, principal=principal, note=_changed_keys(base, parsed))
+        version = _add_version(rule, _definition(parsed), principal=principal, note=_changed_keys(base, parsed))
         _settle(version, state=_first_state(as_draft), principal=principal)
     return Saved(version, parsed.warnings)
 
@@ -100,8 +100,9 @@ def rule_deactivate(*, rule_id: int, principal: str) -> RuleVersion:
         pending = _open_version(rule)
         if pending is not None and not pending.is_active and pending.state == State.PENDING_APPROVAL:
             return pending
-        parsed = _parse(shown.definition | {"is_active": False}, may_miss_lists=True)
-        version = _add_version(rule, parsed, principal=principal, note="deactivated")
+        # Not parsed again: a rule must be possible to stop even if the language would refuse it by now.
+        definition = shown.definition | {"is_active": False}
+        version = _add_version(rule, definition, principal=principal, note="deactivated")
         if shown.state != State.LIVE:
             _settle(version, state=State.RETIRED, principal=principal)
         else:
@@ -116,7 +117,7 @@ def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
         rule = rule_get(rule_id)
         parsed = _parse(version_get(rule, number).definition)
         _check_name_is_free(parsed.rule.name, besides=rule)
-        version = _add_version(rule, parsed, principal=principal, note=f"rollback to version {number}")
+        version = _add_version(rule, _definition(parsed), principal=principal, note=f"rollback to version {number}")
         _settle(version, state=_decided_state(), principal=principal)
     return Saved(version, parsed.warnings)
 
@@ -146,11 +147,11 @@ def touch(rule: Rule) -> None:
     rule.save(update_fields=["updated_at"])
 
 
-def _parse(document: Mapping[str, Any], *, may_miss_lists: bool = False) -> ParsedRule:
+def _parse(document: Mapping[str, Any]) -> ParsedRule:
     if not isinstance(document, dict):
         raise Invalid("A rule is a JSON object.", [FieldError("$", "expected an object")])
     try:
-        return parse_rule(document, lists=None if may_miss_lists else list_names())
+        return parse_rule(document, lists=list_names())
     except RuleErrors as error:
         raise Invalid("The rule is not valid.", [problem_error(each) for each in error.problems]) from None
 
@@ -211,17 +212,17 @@ def _rename(rule: Rule, name: str) -> None:
         ) from None
 
 
-def _add_version(rule: Rule, parsed: ParsedRule, *, principal: str, note: str) -> RuleVersion:
+def _add_version(rule: Rule, definition: dict[str, Any], *, principal: str, note: str) -> RuleVersion:
     """Append a version, still a draft; drafts and requests before it are superseded."""
     rule.versions.filter(state__in=OPEN_STATES).update(state=State.RETIRED, retired_at=timezone.now())
     newest = rule.versions.aggregate(number=Max("number"))["number"] or 0
     return RuleVersion.objects.create(
         rule=rule,
         number=newest + 1,
-        definition=_definition(parsed),
-        rule_type=parsed.rule.rule_type,
-        priority=parsed.rule.priority,
-        is_active=parsed.rule.is_active,
+        definition=definition,
+        rule_type=definition["rule_type"],
+        priority=int(definition["priority"]),
+        is_active=definition["is_active"],
         state=State.DRAFT,
         authored_by=principal,
         needs_approval=settings.REQUIRE_RULE_APPROVAL,

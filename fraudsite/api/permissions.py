@@ -9,6 +9,8 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from fraudsite.models import ApiKey, Scope
+from fraudsite.roles import may
+from fraudsite.two_factor import may_enter
 
 
 class HasScope(BasePermission):
@@ -29,8 +31,10 @@ class HasScope(BasePermission):
             raise PermissionDenied(
                 "Changes through the API need an API key; a browser session may only read."
             )
-        if not (user.is_active and user.is_staff):
+        if not (user.is_active and user.is_staff and may_enter(user)):
             raise PermissionDenied("Only staff may read the API in a browser session.")
+        if not may(user, *wanted):
+            raise PermissionDenied(f"Your roles lack {' or '.join(wanted)}.")
         return True
 
     @staticmethod

@@ -40,7 +40,10 @@ def test_it_answers_406_for_what_it_does_not_write(api: ApiClient) -> None:
 
 def test_it_answers_411_for_a_body_in_chunks(api: ApiClient) -> None:
     response = api.client.post(
-        "/api/v1/rules/", headers={"transfer-encoding": "chunked"}, CONTENT_LENGTH="", content_type="application/json"
+        "/api/v1/rules/",
+        headers={"transfer-encoding": "chunked"},
+        CONTENT_LENGTH="",
+        content_type="application/json",
     )
     assert_problem(response, 411)
 

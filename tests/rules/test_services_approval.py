@@ -281,6 +281,21 @@ def test_it_rolls_back_as_a_new_version() -> None:
     assert in_force() == [(first.rule_id, 3)]
 
 
+def test_it_stops_a_rule_that_the_language_would_refuse_by_now() -> None:
+    first = create()
+    broken = RuleVersion.objects.create(
+        rule=first.rule,
+        number=2,
+        definition=first.definition | {"conditions": [{"field": "gone", "operator": "gt", "value": 1}]},
+        rule_type="velocity",
+        authored_by=MAKER,
+    )
+    approve(broken)
+    assert in_force() == [(first.rule_id, 2)]
+    services.rule_deactivate(rule_id=first.rule_id, principal=MAKER)
+    assert in_force() == []
+
+
 def test_it_leaves_the_ruleset_alone_when_a_change_is_refused() -> None:
     first = create()
     number = selectors.ruleset_current_number()
