@@ -117,6 +117,10 @@ class Aggregate:
         # Aggregates are the keys of most look-ups, and hashing a tree of conditions each time would show.
         return self._hash
 
+    def __getstate__(self) -> dict[str, object]:
+        # What is cached stays behind: hashes of text differ from process to process.
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
     @cached_property
     def feature(self) -> Feature:
         """What a velocity counter keeps for this aggregate: shared by all windows over the same events."""
