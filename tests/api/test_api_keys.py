@@ -129,9 +129,9 @@ def test_it_notes_the_use_once_a_minute(api: ApiClient) -> None:
 
 @pytest.fixture
 def staff() -> Client:
-    get_user_model().objects.create_superuser("ada", password="x")
+    user = get_user_model().objects.create_superuser("ada", password="x")
     client = Client(enforce_csrf_checks=False)
-    assert client.login(username="ada", password="x")
+    client.force_login(user)
     return client
 
 
@@ -145,9 +145,9 @@ def test_it_lets_nobody_write_in_the_browser(staff: Client) -> None:
 
 
 def test_it_lets_a_login_that_is_not_staff_read_nothing() -> None:
-    get_user_model().objects.create_user("bob", password="x")
+    bob = get_user_model().objects.create_user("bob", password="x")
     client = Client()
-    client.login(username="bob", password="x")
+    client.force_login(bob)
     assert_problem(client.get("/api/v1/rules/"), 403)
 
 

@@ -46,8 +46,8 @@ def test_it_gives_all_scopes_and_an_end() -> None:
         ("create", "x", "--scope", "root"),
         ("create", "", "--all-scopes"),
         ("revoke", "nothing"),
-    ]
-    + [("create", "x", "--all-scopes", "--days", "0")],
+        ("create", "x", "--all-scopes", "--days", "0"),
+    ],
 )
 def test_it_refuses_what_makes_no_sense(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
