@@ -22,6 +22,7 @@ from unfold.sites import UnfoldAdminSite
 from fraudsite.errors import Conflict, DomainError, Missing, Refused
 from fraudsite.navigation import navigation
 from fraudsite.roles import Action, may
+from fraudsite.two_factor import LoginForm, has_second_factor, may_enter, two_factor
 
 View = Callable[..., HttpResponse]
 
@@ -105,9 +106,22 @@ class WorkspaceSite(UnfoldAdminSite):
     site_title = site_header = "Fraudsite"
     index_title = "Fraud Operations Centre"
     enable_nav_sidebar = True
+    login_form = LoginForm
+    login_template = "workspace/login.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return super().has_permission(request) and may_enter(request.user)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Who has given the password but has no second factor yet, and needs one, goes to set it up."""
+        user = request.user
+        if user.is_authenticated and user.is_staff and not may_enter(user) and not has_second_factor(user):
+            return HttpResponseRedirect(reverse("admin:two_factor"))
+        return super().login(request, extra_context)
 
     def extra_urls(self) -> list[URLPattern]:
-        return [path(each.route, self.admin_view(csrf_protect(each.view)), name=each.name) for each in _pages]
+        own = [path("two-factor/", two_factor, name="two_factor")]
+        return own + [path(each.route, self.admin_view(csrf_protect(each.view)), name=each.name) for each in _pages]
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Behind the login, and with what cannot be done said on a page instead of a problem document."""

@@ -63,6 +63,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("API keys", "fraudsite_apikey_changelist", "key", Action.KEYS_WRITE),
             Entry("Webhooks", "webhooks", "webhook", Action.WEBHOOKS_WRITE),
             Entry("Users", "auth_user_changelist", "group", Action.USERS_WRITE),
+            Entry("Locked out", "axes_accessattempt_changelist", "lock", Action.USERS_WRITE),
             Entry("Roles", "auth_group_changelist", "badge", Action.USERS_WRITE),
             Entry(
                 "Schedules",
@@ -70,6 +71,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "schedule",
                 Action.REPORTS_WRITE,
             ),
+            Entry("My second factor", "two_factor", "phonelink_lock"),
         ),
     ),
 )

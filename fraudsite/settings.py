@@ -54,6 +54,13 @@ WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
 WEBHOOK_TIMEOUT_S = environment.whole_number("WEBHOOK_TIMEOUT_S", 5, minimum=1, maximum=60)
 WEBHOOK_MAX_ATTEMPTS = environment.whole_number("WEBHOOK_MAX_ATTEMPTS", 15, minimum=1, maximum=100)
 
+# --- Batches and backtests -------------------------------------------------------------------------------------
+# What the column engine of one worker may use before it spills to disk, and on how many cores.
+BATCH_MEMORY_LIMIT = environment.text("BATCH_MEMORY_LIMIT", "1GB")
+BATCH_THREADS = environment.whole_number("BATCH_THREADS", 2, minimum=1, maximum=256)
+# Backtests that one principal may have waiting or running at a time.
+BACKTESTS_PER_PRINCIPAL = environment.whole_number("BACKTESTS_PER_PRINCIPAL", 3, minimum=1, maximum=1000)
+
 # --- The simulator ---------------------------------------------------------------------------------------------
 CUSTOMER_POOL_SIZE = environment.whole_number("CUSTOMER_POOL_SIZE", 500, minimum=1, maximum=1_000_000)
 FRAUD_RATE = environment.decimal("FRAUD_RATE", "0.10", minimum=0, maximum=1)
@@ -82,6 +89,10 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
     "django_prometheus",
     "pgtrigger",
     "pghistory",
@@ -103,9 +114,12 @@ MIDDLEWARE = [
     "fraudsite.api.slashes.SlashMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "fraudsite.sessions.SessionsEndMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "fraudsite.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -129,6 +143,22 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Staff must log in with a second factor (an authenticator app); compose turns it on.
+REQUIRE_TWO_FACTOR = environment.boolean("REQUIRE_TWO_FACTOR", False)
+OTP_TOTP_ISSUER = "Fraudsite"
+# Five wrong passwords for a name from an address lock that pair out for a quarter of an hour.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "workspace/locked.html"
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -219,6 +249,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": timedelta(seconds=30),
         "options": {"queue": "batch", "expires": 30},
     },
+    "batch-sweep": {
+        "task": "screening.batch_sweep",
+        "schedule": timedelta(seconds=15),
+        "options": {"queue": "default", "expires": 15},
+    },
     "pending-sweep": {
         "task": "screening.pending_sweep",
         "schedule": timedelta(seconds=10),
@@ -301,6 +336,8 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 IS_BEHIND_TLS = environment.boolean("BEHIND_TLS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_BEHIND_TLS
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+# A session ends this long after its last request by a person, and at the latest SESSION_COOKIE_AGE after its login.
+SESSION_IDLE_MINUTES = environment.whole_number("SESSION_IDLE_MINUTES", 60, minimum=1, maximum=720)
 SESSION_COOKIE_HTTPONLY = True
 # Cookies ignore ports: two copies on one machine must not log each other out.
 SESSION_COOKIE_NAME = f"fraudsite_session_{PORT}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from axes.models import AccessAttempt
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
+from fraudsite.two_factor import second_factor_remove
 
 
 def action_permissions() -> QuerySet[Permission]:
@@ -26,8 +30,10 @@ class UsersOnly(WorkspaceModelAdmin):
     view_action = add_action = change_action = Action.USERS_WRITE
 
 
-admin.site.unregister(User)
-admin.site.unregister(Group)
+# Django's own pages for these; second factors are set up by their owners (see `fraudsite.two_factor`).
+for model in (User, Group, TOTPDevice, StaticDevice):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
 
 
 @admin.register(User)
@@ -50,6 +56,7 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     )
     readonly_fields = ("last_login", "date_joined")
     filter_horizontal = ("groups",)
+    actions = ("reset_second_factor",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
@@ -64,6 +71,13 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         if not change:
             obj.is_staff = True
         super().save_model(request, obj, form, change)
+
+    @action(description="Remove the second factor of the selected users")
+    def reset_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        chosen = [user for user in users if self.has_change_permission(request, user)]
+        for user in chosen:
+            second_factor_remove(user)
+        messages.success(request, f"{len(chosen)} must set up a second factor again.")
 
     @display(description="roles")
     def role_names(self, user: User) -> str:
@@ -92,3 +106,12 @@ class RoleAdmin(UsersOnly):
     @display(description="may")
     def actions_shown(self, role: Group) -> str:
         return "; ".join(sorted(each.name.removeprefix("Can ") for each in role.permissions.all()))
+
+
+@admin.register(AccessAttempt)
+class LockoutAdmin(WorkspaceModelAdmin):
+    """Wrong passwords, by name and address. Deleting a row unlocks the pair."""
+
+    view_action = delete_action = Action.USERS_WRITE
+    list_display = ("username", "ip_address", "failures_since_start", "attempt_time")
+    search_fields = ("username", "ip_address")
