@@ -13,7 +13,7 @@ FIND_PYTHON = for p in $(PYTHON) .venv/bin/python python3 python3.13 python3.12 
 
 DEV = @$(FIND_PYTHON); exec "$$found" -m fraudsite.dev
 
-.PHONY: help setup run test bench lint lock status validate reset logs psql kpis risk cases manage makemigrations
+.PHONY: help setup run test bench lint format lock status validate reset logs psql kpis risk cases manage makemigrations
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ setup: ## virtual environment with everything tests and linters need
 
 lint: ## every linter that CI runs
 	$(DEV) lint
+
+format: ## write the code as the linters want it, where they can
+	$(DEV) format $(ARGS)
 
 manage: ## a Django command next to the running stack (ARGS="shell")
 	$(DEV) manage $(ARGS)

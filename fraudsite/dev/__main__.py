@@ -120,6 +120,12 @@ def _lint(rest: list[str]) -> int:
     return linting.lint()
 
 
+def _format(rest: list[str]) -> int:
+    """write the code as the linters want it, where they can"""
+    _inside("development", "format", rest)
+    return linting.write_format(rest)
+
+
 def _lock(rest: list[str]) -> int:
     """pin and hash the trees of requirements*.txt"""
     _inside("development", "lock", rest)
@@ -190,6 +196,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": _test,
     "bench": _bench,
     "lint": _lint,
+    "format": _format,
     "lock": _lock,
     "status": _look("health, processes and counts", looking.status),
     "validate": _validate,

@@ -9,7 +9,6 @@ from fraudsite.dev.home import CHECKOUT
 from fraudsite.dev.output import say
 
 BIN = Path(sys.executable).parent
-PACKAGES = ("fraudsite", "ingestion", "rules", "screening", "reporting")
 
 
 def lint() -> int:
@@ -22,9 +21,15 @@ def lint() -> int:
     return 1 if failed else 0
 
 
+def write_format(paths: list[str]) -> int:
+    """Everything, or the paths given."""
+    fixed = subprocess.call([f"{BIN}/ruff", "check", "--fix", "--quiet", *(paths or ["."])], cwd=CHECKOUT)
+    return subprocess.call([f"{BIN}/ruff", "format", *(paths or ["."])], cwd=CHECKOUT) or fixed
+
+
 def _commands() -> dict[str, list[str]]:
     commands = {
-        "ruff check": [f"{BIN}/ruff", "check", "."],
+        "ruff check": [f"{BIN}/ruff", "check", "--output-format", "concise", "."],
         "ruff format": [f"{BIN}/ruff", "format", "--check", "."],
         "mypy": [f"{BIN}/mypy"],
         "import-linter": [f"{BIN}/lint-imports"],
