@@ -38,15 +38,15 @@ def fence_read() -> FenceState:
     return FenceState(row.epoch, row.mode == VelocityState.Mode.REDIS)
 
 
-def _fence_exclusive() -> None:
+def _lock(number: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FENCE_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
 
 def switch_to_sql(observed_epoch: int, *, reason: str) -> FenceState:
     """Stop trusting the counters of `observed_epoch`. Waits for decisions in flight; harmless when done already."""
     with transaction.atomic():
-        _fence_exclusive()
+        _lock(FENCE_LOCK)
         changed = VelocityState.objects.filter(
             pk=1, epoch=observed_epoch, mode=VelocityState.Mode.REDIS
         ).update(epoch=F("epoch") + 1, mode=VelocityState.Mode.SQL, changed_at=timezone.now())
@@ -60,12 +60,12 @@ def switch_to_redis(store: VelocityStore) -> FenceState:
     """Begin a new epoch of counters, empty, to be filled from the database. One process does; raises
     StoreUnavailable when Redis cannot be used."""
     with transaction.atomic():
-        if not _try_lock(VELOCITY_SWITCH_LOCK):
-            return fence_read()
+        # Whoever comes second waits, and finds it done: screening from SQL meanwhile would be marked degraded.
+        _lock(VELOCITY_SWITCH_LOCK)
         state = fence_read()
         if state.is_redis:
             return state
-        _fence_exclusive()
+        _lock(FENCE_LOCK)
         epoch = state.epoch + 1
         newest = Transaction.objects.aggregate(newest=Max("arrival"))["newest"] or 0
         store.epoch_begin(epoch, last_arrival=newest)
@@ -74,12 +74,6 @@ def switch_to_redis(store: VelocityStore) -> FenceState:
         )
     log.info("velocity_switched_to_redis", epoch=epoch)
     return FenceState(epoch, True)
-
-
-def _try_lock(number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
-        return bool(cursor.fetchone()[0])
 
 
 class Fence:
