@@ -54,30 +54,23 @@ class Judge:
     def outcomes(self, event: dict[str, Any], results: Sequence[AggregateResult]) -> tuple[RuleOutcome, ...]:
         return self.run.ruleset.evaluate(event, results, self.run.lists)
 
+    def results_of(
+        self, per_aggregate: Sequence[Sequence[int | None]], event: dict[str, Any]
+    ) -> list[AggregateResult]:
+        """The result of every aggregate, from the numbers of each."""
+        return [self.run.result(index, per_aggregate[index], event) for index in self.indices]
+
     def outcomes_of(
-        self, places: Sequence[int], event: dict[str, Any], numbers: Sequence[int | None]
+        self, places: Sequence[int], event: dict[str, Any], per_aggregate: Sequence[Sequence[int | None]]
     ) -> tuple[RuleOutcome, ...]:
         """The outcomes of some rules only: the cost is theirs."""
-        starts = self._starts()
-        found = []
+        found: list[RuleOutcome] = []
         for place in places:
             single = self._single[place]
-            results = []
-            for aggregate in single.aggregates:
-                index = self.run.ruleset.index_of[aggregate]
-                width = len(self.run.places.get(index, ()))
-                results.append(self.run.result(index, numbers[starts[index] : starts[index] + width], event))
+            indices = [self.run.ruleset.index_of[aggregate] for aggregate in single.aggregates]
+            results = [self.run.result(index, per_aggregate[index], event) for index in indices]
             found += single.evaluate(event, results, self.run.lists)
         return tuple(found)
-
-    def _starts(self) -> list[int]:
-        if not hasattr(self, "_starts_known"):
-            starts, start = [], 0
-            for index in self.indices:
-                starts.append(start)
-                start += len(self.run.places.get(index, ()))
-            self._starts_known = starts
-        return self._starts_known
 
     def decide(self, outcomes: Sequence[RuleOutcome]) -> DecisionDraft:
         return decide(outcomes, on_rule_error=self.on_rule_error)

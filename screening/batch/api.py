@@ -1,0 +1,118 @@
+"""Batches over HTTP: start, look at, cancel, resume, and read results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fraudsite.api.pagination import PagePagination
+from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.serializers import PAGING, check_query_parameters
+from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.errors import FieldError, Invalid
+from screening.batch import services
+from screening.batch.selectors import batch_body, result_bodies, results_of
+from screening.batch.serializers import BatchRequestSerializer, BatchSerializer, BatchTransactionSerializer
+from screening.decisions import STATUS_LETTERS
+from screening.models import ScreeningBatch
+
+CONFLICT = OpenApiResponse(ProblemSerializer, description="The batch's state does not allow it.")
+_RESULT_FILTERS = frozenset({"transaction_id", "rule_id", "status"})
+
+
+class BatchFilter(filters.FilterSet):
+    class Meta:
+        model = ScreeningBatch
+        fields = ("status", "created_by", "name")
+
+
+class BatchListView(ApiListView):
+    required_scopes = {"POST": "screening:write"}
+    filterset_class = BatchFilter
+    ordering = ("-id",)
+    ordering_fields = ("created_at", "started_at", "completed_at", "status", "name", "total_transactions")
+
+    def get_queryset(self) -> QuerySet[ScreeningBatch]:
+        return ScreeningBatch.objects.all()
+
+    def bodies(self, items: list[ScreeningBatch]) -> list[dict[str, Any]]:
+        return [batch_body(each) for each in items]
+
+    @extend_schema(responses=BatchSerializer(many=True), operation_id="screening_batches_list")
+    def get(self, request: Request) -> Response:
+        """All batches, newest first."""
+        return self.page(request)
+
+    @extend_schema(request=BatchRequestSerializer, responses={202: BatchSerializer})
+    def post(self, request: Request) -> Response:
+        """Screen past transactions again, with every live rule or the rules chosen; a worker does it."""
+        batch = services.batch_create(body=request.data, principal=request.principal)
+        return Response(batch_body(batch), status=202)
+
+
+class BatchView(ApiView):
+    @extend_schema(responses=BatchSerializer)
+    def get(self, request: Request, batch_id: str) -> Response:
+        """A batch and how far it is."""
+        return Response(batch_body(services.batch_get(batch_id)))
+
+
+class BatchCancelView(ApiView):
+    required_scopes = {"POST": "screening:write"}
+
+    @extend_schema(request=None, responses={200: BatchSerializer, 409: CONFLICT})
+    def post(self, request: Request, batch_id: str) -> Response:
+        """Stop a batch. The results it has stay, and it can be resumed."""
+        return Response(batch_body(services.batch_cancel(batch_id=batch_id)))
+
+
+class BatchResumeView(ApiView):
+    required_scopes = {"POST": "screening:write"}
+
+    @extend_schema(request=None, responses={202: BatchSerializer, 409: CONFLICT})
+    def post(self, request: Request, batch_id: str) -> Response:
+        """Go on with a batch that was cancelled or has failed, from where it stands."""
+        return Response(batch_body(services.batch_resume(batch_id=batch_id)), status=202)
+
+
+class BatchResultsView(ApiView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("transaction_id", str),
+            OpenApiParameter("rule_id", int),
+            OpenApiParameter("status", str, enum=[*STATUS_LETTERS], description="of a rule, or of any rule"),
+            OpenApiParameter("page", int),
+            OpenApiParameter("page_size", int),
+        ],
+        responses=BatchTransactionSerializer(many=True),
+        operation_id="screening_batch_results_list",
+    )
+    def get(self, request: Request, batch_id: str) -> Response:
+        """Each screened transaction in order of (occurred_at, arrival), with the result of every rule."""
+        batch = services.batch_get(batch_id)
+        paginator = PagePagination()
+        rows = paginator.paginate_queryset(results_of(batch, **_results_wanted(request)), request, self)
+        return paginator.get_paginated_response(result_bodies(batch, rows))
+
+
+def _results_wanted(request: Request) -> dict[str, Any]:
+    check_query_parameters(request, PAGING | _RESULT_FILTERS)
+    params = request.query_params
+    errors = []
+    rule_id, status = params.get("rule_id"), params.get("status")
+    if rule_id is not None and not (rule_id.isascii() and rule_id.isdecimal() and len(rule_id) < 19):
+        errors.append(FieldError("rule_id", "must be a whole number"))
+    if status is not None and status not in STATUS_LETTERS:
+        errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))
+    if errors:
+        raise Invalid("A query parameter is not valid.", errors)
+    return {
+        "transaction_id": params.get("transaction_id"),
+        "rule_id": None if rule_id is None else int(rule_id),
+        "status": status,
+    }

@@ -1,0 +1,104 @@
+"""Batches: asking for one, cancelling it, going on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from fraudsite.errors import Conflict, FieldError, Missing, Unprocessable
+from rules.selectors import lists_snapshot, ruleset_load
+from screening.batch import requests
+from screening.batch.columns.scope import Scope
+from screening.batch.counting import transactions_count
+from screening.batch.states import CANCELLED, PENDING, move
+from screening.models import ScreeningBatch
+
+KEYS = (
+    "name",
+    "description",
+    "transaction_filters",
+    "rule_ids",
+    "date_from",
+    "date_to",
+    "as_of",
+    "open_alerts",
+)
+
+
+def batch_create(*, body: Any, principal: str) -> ScreeningBatch:
+    """A batch over what is stored now, with the rules as they are now. Raises Invalid or Unprocessable, and then
+    nothing is stored."""
+    requests.keys_check(body, KEYS)
+    asked: Mapping[str, Any] = body
+    name, description = requests.text_read(asked, "name", 120), requests.text_read(asked, "description", 2_000)
+    date_from, date_to = requests.range_read(asked)
+    as_of = requests.as_of_read(asked.get("as_of"))
+    filters = requests.filters_read(asked.get("transaction_filters"), "transaction_filters")
+    loaded = ruleset_load()
+    versions = requests.versions_chosen(asked.get("rule_ids"), loaded)
+    scope = Scope(
+        from_us=requests.us_of(date_from),
+        to_us=requests.us_of(date_to),
+        filters=filters,
+        arrival_limit=requests.arrival_now(),
+        as_of=as_of,
+    )
+    total = transactions_count(scope, lists_snapshot(loaded.lists_version))
+    if total == 0:
+        where = "transaction_filters" if filters else "date_from" if date_from or date_to else "$"
+        raise Unprocessable(
+            "No transaction is selected.", [FieldError(where, "selects no transaction that was screened")]
+        )
+    batch = ScreeningBatch.objects.create(
+        name=name,
+        description=description,
+        transaction_filters=requests.filters_stored(filters),
+        rule_ids=None if asked.get("rule_ids") is None else [version.rule_id for version in versions],
+        rule_versions=[version.pk for version in versions],
+        ruleset=loaded.number,
+        date_from=date_from,
+        date_to=date_to,
+        as_of=as_of,
+        open_alerts=requests.flag_read(asked, "open_alerts"),
+        arrival_limit=scope.arrival_limit,
+        total_transactions=total,
+        created_by=principal,
+    )
+    _enqueue(batch)
+    return batch
+
+
+def batch_cancel(*, batch_id: str) -> ScreeningBatch:
+    """Stop it: what is stored stays, and `batch_resume` goes on from there."""
+    batch = batch_get(batch_id)
+    if not move(batch, CANCELLED):
+        batch.refresh_from_db()
+        raise Conflict(f"A {batch.status} batch cannot be cancelled.")
+    batch.refresh_from_db()
+    return batch
+
+
+def batch_resume(*, batch_id: str) -> ScreeningBatch:
+    """Go on with a batch that was cancelled or has failed, with the rules and the data it was asked with."""
+    batch = batch_get(batch_id)
+    if not move(batch, PENDING, error="", completed_at=None):
+        batch.refresh_from_db()
+        raise Conflict(f"A {batch.status} batch cannot be resumed.")
+    batch.refresh_from_db()
+    _enqueue(batch)
+    return batch
+
+
+def batch_get(batch_id: str) -> ScreeningBatch:
+    batch = ScreeningBatch.objects.filter(batch_id=batch_id).first()
+    if batch is None:
+        raise Missing(f"There is no batch {batch_id}.")
+    return batch
+
+
+def _enqueue(batch: ScreeningBatch) -> None:
+    from screening.batch.tasks import batch_enqueue  # tasks import what services do
+
+    transaction.on_commit(lambda: batch_enqueue(batch.pk))

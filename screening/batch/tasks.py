@@ -1,0 +1,71 @@
+"""Celery tasks of batches and backtests: advance one for a while, and find those that nobody advances."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.db import models
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from screening.batch.backtesting import BACKTEST_LOCK, backtest_advance
+from screening.batch.models import Backtest
+from screening.batch.running import BATCH_LOCK, batch_advance
+from screening.batch.states import OPEN, is_advancing
+from screening.models import ScreeningBatch
+
+log = structlog.get_logger(__name__)
+
+# A row that waits longer was never enqueued, or its worker died.
+SWEEP_AFTER = timedelta(seconds=30)
+
+
+@shared_task(name="screening.batch_advance", queue="batch")
+def batch_run(pk: int) -> None:
+    if batch_advance(pk):
+        batch_enqueue(pk)
+
+
+@shared_task(name="screening.backtest_advance", queue="batch")
+def backtest_run(pk: int) -> None:
+    if backtest_advance(pk):
+        backtest_enqueue(pk)
+
+
+def batch_enqueue(pk: int) -> None:
+    ScreeningBatch.objects.filter(pk=pk).update(enqueued_at=timezone.now())
+    _send(batch_run, pk)
+
+
+def backtest_enqueue(pk: int) -> None:
+    Backtest.objects.filter(pk=pk).update(enqueued_at=timezone.now())
+    _send(backtest_run, pk)
+
+
+def _send(task: object, pk: int) -> None:
+    """A broker that is away loses nothing: the sweep enqueues what stays open."""
+    try:
+        task.delay(pk)  # type: ignore[attr-defined]
+    except (BrokerUnavailable, OSError) as error:
+        log.warning("broker_away", task=getattr(task, "name", ""), pk=pk, reason=str(error))
+
+
+@shared_task(name="screening.batch_sweep", queue="default")
+def batch_sweep() -> int:
+    """Enqueue open batches and backtests that no worker holds: their message or their worker was lost."""
+    swept = 0
+    for pk in _abandoned(ScreeningBatch, BATCH_LOCK):
+        batch_enqueue(pk)
+        swept += 1
+    for pk in _abandoned(Backtest, BACKTEST_LOCK):
+        backtest_enqueue(pk)
+        swept += 1
+    return swept
+
+
+def _abandoned(model: type[models.Model], lock: int) -> list[int]:
+    long_ago = timezone.now() - SWEEP_AFTER
+    waiting = model._default_manager.filter(status__in=OPEN, enqueued_at__lt=long_ago).values_list("pk", flat=True)
+    return [pk for pk in waiting if not is_advancing(lock, pk)]

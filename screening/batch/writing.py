@@ -1,0 +1,264 @@
+"""Results of a computed run into PostgreSQL, part by part: each part and the batch's progress in one commit.
+
+Clean rows go from DuckDB straight to COPY. Rows with a hit, and those SQL could not decide, are judged by the core,
+one by one: a row on which that fails becomes an `error` of every rule, and the batch goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from fraudsite.exact_json import to_json
+from rules.core.evaluate import RuleOutcome, evidence_pack
+from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.fields import is_fact, quoted
+from screening.batch.columns.outcomes import Judge, letters_of
+from screening.batch.columns.scope import Place
+from screening.batch.states import RUNNING, Stopped
+from screening.models import ScreeningBatch
+
+log = structlog.get_logger(__name__)
+
+PART_ROWS = 250_000
+_HOT_ROWS = 5_000
+_RESULT_COLUMNS = (
+    "batch_id, position, transaction_id, overall_status, outcome, total_risk_score, statuses, numbers, facts"
+)
+_HIT_COLUMNS = (
+    "batch_id, position, transaction_id, rule_id, rule_version, status, risk_score, evidence, reason"
+)
+
+
+@dataclass
+class _Part:
+    """Rows judged by the core, as CSV in waiting."""
+
+    results: list[list[Any]] = field(default_factory=list)
+    hits: list[list[Any]] = field(default_factory=list)
+    alerts: list[list[Any]] = field(default_factory=list)
+    flagged: int = 0
+
+
+class BatchWriter:
+    def __init__(self, batch: ScreeningBatch, run: ColumnRun, judge: Judge, directory: Path) -> None:
+        self.batch = batch
+        self.run = run
+        self.judge = judge
+        self.directory = directory
+        self.number_names = [len(run.places.get(index, ())) for index in judge.indices]
+
+    def write(self, until: Place | None) -> None:
+        """Everything the run screened. After the last part the batch stands at `until`."""
+        total = self._judge_all()
+        starts = list(range(0, total, PART_ROWS)) or [0]
+        for start in starts:
+            is_last = start == starts[-1]
+            self.run.stage.checkpoint()
+            self._write_part(start, min(start + PART_ROWS, total), until if is_last else None, total)
+
+    def _judge_all(self) -> int:
+        """Table `verdicts`, one row per screened transaction, n = 0, 1, 2 … in order."""
+        numbers = numbers_sql(self.run, self.judge)
+        self.run.stage.run(
+            f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, "
+            f"(u OR contains(letters, 'f') OR letters IS NULL) AS is_hot FROM "
+            f"(SELECT s.pos, s.id, s.us, s.arrival, {self.judge.letters_sql} AS letters, "
+            f"{self.judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
+            f"{self.judge.from_sql()})"
+        )
+        return int(self.run.stage.one("SELECT count(*) FROM verdicts"))
+
+    # -- one part
+
+    def _write_part(self, start: int, end: int, until: Place | None, total: int) -> None:
+        part = self._judge_hot(start, end)
+        clean = self.directory / "clean.csv"
+        first = self.batch.processed_transactions + 1 - start
+        self.run.stage.run(
+            f"COPY (SELECT {self.batch.pk}, n + {first}, id, 'clean', 'approve', 0, letters, numbers, facts "
+            f"FROM verdicts WHERE n >= {start} AND n < {end} AND NOT is_hot ORDER BY n) "
+            f"TO '{clean}' (FORMAT csv, HEADER false)"
+        )
+        place = until
+        if place is None and end > start:
+            place = self.run.database.execute(
+                f"SELECT us, arrival FROM verdicts WHERE n = {end - 1}"  # noqa: S608
+            ).fetchall()[0]
+        with transaction.atomic(), connection.cursor() as cursor:
+            self._advance(end - start, part.flagged, place)
+            with clean.open("rb") as file:
+                cursor.copy_expert(_copy("screening_batchresult", _RESULT_COLUMNS), file)
+            _copy_rows(cursor, "screening_batchresult", _RESULT_COLUMNS, part.results)
+            _copy_rows(cursor, "screening_batchhit", _HIT_COLUMNS, part.hits)
+            if part.alerts:
+                self._open_alerts(cursor, part.alerts)
+        self.batch.refresh_from_db()
+
+    def _advance(self, rows: int, flagged: int, place: Place | None) -> None:
+        """Move the batch past this part, unless it is not where this worker left it."""
+        place = place or (self.batch.cursor_us, self.batch.cursor_arrival)  # type: ignore[assignment]
+        moved = ScreeningBatch.objects.filter(
+            pk=self.batch.pk,
+            status=RUNNING,
+            cursor_us=self.batch.cursor_us,
+            cursor_arrival=self.batch.cursor_arrival,
+            processed_transactions=self.batch.processed_transactions,
+        ).update(
+            cursor_us=place[0],
+            cursor_arrival=place[1],
+            processed_transactions=F("processed_transactions") + rows,
+            flagged_transactions=F("flagged_transactions") + flagged,
+        )
+        if moved != 1:
+            raise Stopped
+
+    # -- rows the core judges
+
+    def _judge_hot(self, start: int, end: int) -> _Part:
+        part = _Part()
+        columns = ["v.n", "v.id", "v.us", "v.arrival", "v.letters", "v.u", "v.numbers", "v.facts"]
+        columns += self.run.event_sql()
+        if self.batch.open_alerts:
+            columns += ["s.user_id", "s.account_id"] if self._has_parties() else ["NULL", "NULL"]
+        reading = self.run.database.cursor()
+        reading.execute(
+            f"SELECT {', '.join(columns)} FROM verdicts v JOIN screened s ON s.pos = v.pos "
+            f"WHERE v.is_hot AND v.n >= {start} AND v.n < {end} ORDER BY v.n"
+        )
+        first = self.batch.processed_transactions + 1 - start
+        while rows := reading.fetchmany(_HOT_ROWS):
+            self.run.stage.checkpoint()
+            for row in rows:
+                self._judge_row(part, row, first)
+        reading.close()
+        return part
+
+    def _has_parties(self) -> bool:
+        return {"user_id", "account_id"} <= set(self.run.needs.fields["transaction"])
+
+    def _judge_row(self, part: _Part, row: Sequence[Any], first: int) -> None:
+        n, pk, us, arrival, letters, undecided, numbers, facts, *values = row
+        position = n + first
+        try:
+            event = self.run.event_of(us, arrival, values)
+            per_aggregate = numbers_read(numbers)
+            if undecided or letters is None:
+                outcomes = self.judge.outcomes(event, self.judge.results_of(per_aggregate, event))
+                letters = letters_of(outcomes)
+                shown = [outcome for outcome in outcomes if outcome.status in ("flagged", "error")]
+            else:
+                places = [place for place, letter in enumerate(letters) if letter == "f"]
+                shown = list(self.judge.outcomes_of(places, event, per_aggregate))
+            draft = self.judge.decide(shown)
+            hits = [self._hit(position, pk, outcome) for outcome in shown]
+        except Exception as error:  # noqa: BLE001 - a poison row is an error of its own, not of the batch
+            log.warning("batch_row_failed", batch=str(self.batch.batch_id), transaction=pk, error=repr(error)[:300])
+            self._poison(part, position, pk, numbers, facts, error)
+            return
+        part.results.append(
+            [
+                self.batch.pk,
+                position,
+                pk,
+                draft.overall_status,
+                draft.outcome,
+                draft.total_risk_score,
+                letters,
+                numbers,
+                facts,
+            ]
+        )
+        part.hits += hits
+        part.flagged += draft.overall_status == "flagged"
+        if self.batch.open_alerts:
+            user_id, account_id = values[-2:]
+            part.alerts += [
+                [each.outcome.rule.rule_id, each.outcome.rule.version, pk, user_id, account_id, each.signal,
+                 each.severity, each.reason, event["occurred_at"]]
+                for each in draft.alerts
+            ]
+
+    def _hit(self, position: int, pk: int, outcome: RuleOutcome) -> list[Any]:
+        rule = outcome.rule
+        return [
+            self.batch.pk,
+            position,
+            pk,
+            rule.rule_id,
+            rule.version,
+            outcome.status,
+            outcome.risk_score,
+            to_json(evidence_pack(outcome.evidence)).decode(),
+            outcome.reason,
+        ]
+
+    def _poison(self, part: _Part, position: int, pk: int, numbers: str, facts: str, error: Exception) -> None:
+        rules = self.run.ruleset.rules
+        draft_outcome = self.judge.on_rule_error
+        part.results.append(
+            [self.batch.pk, position, pk, "clean", draft_outcome, 0, "e" * len(rules), numbers or "", facts or ""]
+        )
+        reason = f"{type(error).__name__}: {error}"[:500]
+        part.hits += [
+            [self.batch.pk, position, pk, rule.rule_id, rule.version, "error", 0, "[]", reason] for rule in rules
+        ]
+
+    def _open_alerts(self, cursor: Any, alerts: list[list[Any]]) -> None:
+        now = timezone.now()
+        cursor.executemany(
+            "INSERT INTO screening_alert (alert_id, rule_id, rule_version, transaction_id, user_id, account_id, "
+            "signal, severity, reason, status, occurred_at, created_at) "
+            "VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s, %s, 'open', %s, %s)",
+            [[*alert, now] for alert in alerts],
+        )
+
+
+# The numbers behind a row, as text.
+
+
+def numbers_sql(run: ColumnRun, judge: Judge) -> str:
+    """`;` between aggregates, `,` within, nothing for null."""
+    per_aggregate = []
+    for index in judge.indices:
+        columns = [f"coalesce({column}::VARCHAR, '')" for column in run.places.get(index, ())]
+        per_aggregate.append(" || ',' || ".join(columns) if columns else "''")
+    return "(" + " || ';' || ".join(per_aggregate) + ")" if per_aggregate else "''"
+
+
+def numbers_read(text: str) -> list[list[int | None]]:
+    """Per aggregate its numbers, as `numbers_sql` wrote them."""
+    return [[int(each) if each else None for each in part.split(",")] for part in text.split(";")]
+
+
+def facts_sql(run: ColumnRun) -> str:
+    """JSON of what was looked up beside the transaction, by field; '' where rules read nothing of the kind."""
+    pairs = [
+        f"{quoted(column.name)} := {sql}"
+        for column, sql in zip(run.event_columns(), run.event_sql(), strict=True)
+        if is_fact(column.name)
+    ]
+    return f"to_json(struct_pack({', '.join(pairs)}))::VARCHAR" if pairs else "''"
+
+
+def _copy(table: str, columns: str) -> str:
+    # Nothing between two commas is null, "" is empty text: none of these columns is ever null.
+    return f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, NULL '\\N')"
+
+
+def _copy_rows(cursor: Any, table: str, columns: str, rows: list[list[Any]]) -> None:
+    if not rows:
+        return
+    file = io.StringIO()
+    csv.writer(file).writerows(rows)
+    file.seek(0)
+    cursor.copy_expert(_copy(table, columns), file)
