@@ -71,3 +71,21 @@ class Workspace(models.Model):
 
     def __str__(self) -> str:
         return "workspace"
+
+
+class SavedFilter(models.Model):
+    """A list's filters under a name, for whoever saved them."""
+
+    owner = models.CharField(max_length=160, help_text="the principal")
+    page = models.CharField(max_length=60)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=500, help_text="the address's query")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "page", "name"], name="saved_filter_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
@@ -144,11 +145,25 @@ def test_it_lets_nobody_write_in_the_browser(staff: Client) -> None:
     assert "API key" in assert_problem(response, 403)["detail"]
 
 
-def test_it_lets_a_login_that_is_not_staff_read_nothing() -> None:
-    bob = get_user_model().objects.create_user("bob", password="x")
-    client = Client()
-    client.force_login(bob)
+def logged_in(name: str, **fields: Any) -> tuple[Any, Client]:
+    user, client = get_user_model().objects.create_user(name, password="x", **fields), Client()
+    client.force_login(user)
+    return user, client
+
+
+def test_it_lets_nobody_read_in_the_browser_without_the_role() -> None:
+    _, visitor = logged_in("bob")
+    assert_problem(visitor.get("/api/v1/rules/"), 403)
+    analyst, client = logged_in("eve", is_staff=True)
     assert_problem(client.get("/api/v1/rules/"), 403)
+    analyst.groups.add(Group.objects.get(name="Analyst"))
+    assert client.get("/api/v1/rules/").status_code == 200
+    assert_problem(client.get("/api/v1/audit/"), 403)
+
+
+def test_it_asks_staff_for_the_second_factor_where_that_is_required(staff: Client, settings: Any) -> None:
+    settings.REQUIRE_TWO_FACTOR = True
+    assert_problem(staff.get("/api/v1/rules/"), 403)
 
 
 def test_it_shows_a_new_key_once_in_the_admin(staff: Client) -> None:
