@@ -146,12 +146,15 @@ from ingestion.events.models import (  # noqa: E402
     Label,
     LoginEvent,
 )
+from ingestion.imports.models import ImportJob, ImportRowError  # noqa: E402
 
 __all__ = [
     "AlertEvent",
     "CardEvent",
     "CustomerProfile",
     "ExchangeRate",
+    "ImportJob",
+    "ImportRowError",
     "Label",
     "LoginEvent",
     "Transaction",
