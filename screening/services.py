@@ -126,27 +126,40 @@ def transaction_accept(*, document: Any) -> Answer:
 
 
 def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
-    """Store transactions without a decision; primary keys by id of those that are new."""
-    columns = [*FIELD_NAMES, "received_at", "payload_digest"]
+    """Store transactions without a decision; primary keys by id of those that are new, in the order given.
+
+    Primary keys follow the order given too: whoever screens by primary key keeps it. Rows go in by transaction id,
+    so that two lists with the same ids cannot wait for each other in a circle.
+    """
+    columns = ["id", *FIELD_NAMES, "received_at", "payload_digest"]
     received_at = datetime.now(UTC)
-    by_id = {each.transaction_id: each for each in reversed(parsed)}
-    rows = [
-        [
-            *(
-                Json(value, dumps=_dumps) if name == "metadata" else value
-                for name, value in each.fields.items()
-            ),
-            received_at,
-            each.digest,
-        ]
-        for _, each in sorted(by_id.items())
-    ]
-    sql = (
-        f"INSERT INTO ingestion_transaction ({','.join(columns)}) VALUES %s "  # noqa: S608 - names of columns
-        "ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id"
-    )
+    by_id: dict[str, ParsedTransaction] = {}
+    for each in parsed:
+        by_id.setdefault(each.transaction_id, each)
     with transaction.atomic(), connection.cursor() as cursor:
-        return dict(execute_values(cursor.cursor, sql, rows, page_size=1000, fetch=True))
+        cursor.execute(_NEXT_KEYS, [len(by_id)])
+        keys = dict(zip(by_id, (key for (key,) in cursor.fetchall()), strict=True))
+        rows = [
+            [
+                keys[name],
+                *(
+                    Json(value, dumps=_dumps) if field == "metadata" else value
+                    for field, value in each.fields.items()
+                ),
+                received_at,
+                each.digest,
+            ]
+            for name, each in sorted(by_id.items())
+        ]
+        sql = (
+            f"INSERT INTO ingestion_transaction ({','.join(columns)}) VALUES %s "  # noqa: S608 - names of columns
+            "ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id"
+        )
+        stored = dict(execute_values(cursor.cursor, sql, rows, page_size=1000, fetch=True))
+    return {name: stored[name] for name in by_id if name in stored}
+
+
+_NEXT_KEYS = "SELECT nextval(pg_get_serial_sequence('ingestion_transaction', 'id')) FROM generate_series(1, %s) ORDER BY 1"
 
 
 def _dumps(value: Any) -> str:

@@ -1,0 +1,54 @@
+"""Many transactions in at once, from files and streams: stored, known, or in conflict; then screened in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from ingestion.models import Transaction
+from ingestion.payloads import ParsedTransaction
+from screening.services import pending_store
+
+TAKEN = "is taken by a transaction with another payload"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """`accepted`: primary keys by transaction id of those that are new, in the order given. `conflicts`: positions of
+    those whose id is taken by another payload. The rest are replays."""
+
+    accepted: dict[str, int]
+    conflicts: list[int]
+    replayed: int
+
+
+def intake_store(parsed: Sequence[ParsedTransaction]) -> Intake:
+    """Store what is new, without a decision. Safe to repeat: what was stored before is a replay."""
+    if not parsed:
+        return Intake({}, [], 0)
+    first: dict[str, ParsedTransaction] = {}
+    for each in parsed:
+        first.setdefault(each.transaction_id, each)
+    stored = pending_store(list(first.values()))
+    digests = _digests([name for name in first if name not in stored])
+    digests |= {name: first[name].digest for name in stored}
+    conflicts = [i for i, each in enumerate(parsed) if digests[each.transaction_id] != each.digest]
+    accepted = {name: stored[name] for name in first if name in stored}
+    return Intake(accepted, conflicts, len(parsed) - len(accepted) - len(conflicts))
+
+
+def _digests(names: Sequence[str]) -> dict[str, bytes]:
+    rows = Transaction.objects.filter(transaction_id__in=names).values_list(
+        "transaction_id", "payload_digest"
+    )
+    return {name: bytes(digest) for name, digest in rows}
+
+
+def lanes(rows: Sequence[tuple[int, str]], n: int) -> list[list[int]]:
+    """Primary keys of (primary key, user) in at most `n` lists: those of one user are in one list, in their order, so
+    that lists may be screened side by side."""
+    found: list[list[int]] = [[] for _ in range(n)]
+    for pk, user_id in rows:
+        found[crc32(user_id.encode()) % n].append(pk)
+    return [lane for lane in found if lane]
