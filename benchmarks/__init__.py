@@ -1,0 +1,1 @@
+"""Measurements against the bars of the issues: run by hand, results in docs/."""
