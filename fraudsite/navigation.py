@@ -26,6 +26,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Operations centre", "operations", "monitoring"),
             Entry("Cases", "case_queue", "cases"),
             Entry("Alerts", "screening_alert_changelist", "notifications"),
+            Entry("Snoozes", "screening_snooze_changelist", "snooze"),
             Entry("Accounts at risk", "accounts_at_risk", "account_balance"),
         ),
     ),

@@ -1,0 +1,92 @@
+"""One account: its risk now, where its signals come from, who it is connected with; and the list of those at risk."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+
+from fraudsite import charts
+from fraudsite.admin_site import page, render
+from ingestion.events.models import CustomerProfile
+from ingestion.models import Transaction
+from ingestion.selectors import amount_text
+from screening.admin.picture import connections_picture
+from screening.alerts.models import Alert
+from screening.cases.selectors import cases_about
+from screening.models import RiskSignal
+from screening.risk.selectors import RiskyAccounts, account_require_known, account_risk
+from screening.risk.tiers import RECOMMENDATIONS
+
+TIERS = ("critical", "high", "medium")
+
+
+@page("accounts/", name="accounts_at_risk")
+def accounts_at_risk(request: HttpRequest) -> HttpResponse:
+    tier = request.GET.get("tier", "")
+    at = timezone.now()
+    found = RiskyAccounts(at=at, tier=tier) if tier in TIERS else RiskyAccounts(at=at, minimum="medium")
+    return render(
+        request,
+        "workspace/screening/accounts.html",
+        title="Accounts at risk",
+        accounts=[
+            {"risk": each, "recommendation": RECOMMENDATIONS[each.tier]} for each in found[slice(0, 100)]
+        ],
+        tiers=TIERS,
+        tier=tier,
+    )
+
+
+@page("accounts-find/", name="account_find")
+def account_find(request: HttpRequest) -> HttpResponse:
+    account_id = request.GET.get("account", "").strip()
+    account_require_known(account_id)
+    return HttpResponseRedirect(reverse("admin:account", args=[account_id]))
+
+
+@page("accounts/<path:account_id>/", name="account")
+def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
+    account_require_known(account_id)
+    at = timezone.now()
+    risk = account_risk(account_id, at)
+    payments = list(
+        Transaction.objects.filter(account_id=account_id, occurred_at__isnull=False)
+        .select_related("decision")
+        .defer("metadata", "decision__results", "decision__facts")
+        .order_by("-occurred_at")[:60]
+    )
+    users = sorted({each.user_id for each in payments})
+    return render(
+        request,
+        "workspace/screening/account.html",
+        title=f"Account {account_id}",
+        account_id=account_id,
+        risk=risk,
+        recommendation=RECOMMENDATIONS[risk.tier],
+        payments=payments[:25],
+        amounts=_chart(payments),
+        users=users[:10],
+        profiles=CustomerProfile.objects.filter(user_id__in=users[:10])
+        .order_by("user_id", "-updated_at")
+        .distinct("user_id"),
+        past_signals=RiskSignal.objects.filter(account_id=account_id).order_by("-holds_until")[:20],
+        alerts=Alert.objects.filter(account_id=account_id, repeat_of=None)
+        .select_related("rule", "case")
+        .order_by("-occurred_at")[:15],
+        cases=cases_about(account_id=account_id)[:15],
+        picture=connections_picture(account_id),
+        now=at,
+    )
+
+
+def _chart(payments: list[Transaction]) -> str:
+    rows = payments[::-1]
+    return charts.lines(
+        [(row.occurred_at.timestamp(), float(row.amount)) for row in rows if row.occurred_at],
+        marks=[hasattr(row, "decision") and row.decision.outcome != "approve" for row in rows],
+        labels=[
+            f"{row.occurred_at:%d %b %H:%M:%S}: {amount_text(row.amount)} {row.currency}" for row in rows
+        ],
+        title=f"Amounts of the last {len(rows)} transactions over time; those not approved are marked",
+    )

@@ -1,0 +1,212 @@
+"""Case work: the queue, one case with everything needed to decide it, and what is done with it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from fraudsite.admin_site import page, principal_of, render, require
+from fraudsite.errors import DomainError, FieldError, Invalid
+from fraudsite.large_tables import LimitedPaginator
+from fraudsite.models import SavedFilter
+from fraudsite.roles import Action, may
+from ingestion.events.models import Severity
+from screening.admin.evidence import alerts_with_evidence
+from screening.admin.history import amounts_chart, timeline
+from screening.admin.picture import connections_picture
+from screening.cases import services
+from screening.cases.models import Case
+from screening.cases.selectors import case_get, cases_open
+from screening.cases.services import BulkItem
+from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
+from screening.risk.selectors import account_risk
+from screening.risk.tiers import RECOMMENDATIONS
+
+PER_PAGE = 50
+FILTERS = ("status", "priority", "assignee", "overdue", "who")
+ENTRY_WORDS = {
+    "opened": "opened the case",
+    "alert_joined": "joined an alert",
+    "assigned": "assigned the case",
+    "noted": "wrote a note",
+    "moved": "moved the case",
+    "disposed": "closed the case",
+    "reopened": "opened the case again",
+    "priority_raised": "raised the priority",
+}
+
+
+@page("cases/", name="case_queue", post=Action.CASES_WRITE)
+def case_queue(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return _queue_action(request)
+    given = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    paginator = LimitedPaginator(_filtered(given, principal_of(request)), PER_PAGE)
+    shown = paginator.get_page(request.GET.get("page"))
+    return render(
+        request,
+        "workspace/screening/cases.html",
+        title="Cases",
+        cases=shown,
+        given=given,
+        now=timezone.now(),
+        statuses=Case.Status.choices,
+        priorities=tuple(reversed(Severity.values)),
+        saved=SavedFilter.objects.filter(owner=principal_of(request), page="cases"),
+        may_work=may(request.user, Action.CASES_WRITE),
+    )
+
+
+@page("cases/<uuid:case_id>/", name="case")
+def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
+    case = case_get(case_id)
+    until = timezone.now()
+    risk = account_risk(case.account_id, until) if case.account_id else None
+    alerts = alerts_with_evidence(case)
+    marked = {each["alert"].transaction_id for each in alerts if each["alert"].transaction_id}
+    return render(
+        request,
+        "workspace/screening/case.html",
+        title=case.title,
+        case=case,
+        now=until,
+        risk=risk,
+        recommendation=RECOMMENDATIONS[risk.tier] if risk else None,
+        alerts=alerts,
+        timeline=timeline(case),
+        amounts=amounts_chart(case, marked=marked),
+        picture=connections_picture(case.account_id) if case.account_id else None,
+        notes=case.notes.all(),
+        entries=[{"entry": each, "words": _entry_words(each)} for each in case.entries.order_by("-id")[:60]],
+        moves=sorted(TRANSITIONS[case.status]),
+        dispositions=Case.Disposition.choices,
+        may_work=may(request.user, Action.CASES_WRITE),
+        may_dispose=may(request.user, Action.CASES_DISPOSE) and case.status in MAY_BE_DISPOSED,
+        me=principal_of(request),
+        next_case=_next_case(case),
+    )
+
+
+@page("cases/<uuid:case_id>/<str:what>/", name="case_action", action=Action.CASES_WRITE)
+@require_POST
+def case_action(request: HttpRequest, case_id: UUID, what: str) -> HttpResponse:
+    """Assign, note, move or close a case. `version` is the one the person has seen: 409 if it is another by now."""
+    if what == "dispose":
+        require(request, Action.CASES_DISPOSE)
+    address = reverse("admin:case", args=[case_id])
+    try:
+        messages.success(request, _act(request, case_id, what))
+    except DomainError as error:
+        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        return HttpResponseRedirect(address)
+    if request.POST.get("and_next") and (following := _next_case(case_get(case_id))):
+        address = reverse("admin:case", args=[following.case_id])
+    return HttpResponseRedirect(address)
+
+
+def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
+    given, principal = request.POST, principal_of(request)
+    version = given.get("version", "")
+    if not version.isdecimal():
+        raise Invalid("Say which version of the case you have seen.", [FieldError("version", "is missing")])
+    common: dict[str, Any] = {"case_id": case_id, "principal": principal, "version": int(version)}
+    note = given.get("note", "").strip()
+    match what:
+        case "assign":
+            assignee = given.get("assignee", "").strip()
+            services.case_assign(assignee=assignee, **common)
+            return f"The case is {assignee}'s." if assignee else "The case is nobody's."
+        case "note":
+            if not note:
+                raise Invalid("A note needs words.")
+            # Notes are only ever added, so they need not be written on the newest version.
+            services.case_note(text=note, case_id=case_id, principal=principal)
+            return "The note was added."
+        case "transition":
+            services.case_transition(to=given.get("to", ""), note=note, **common)
+            return f"The case is {given['to'].replace('_', ' ')}."
+        case "dispose":
+            disposition = given.get("disposition", "")
+            if disposition not in Case.Disposition.values:
+                raise Invalid("Choose a finding.")
+            services.case_dispose(disposition=disposition, note=note, **common)
+            return f"The case is closed: {disposition.replace('_', ' ')}."
+    raise Invalid(f"There is no action {what!r} on a case.")
+
+
+def _filtered(given: dict[str, str], me: str) -> QuerySet[Case]:
+    cases = cases_open() if given["status"] in ("", "open_all") else Case.objects.all()
+    if given["status"] in Case.Status.values:
+        cases = cases.filter(status=given["status"])
+    if given["priority"] in Severity.values:
+        cases = cases.filter(priority=given["priority"])
+    if given["assignee"] == "me":
+        cases = cases.filter(assignee=me)
+    elif given["assignee"] == "nobody":
+        cases = cases.filter(assignee="")
+    if given["overdue"]:
+        cases = cases.filter(due_at__lt=timezone.now()).exclude(status=Case.Status.CLOSED)
+    if given["who"]:
+        about = cases.filter(account_id=given["who"]) | cases.filter(user_id=given["who"])
+        cases = about
+    if given["status"] == Case.Status.CLOSED:
+        return cases.order_by("-closed_at")
+    return cases.order_by("-priority_rank", "opened_at", "id")
+
+
+def _queue_action(request: HttpRequest) -> HttpResponse:
+    query = {name: value for name in FILTERS if (value := request.POST.get(name, "").strip())}
+    address = f"{reverse('admin:case_queue')}?{urlencode(query)}"
+    what, owner = request.POST.get("do", ""), principal_of(request)
+    if what == "save_filter":
+        name = request.POST.get("name", "").strip()[:60]
+        if name:
+            SavedFilter.objects.update_or_create(
+                owner=owner, page="cases", name=name, defaults={"query": urlencode(query)[:500]}
+            )
+            messages.success(request, f"The filter is saved as {name!r}.")
+    elif what == "forget_filter":
+        SavedFilter.objects.filter(owner=owner, page="cases", name=request.POST.get("name", "")).delete()
+    elif what == "take":
+        _take(request, owner)
+    return HttpResponseRedirect(address)
+
+
+def _take(request: HttpRequest, me: str) -> None:
+    """Assign the chosen cases to oneself; those that somebody else took in the meantime are named."""
+    chosen = [value.partition(":") for value in request.POST.getlist("case")]
+    items = [
+        BulkItem(case_id=UUID(case_id), version=int(version)) for case_id, _, version in chosen if version
+    ]
+    results = services.cases_bulk(items=items, action="assign", principal=me, given={"assignee": me})
+    refused = [each for each in results if not each["done"]]
+    messages.success(request, f"{len(results) - len(refused)} of {len(results)} cases are yours.")
+    for each in refused[:5]:
+        messages.warning(request, each["error"])
+
+
+def _next_case(case: Case) -> Case | None:
+    """The one to work after this: the queue's first that nobody has, or that has this one's owner."""
+    return cases_open().exclude(pk=case.pk).filter(assignee__in=["", case.assignee]).first()
+
+
+def _entry_words(entry: Any) -> str:
+    words = ENTRY_WORDS.get(entry.kind, entry.kind)
+    details = entry.details
+    match entry.kind:
+        case "assigned":
+            return f"{words} to {details.get('to') or 'nobody'}"
+        case "moved":
+            return f"{words} from {details.get('from')} to {details.get('to')}".replace("_", " ")
+        case "disposed":
+            labelled = details.get("labelled") or 0
+            return f"{words}: {str(details.get('disposition')).replace('_', ' ')}, {labelled} transactions labelled"
+    return words

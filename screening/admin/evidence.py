@@ -1,0 +1,47 @@
+"""Alerts of a case with the evidence of their rules, in the words a decision is told in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from screening.alerts.models import Alert
+from screening.cases.models import Case
+from screening.decisions import result_body, versions
+from screening.models import Decision
+from screening.selectors import event_fields_of
+
+SHOWN = 25
+
+
+def alerts_with_evidence(case: Case) -> list[dict[str, Any]]:
+    """Newest first, repeats left out; four queries however many there are."""
+    alerts = list(
+        case.alerts.filter(repeat_of=None)
+        .select_related("rule", "transaction", "decision")
+        .order_by("-id")[:SHOWN]
+    )
+    wordings = versions.get(
+        (alert.rule_id, alert.rule_version) for alert in alerts if alert.rule_id and alert.rule_version
+    )
+    return [{"alert": alert, "result": _result(alert, wordings)} for alert in alerts]
+
+
+def _result(alert: Alert, wordings: dict[tuple[int, int], Any]) -> dict[str, Any] | None:
+    """What the alert's rule found in its decision; None for alerts of an account's risk or of another event."""
+    if alert.decision is None or alert.transaction is None or alert.rule_id is None:
+        return None
+    packed = _packed(alert.decision, alert.rule_id)
+    if packed is None:
+        return None
+    return result_body(
+        packed,
+        wordings[alert.rule_id, packed[1]],
+        event_fields_of(alert.transaction),
+        result_id=0,
+        created_at="",
+        screening_type="real_time",
+    )
+
+
+def _packed(decision: Decision, rule_id: int) -> list[Any] | None:
+    return next((packed for packed in decision.results["live"] if packed[0] == rule_id), None)
