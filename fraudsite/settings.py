@@ -199,6 +199,10 @@ CACHES = {
     }
 }
 
+# --- Imports: uploads wait here; web and workers on several machines need a folder they share -----------------------
+IMPORT_DIR = Path(environment.text("IMPORT_DIR", str(FRAUDSITE_HOME / "uploads"))).absolute()
+IMPORT_MAX_BYTES = environment.whole_number("IMPORT_MAX_BYTES", 2 * 1024**3, minimum=1024)
+
 # --- Kafka -----------------------------------------------------------------------------------------------------
 KAFKA_BROKERS = environment.words("KAFKA_BROKERS")
 
@@ -283,6 +287,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "screening.webhooks_send",
         "schedule": timedelta(seconds=5),
         "options": {"queue": "default", "expires": 5},
+    },
+    "imports-sweep": {
+        "task": "screening.imports_sweep",
+        "schedule": timedelta(seconds=15),
+        "options": {"queue": "batch", "expires": 15},
+    },
+    "imports-purge": {
+        "task": "screening.imports_purge",
+        "schedule": timedelta(hours=6),
+        "options": {"queue": "batch", "expires": 3600},
     },
     "outbox-purge": {
         "task": "screening.outbox_purge",

@@ -159,7 +159,10 @@ def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
     return {name: stored[name] for name in by_id if name in stored}
 
 
-_NEXT_KEYS = "SELECT nextval(pg_get_serial_sequence('ingestion_transaction', 'id')) FROM generate_series(1, %s) ORDER BY 1"
+_NEXT_KEYS = (
+    "SELECT nextval(pg_get_serial_sequence('ingestion_transaction', 'id')) "
+    "FROM generate_series(1, %s) ORDER BY 1"
+)
 
 
 def _dumps(value: Any) -> str:

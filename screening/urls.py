@@ -6,7 +6,7 @@ from django.urls import include, path
 
 from screening import api
 
-PARTS = ("events_api", "batch", "alerts", "cases", "risk", "webhooks", "connections")
+PARTS = ("events_api", "imports", "batch", "alerts", "cases", "risk", "webhooks", "connections")
 
 urlpatterns = [
     path("transactions/", api.TransactionsView.as_view(), name="transactions"),

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from fraudsite.exact_json import ExactDecoder, ExactEncoder
+
 
 class ImportJob(models.Model):
     """A file on its way in. What is stored of it and `rows_read` change in one database transaction, so a worker
@@ -43,7 +45,7 @@ class ImportJob(models.Model):
     is_gzip = models.BooleanField(default=False)
     delimiter = models.CharField(max_length=1, blank=True, default="")
     columns = models.JSONField(null=True, blank=True, help_text="names in the file; null for NDJSON")
-    mapping = models.JSONField(default=dict, blank=True)
+    mapping = models.JSONField(default=dict, blank=True, encoder=ExactEncoder, decoder=ExactDecoder)
     lower_case = models.BooleanField(default=False)
     ignore_unknown = models.BooleanField(default=False)
     time_zone = models.CharField(max_length=64, blank=True, default="")

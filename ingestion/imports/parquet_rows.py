@@ -45,7 +45,7 @@ class ParquetRows:
                     continue
                 yield from self._rows(batch.slice(skip))
                 skip = 0
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise SourceUnreadable(f"the Parquet file cannot be read on: {_first_line(error)}") from error
 
     def _groups_left(self) -> tuple[int, list[int]]:

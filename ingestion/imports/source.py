@@ -7,7 +7,7 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
@@ -49,7 +49,7 @@ class TextSource:
 
     def __init__(self, path: Path, *, is_gzip: bool, offset: int = 0, lines: int = 0) -> None:
         self._raw = path.open("rb")
-        self._file: IO[bytes] = gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw
+        self._file: Any = gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw
         self._put_back: list[bytes] = []
         self.offset = 0
         self.lines = lines
@@ -68,10 +68,7 @@ class TextSource:
 
     def line(self) -> tuple[bytes, bool]:
         """(the next line with its end, whether it was cut because it is too long); empty at the end of the file."""
-        if self._put_back:
-            line = self._put_back.pop()
-        else:
-            line = self._read(lambda: self._file.readline(MAX_RECORD_BYTES + 1))
+        line = self._put_back.pop() if self._put_back else self._read_line(MAX_RECORD_BYTES + 1)
         self.offset += len(line)
         if self.offset > MAX_TEXT_BYTES:
             raise SourceUnreadable(f"the file has more than {MAX_TEXT_BYTES} bytes of text")
@@ -82,7 +79,7 @@ class TextSource:
         return line, is_cut
 
     def _skip_line(self) -> None:
-        while rest := self._read(lambda: self._file.readline(SKIP_BYTES)):
+        while rest := self._read_line(SKIP_BYTES):
             self.offset += len(rest)
             if self.offset > MAX_TEXT_BYTES or rest.endswith(b"\n"):
                 return
@@ -97,6 +94,9 @@ class TextSource:
     def bytes_read(self) -> int:
         """Of the file as it is stored, for progress."""
         return self.offset if self._file is self._raw else self._raw.tell()
+
+    def _read_line(self, limit: int) -> bytes:
+        return self._read(lambda: self._file.readline(limit))
 
     def _read(self, read: Any) -> bytes:
         try:

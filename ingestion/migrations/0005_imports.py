@@ -3,6 +3,7 @@
 import django.db.models.deletion
 import django.db.models.expressions
 import django.utils.timezone
+import fraudsite.exact_json
 import uuid
 from django.db import migrations, models
 
@@ -28,7 +29,7 @@ class Migration(migrations.Migration):
                 ('is_gzip', models.BooleanField(default=False)),
                 ('delimiter', models.CharField(blank=True, default='', max_length=1)),
                 ('columns', models.JSONField(blank=True, help_text='names in the file; null for NDJSON', null=True)),
-                ('mapping', models.JSONField(blank=True, default=dict)),
+                ('mapping', models.JSONField(blank=True, decoder=fraudsite.exact_json.ExactDecoder, default=dict, encoder=fraudsite.exact_json.ExactEncoder)),
                 ('lower_case', models.BooleanField(default=False)),
                 ('ignore_unknown', models.BooleanField(default=False)),
                 ('time_zone', models.CharField(blank=True, default='', max_length=64)),

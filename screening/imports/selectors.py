@@ -1,0 +1,96 @@
+"""What is known of imports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import QuerySet
+
+from fraudsite.errors import Missing
+from ingestion.imports.models import ImportJob, ImportRowError
+from ingestion.models import Transaction
+
+FIRST_ERRORS = 20
+ERROR_COLUMNS = ("row", "line", "path", "message")
+# A spreadsheet takes a cell that begins with one of these for a formula.
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def imports_all() -> QuerySet[ImportJob]:
+    return ImportJob.objects.all()
+
+
+def import_get(import_id: str) -> ImportJob:
+    """Raises Missing."""
+    try:
+        return ImportJob.objects.get(import_id=uuid.UUID(import_id))
+    except (ValueError, ImportJob.DoesNotExist):
+        raise Missing(f"There is no import {import_id[:64]!r}.") from None
+
+
+def import_body(job: ImportJob) -> dict[str, Any]:
+    waiting = (
+        Transaction.objects.filter(pk__in=job.in_flight, arrival__isnull=True).count() if job.in_flight else 0
+    )
+    return {
+        "id": str(job.import_id),
+        "name": job.name,
+        "file_name": job.file_name,
+        "status": job.status,
+        "format": job.format,
+        "is_gzip": job.is_gzip,
+        "delimiter": job.delimiter or None,
+        "mapping": job.mapping,
+        "size_bytes": job.size_bytes,
+        "total_rows": job.total_rows,
+        "progress": _progress(job),
+        "rows_read": job.rows_read,
+        "accepted": job.accepted,
+        "replayed": job.replayed,
+        "rejected": job.rejected,
+        "screened": job.accepted - max(waiting, job.left_pending),
+        "error": job.error or None,
+        "errors_url": f"/api/v1/imports/{job.import_id}/errors/",
+        "created_by": job.created_by,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "completed_at": job.completed_at,
+    }
+
+
+def import_detail_body(job: ImportJob) -> dict[str, Any]:
+    """With the first row errors; all that were kept are in the download."""
+    first = job.row_errors.all()[:FIRST_ERRORS]
+    return {**import_body(job), "errors": [_error_body(each) for each in first]}
+
+
+def _error_body(error: ImportRowError) -> dict[str, Any]:
+    return {"row": error.row, "line": error.line, "path": error.path, "message": error.message}
+
+
+def _progress(job: ImportJob) -> float:
+    """The share of the file that is done, 0 to 1."""
+    if job.status == ImportJob.Status.COMPLETED:
+        return 1.0
+    return round(min(1.0, job.bytes_read / job.size_bytes), 4) if job.size_bytes else 0.0
+
+
+def errors_csv(job: ImportJob) -> Iterator[str]:
+    """The row errors as CSV, line by line, without holding them all."""
+    yield _csv_line(ERROR_COLUMNS)
+    for error in job.row_errors.order_by("id").iterator(chunk_size=2_000):
+        yield _csv_line((error.row, error.line, _harmless(error.path), _harmless(error.message)))
+
+
+def _csv_line(cells: Any) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_MARKS) else text

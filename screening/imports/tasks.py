@@ -1,0 +1,44 @@
+"""Imports in workers: a slice at a time, so that other long work gets its turn."""
+
+from __future__ import annotations
+
+import structlog
+from celery import shared_task
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from screening.imports.running import import_run
+from screening.imports.services import files_purge, imports_waiting
+
+log = structlog.get_logger(__name__)
+
+SLICE_S = 10.0
+
+
+@shared_task(name="screening.import_run")
+def import_advance(import_id: str) -> None:
+    """Work on this import for a while, then queue up again."""
+    if import_run(import_id=import_id, for_s=SLICE_S):
+        import_enqueue(import_id)
+
+
+@shared_task(name="screening.imports_sweep")
+def imports_sweep() -> int:
+    """Go on with imports whose worker died or that were never enqueued."""
+    waiting = imports_waiting()
+    for import_id in waiting:
+        import_enqueue(import_id)
+    return len(waiting)
+
+
+@shared_task(name="screening.imports_purge")
+def imports_purge() -> int:
+    """Delete files that are not needed any more."""
+    return files_purge()
+
+
+def import_enqueue(import_id: str) -> None:
+    """Hand an import to a worker; while the broker is away it waits for the sweep."""
+    try:
+        import_advance.delay(import_id)
+    except (BrokerUnavailable, OSError) as error:
+        log.warning("broker_away", import_id=import_id, reason=str(error))
