@@ -1,5 +1,360 @@
+"""Advancing a backtest: each chunk is counted in columns and added to what was counted before.
+
+Like a batch (running.py), with one difference: nothing is stored but the tally.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.db.models import F
+from django.utils import timezone
+
+from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
+from rules.core.evaluate import aggregated_data, instant_text
+from rules.core.lists import Lists
+from rules.core.parse import parse_filters, parse_rule
+from rules.models import Rule
+from rules.selectors import lists_snapshot, ruleset_load
+from screening.batch.columns import source
+from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.outcomes import Judge, letters_of
+from screening.batch.columns.scope import Place, Scope
+from screening.batch.columns.stage import Memory
+from screening.batch.counting import chunk_end
+from screening.batch.models import Backtest
+from screening.batch.requests import us_of
+from screening.batch.running import CHUNK_ROWS, TASK_S, told
+from screening.batch.states import COMPLETED, FAILED, RUNNING, Stopped, move, only_one, still_running
+from screening.batch.sweeping import variant
+from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
+from screening.engine import compile_version
+from screening.models import ScreeningType
+
+log = structlog.get_logger(__name__)
+
 BACKTEST_LOCK = 7_021_011
+_DAY_US = 86_400_000_000
+_UNDECIDED_ROWS = 5_000
 
 
-def backtest_advance(pk: int, *, seconds: float = 240) -> bool:
-    return False
+def backtest_advance(pk: int, *, seconds: float = TASK_S) -> bool:
+    """Work on the backtest for about `seconds`; returns whether there is more to do."""
+    with only_one(BACKTEST_LOCK, pk) as is_mine:
+        backtest = Backtest.objects.filter(pk=pk).first() if is_mine else None
+        if backtest is None:
+            return False
+        started_at = backtest.started_at or timezone.now()
+        if backtest.status != RUNNING and not move(backtest, RUNNING, started_at=started_at):
+            return False
+        backtest.refresh_from_db()
+        try:
+            return _advance(backtest, time.monotonic() + seconds)
+        except Stopped:
+            return False
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            log.exception("backtest_failed", backtest=str(backtest.backtest_id))
+            move(backtest, FAILED, error=told(error), completed_at=timezone.now())
+            return False
+
+
+def _advance(backtest: Backtest, deadline: float) -> bool:
+    rules = backtest_rules(backtest)
+    lists = lists_snapshot(ruleset_load(backtest.ruleset).lists_version if backtest.ruleset else None)
+    check = still_running(backtest)
+    while True:
+        scope = backtest_scope(backtest)
+        until = chunk_end(scope, CHUNK_ROWS)
+        tally = _chunk(backtest, CompiledRuleset(rules), lists, replace(scope, until=until), check)
+        _add(backtest, tally, until)
+        if until is None:
+            _complete(backtest)
+            return False
+        if time.monotonic() > deadline:
+            return True
+
+
+def backtest_rules(backtest: Backtest) -> list[CompiledRule]:
+    """The candidate, the version in force it is compared with, and the sweep's variants."""
+    candidate = parse_rule(backtest.definition).rule
+    rules = [compile_rule(candidate, rule_id=backtest.rule_id or 0, version=backtest.rule_version or 0)]
+    if backtest.compared_version is not None:
+        rules.append(compile_version(backtest.compared_version))
+    if backtest.sweep:
+        path = backtest.sweep["path"]
+        rules += [
+            compile_rule(parse_rule(variant(backtest.definition, path, value)).rule)
+            for value in backtest.sweep["values"]
+        ]
+    return rules
+
+
+def backtest_scope(backtest: Backtest) -> Scope:
+    after = None if backtest.cursor_us is None else (backtest.cursor_us, backtest.cursor_arrival or 0)
+    return Scope(
+        after=after,
+        from_us=us_of(backtest.date_from),
+        to_us=us_of(backtest.date_to),
+        filters=parse_filters(backtest.transaction_filters, current_events=()),
+        arrival_limit=backtest.arrival_limit,
+        as_of="arrival" if backtest.as_of == "arrival" else "event",
+    )
+
+
+def _add(backtest: Backtest, tally: Tally, until: Place | None) -> None:
+    """Store the tally with the place it was counted up to, unless somebody else went on from here."""
+    place = until or (backtest.cursor_us, backtest.cursor_arrival)
+    progress = merged(backtest.progress or None, tally)
+    moved = Backtest.objects.filter(
+        pk=backtest.pk,
+        status=RUNNING,
+        cursor_us=backtest.cursor_us,
+        cursor_arrival=backtest.cursor_arrival,
+        processed_transactions=backtest.processed_transactions,
+    ).update(
+        progress=progress,
+        cursor_us=place[0],
+        cursor_arrival=place[1],
+        processed_transactions=F("processed_transactions") + tally["transactions"],
+    )
+    if moved != 1:
+        raise Stopped
+    backtest.refresh_from_db()
+
+
+def _complete(backtest: Backtest) -> None:
+    result = answer(
+        backtest.progress,
+        sweep=(backtest.sweep or {}).get("values", ()),
+        has_compared=backtest.compared_version_id is not None,
+        rule_names=dict(Rule.objects.values_list("pk", "name")),
+        base_currency=settings.BASE_CURRENCY,
+    )
+    move(
+        backtest,
+        COMPLETED,
+        result=result,
+        completed_at=timezone.now(),
+        total_transactions=backtest.processed_transactions,
+    )
+
+
+# One chunk.
+
+
+def _chunk(
+    backtest: Backtest, ruleset: CompiledRuleset, lists: Lists, scope: Scope, check: Callable[[], None]
+) -> Tally:
+    with tempfile.TemporaryDirectory(prefix="fraudsite-backtest-") as folder:
+        memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
+        with ColumnRun(ruleset, lists, scope, memory, check) as run:
+            run.needs.add_fields("transaction", ["base_amount"])
+            run.prepare()
+            run.compute()
+            return Counting(run, Judge(run, on_rule_error=settings.ON_RULE_ERROR), backtest).tally()
+
+
+class Counting:
+    """Counts hits of every rule of a computed run."""
+
+    def __init__(self, run: ColumnRun, judge: Judge, backtest: Backtest) -> None:
+        self.run = run
+        self.judge = judge
+        self.backtest = backtest
+        self.places = range(len(run.ruleset.rules))
+
+    def tally(self) -> Tally:
+        self._judge_all()
+        self._load_labels()
+        self._load_hits_of_live_rules()
+        one = self.run.stage.one
+        days = self._rows(f"SELECT us // {_DAY_US}, count(*) FROM judged GROUP BY 1")
+        return {
+            "transactions": int(one("SELECT count(*) FROM judged")),
+            "units": int(one("SELECT coalesce(sum(units), 0) FROM judged")),
+            "without_units": int(one("SELECT count(*) FROM judged WHERE units IS NULL")),
+            "days": {str(day): count for day, count in days},
+            "labels": self._labels(),
+            "places": [self._place(place) for place in self.places],
+            "in_both": self._in_both(),
+            "overlap": self._overlap(),
+            "samples": self._samples(),
+        }
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self.run.stage.run(sql).fetchall()
+        return rows
+
+    def _judge_all(self) -> None:
+        """Table `judged`: pos, id, us, arrival, units (base amount), letters; the core asked where SQL could not
+        decide."""
+        self.run.stage.run(
+            "CREATE TABLE judged AS SELECT s.pos, s.id, s.us, s.arrival, s.base_amount AS units, "
+            f"{self.judge.letters_sql} AS letters, {self.judge.undecided_sql} AS u {self.judge.from_sql()}"
+        )
+        columns = ["s.pos", "s.us", "s.arrival", *self.run.event_sql(), *self.judge.number_columns()]
+        width = len(self.run.event_columns())
+        reading = self.run.database.cursor()
+        reading.execute(
+            f"SELECT {', '.join(columns)} {self.judge.from_sql()} JOIN judged j ON j.pos = s.pos WHERE j.u"
+        )
+        decided: list[tuple[int, str]] = []
+        while rows := reading.fetchmany(_UNDECIDED_ROWS):
+            self.run.stage.checkpoint()
+            for pos, us, arrival, *values in rows:
+                decided.append((pos, self._letters(us, arrival, values[:width], values[width:])))
+        reading.close()
+        if decided:
+            self.run.stage.run("CREATE TABLE decided (pos INTEGER, letters VARCHAR)")
+            for start in range(0, len(decided), 10_000):
+                values_sql = ", ".join(f"({pos}, '{letters}')" for pos, letters in decided[start : start + 10_000])
+                self.run.stage.run(f"INSERT INTO decided VALUES {values_sql}")
+            self.run.stage.run("UPDATE judged SET letters = d.letters FROM decided d WHERE d.pos = judged.pos")
+
+    def _letters(self, us: int, arrival: int, fields: list[Any], numbers: list[Any]) -> str:
+        try:
+            event = self.run.event_of(us, arrival, fields)
+            return letters_of(self.judge.outcomes(event, self.judge.results(numbers, event)))
+        except Exception as error:  # noqa: BLE001 - a poison row is an error of its own
+            log.warning("backtest_row_failed", backtest=str(self.backtest.backtest_id), error=repr(error)[:300])
+            return "e" * len(self.places)
+
+    def _load_labels(self) -> None:
+        """What is known of the transactions by now: the yardstick, not a fact of then."""
+        select = {"id": ("t.id", "bigint"), "value": ("l.is_fraud", "boolean")}
+        rest = (
+            "FROM (SELECT DISTINCT ON (transaction_id) transaction_id, is_fraud FROM ingestion_label "
+            "ORDER BY transaction_id, known_from DESC, id DESC) l "
+            "JOIN ingestion_transaction t ON t.transaction_id = l.transaction_id"
+        )
+        with source.rows(select, rest) as reader:
+            self.run.database.register("reading", reader)
+            self.run.stage.run("CREATE TABLE truth AS SELECT * FROM reading")
+            self.run.database.unregister("reading")
+
+    def _labels(self) -> dict[str, int]:
+        ((fraud, legitimate, units),) = self._rows(
+            "SELECT count(*) FILTER (value), count(*) FILTER (NOT value), coalesce(sum(units) FILTER (value), 0) "
+            "FROM judged JOIN truth USING (id)"
+        )
+        return {"fraud": fraud, "legitimate": legitimate, "fraud_units": int(units)}
+
+    def _place(self, place: int) -> dict[str, Any]:
+        letter = f"letters[{place + 1}]"
+        days = self._rows(
+            f"SELECT us // {_DAY_US}, count(*), coalesce(sum(units), 0) FROM judged WHERE {letter} = 'f' GROUP BY 1"
+        )
+        ((not_applicable, errors),) = self._rows(
+            f"SELECT count(*) FILTER ({letter} = 'n'), count(*) FILTER ({letter} = 'e') FROM judged"
+        )
+        ((true_hits, false_hits, units),) = self._rows(
+            "SELECT count(*) FILTER (value), count(*) FILTER (NOT value), coalesce(sum(units) FILTER (value), 0) "
+            f"FROM judged JOIN truth USING (id) WHERE {letter} = 'f'"
+        )
+        return {
+            "hits": sum(count for _, count, _ in days),
+            "units": sum(int(each) for _, _, each in days),
+            "not_applicable": not_applicable,
+            "errors": errors,
+            "true_positives": true_hits,
+            "false_positives": false_hits,
+            "fraud_units": int(units),
+            "days": {str(day): [count, int(each)] for day, count, each in days} if place < 2 else {},
+        }
+
+    def _in_both(self) -> int:
+        if self.backtest.compared_version_id is None:
+            return 0
+        return int(self.run.stage.one("SELECT count(*) FROM judged WHERE letters[1] = 'f' AND letters[2] = 'f'"))
+
+    # -- overlap with the rules in force
+
+    def _load_hits_of_live_rules(self) -> None:
+        """Tables `decisions` (id) and `live_hits` (id, rule_id) of real-time decisions in the range."""
+        own = self.backtest.rule_id or 0
+        condition = "TRUE"
+        if self.run.scope.earliest_us is not None:
+            from screening.batch.columns.stage import instant_literal
+
+            condition = f"t.occurred_at >= {instant_literal(self.run.scope.earliest_us)}"
+        tables = {
+            "decisions": (
+                {"id": ("t.id", "bigint")},
+                "FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id "
+                f"WHERE {condition}",
+            ),
+            "live_hits": (
+                {"id": ("t.id", "bigint"), "rule_id": ("h.rule_id", "bigint")},
+                "FROM screening_rulehit h JOIN screening_decision d ON d.id = h.decision_id "
+                "JOIN ingestion_transaction t ON t.id = d.transaction_id "
+                f"WHERE h.status = 'flagged' AND NOT h.is_shadow AND h.rule_id <> {own} AND {condition}",
+            ),
+        }
+        for table, (select, rest) in tables.items():
+            with source.rows(select, rest) as reader:
+                self.run.database.register("reading", reader)
+                self.run.stage.run(f"CREATE TABLE {table} AS SELECT * FROM reading")
+                self.run.database.unregister("reading")
+
+    def _overlap(self) -> dict[str, Any]:
+        one = self.run.stage.one
+        rules = self._rows(
+            "SELECT rule_id, count(*) FILTER (letters[1] = 'f'), count(*) FILTER (letters[1] <> 'f') "
+            "FROM live_hits JOIN judged USING (id) GROUP BY 1"
+        )
+        decided = "FROM judged SEMI JOIN decisions USING (id) WHERE letters[1] = 'f'"
+        alone = "FROM judged SEMI JOIN decisions USING (id) ANTI JOIN live_hits USING (id) WHERE letters[1] = 'f'"
+        return {
+            "decided_hits": int(one(f"SELECT count(*) {decided}")),
+            "alone": int(one(f"SELECT count(*) {alone}")),
+            "rules": {str(rule_id): [both, other] for rule_id, both, other in rules},
+        }
+
+    # -- samples
+
+    def _samples(self) -> list[dict[str, Any]]:
+        """A few hits, spread over the range, with their evidence."""
+        columns = ["s.id", "s.us", "s.arrival", *self.run.event_sql(), *self.judge.number_columns()]
+        width = len(self.run.event_columns())
+        chosen = (
+            "SELECT pos FROM (SELECT pos, row_number() OVER (ORDER BY pos) - 1 AS n, count(*) OVER () AS total "
+            f"FROM judged WHERE letters[1] = 'f') WHERE n % greatest(1, total // {MAX_SAMPLES}) = 0 "
+            f"ORDER BY pos LIMIT {MAX_SAMPLES}"
+        )
+        rows = self._rows(
+            f"SELECT {', '.join(columns)} {self.judge.from_sql()} JOIN ({chosen}) j ON j.pos = s.pos ORDER BY s.pos"
+        )
+        return [self._sample(pk, us, arrival, values[:width], values[width:]) for pk, us, arrival, *values in rows]
+
+    def _sample(self, pk: int, us: int, arrival: int, fields: list[Any], numbers: list[Any]) -> dict[str, Any]:
+        from ingestion.models import Transaction
+        from screening.selectors import event_fields_of
+
+        row = Transaction.objects.get(pk=pk)
+        event = {**event_fields_of(row), **self.run.event_of(us, arrival, fields)}
+        event["metadata"] = row.metadata
+        outcome = self.judge.outcomes(event, self.judge.results(numbers, event))[0]
+        return {
+            "transaction_id": row.transaction_id,
+            "user_id": row.user_id,
+            "amount": str(row.amount),
+            "currency": row.currency,
+            "occurred_at": instant_text(row.occurred_at),  # type: ignore[arg-type]
+            "risk_score": float(outcome.risk_score),
+            "details": {
+                "reason": outcome.reason,
+                "conditions": [each.as_document() for each in outcome.evidence],
+            },
+            "aggregated_data": aggregated_data(outcome.evidence),
+            "screening_type": ScreeningType.BATCH,
+        }

@@ -21,7 +21,11 @@ class BatchResult(models.Model):
 
     pk = models.CompositePrimaryKey("batch_id", "position")
     batch = models.ForeignKey(
-        "screening.ScreeningBatch", on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+        "screening.ScreeningBatch",
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     position = models.BigIntegerField(help_text="1, 2, 3 … in order of (occurred_at, arrival)")
     transaction = models.ForeignKey(
@@ -30,7 +34,9 @@ class BatchResult(models.Model):
     overall_status = models.CharField(max_length=10)
     outcome = models.CharField(max_length=10)
     total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
-    statuses = models.TextField(help_text="f flagged, c clean, n not applicable, e error: one letter per rule")
+    statuses = models.TextField(
+        help_text="f flagged, c clean, n not applicable, e error: one letter per rule"
+    )
     numbers = models.TextField()
     facts = models.TextField(default="", help_text="JSON of what was looked up beside the transaction")
 
@@ -42,7 +48,11 @@ class BatchHit(models.Model):
     """A rule that hit or failed on a transaction of a batch, with its evidence as the core packs it."""
 
     batch = models.ForeignKey(
-        "screening.ScreeningBatch", on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+        "screening.ScreeningBatch",
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     position = models.BigIntegerField()
     transaction = models.ForeignKey(
@@ -81,7 +91,11 @@ class Backtest(models.Model):
     rule = models.ForeignKey("rules.Rule", null=True, on_delete=models.PROTECT, related_name="+")
     rule_version = models.PositiveIntegerField(null=True)
     compared_version = models.ForeignKey(
-        "rules.RuleVersion", null=True, on_delete=models.PROTECT, related_name="+", help_text="in force when asked"
+        "rules.RuleVersion",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="in force when asked",
     )
     ruleset = models.BigIntegerField(default=0)
     transaction_filters = models.JSONField(

@@ -77,7 +77,9 @@ def filters_read(value: Any, path: str) -> tuple[Condition, ...]:
     elif isinstance(value, list | tuple):
         documents = list(value)
     else:
-        raise Invalid(_NOT_VALID, [FieldError(path, "expected a list of filters, or an object {field: value}")])
+        raise Invalid(
+            _NOT_VALID, [FieldError(path, "expected a list of filters, or an object {field: value}")]
+        )
     try:
         return parse_filters(documents, current_events=(), lists=list_names(), path=path)
     except RuleErrors as errors:
@@ -127,7 +129,9 @@ def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
         elif "transaction" not in compile_version(version).rule.trigger:
             events = ", ".join(compile_version(version).rule.trigger)
             errors.append(
-                FieldError(path, f"rule {rule_id} is evaluated on {events} events only; a batch screens transactions")
+                FieldError(
+                    path, f"rule {rule_id} is evaluated on {events} events only; a batch screens transactions"
+                )
             )
     if errors:
         raise Invalid(_NOT_VALID, errors)
@@ -140,7 +144,9 @@ def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
 
 def _ids(rule_ids: Any) -> list[int]:
     if not isinstance(rule_ids, list) or not rule_ids:
-        raise Invalid(_NOT_VALID, [FieldError("rule_ids", "expected a list of at least one rule id, or nothing")])
+        raise Invalid(
+            _NOT_VALID, [FieldError("rule_ids", "expected a list of at least one rule id, or nothing")]
+        )
     if len(rule_ids) > MAX_RULES:
         raise Invalid(_NOT_VALID, [FieldError("rule_ids", f"expected at most {MAX_RULES} rules")])
     errors = [

@@ -62,11 +62,11 @@ def batch_advance(pk: int, *, seconds: float = TASK_S) -> bool:
             raise
         except Exception as error:
             log.exception("batch_failed", batch=str(batch.batch_id))
-            move(batch, FAILED, error=_told(error), completed_at=timezone.now())
+            move(batch, FAILED, error=told(error), completed_at=timezone.now())
             return False
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """What the API may say of a failure."""
     if isinstance(error, DatabaseError):
         return "The database refused a statement; see the worker's log."

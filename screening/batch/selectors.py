@@ -73,12 +73,18 @@ def progress_of(row: Any) -> float:
 
 
 def results_of(
-    batch: ScreeningBatch, *, transaction_id: str | None = None, status: str | None = None, rule_id: int | None = None
+    batch: ScreeningBatch,
+    *,
+    transaction_id: str | None = None,
+    status: str | None = None,
+    rule_id: int | None = None,
 ) -> QuerySet[BatchResult]:
     """The rows of a batch in order, those of a transaction, with a rule's status, or both."""
     rows = BatchResult.objects.filter(batch=batch).order_by("position")
     if transaction_id is not None:
-        rows = rows.filter(transaction_id__in=Transaction.objects.filter(transaction_id=transaction_id).values("pk"))
+        rows = rows.filter(
+            transaction_id__in=Transaction.objects.filter(transaction_id=transaction_id).values("pk")
+        )
     place = _place(batch, rule_id) if rule_id is not None else None
     if rule_id is not None and place is None:
         return rows.none()
@@ -118,7 +124,8 @@ def result_bodies(batch: ScreeningBatch, rows: Sequence[BatchResult]) -> list[di
                 "decision": row.outcome,
                 "total_risk_score": float(row.total_risk_score),
                 "results": [
-                    rule_result_body(setting, row, place, event, hits) for place in range(len(setting.ruleset.rules))
+                    rule_result_body(setting, row, place, event, hits)
+                    for place in range(len(setting.ruleset.rules))
                 ],
                 "ruleset_version": batch.ruleset,
             }
@@ -192,7 +199,8 @@ def _packed_again(
     single = setting.singles[place]
     numbers = numbers_read(row.numbers)
     results = [
-        result_of(aggregate, numbers[setting.ruleset.index_of[aggregate]], event) for aggregate in single.aggregates
+        result_of(aggregate, numbers[setting.ruleset.index_of[aggregate]], event)
+        for aggregate in single.aggregates
     ]
     outcome: RuleOutcome = single.evaluate(event, results, setting.lists)[0]
     reason = outcome.reason if LETTERS[outcome.status] == letter == "n" else ""
@@ -200,7 +208,12 @@ def _packed_again(
 
 
 def _without_evidence(
-    rule: CompiledRule, row: BatchResult, event: dict[str, Any], setting: BatchSetting, place: int, packed: list[Any]
+    rule: CompiledRule,
+    row: BatchResult,
+    event: dict[str, Any],
+    setting: BatchSetting,
+    place: int,
+    packed: list[Any],
 ) -> dict[str, Any]:
     """A row that could not be evaluated at all has a reason and nothing more."""
     return {
@@ -245,7 +258,9 @@ def _facts(row: BatchResult) -> dict[str, Any]:
 
     if not row.facts:
         return {}
-    return {name: column_of("transaction", name).decode(value) for name, value in orjson.loads(row.facts).items()}
+    return {
+        name: column_of("transaction", name).decode(value) for name, value in orjson.loads(row.facts).items()
+    }
 
 
 class BatchResults:
@@ -256,10 +271,14 @@ class BatchResults:
         self._where, self._values = self._conditions(transaction_id, rule_id, status)
 
     @staticmethod
-    def _conditions(transaction_id: str | None, rule_id: int | None, status: str | None) -> tuple[str, list[Any]]:
+    def _conditions(
+        transaction_id: str | None, rule_id: int | None, status: str | None
+    ) -> tuple[str, list[Any]]:
         conditions, values = [], []
         if transaction_id is not None:
-            conditions.append("r.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)")
+            conditions.append(
+                "r.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"
+            )
             values.append(transaction_id)
         if rule_id is not None:
             conditions.append("v.rule_id = %s")
@@ -308,9 +327,7 @@ def _bodies_at(places: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
         events |= {(pk, row.position): {**found[row.transaction_id], **_facts(row)} for row in mine}
         hits[pk] = hits_of(batch, positions)
     return [
-        rule_result_body(
-            _setting(batches[pk]), rows[pk, position], place, events[pk, position], hits[pk]
-        )
+        rule_result_body(_setting(batches[pk]), rows[pk, position], place, events[pk, position], hits[pk])
         for pk, position, place in places
     ]
 

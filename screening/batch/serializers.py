@@ -16,10 +16,17 @@ class BatchRequestSerializer(serializers.Serializer[Any]):
         required=False, help_text="filters as rules write them (a list), or {field: value}"
     )
     rule_ids = serializers.ListField(
-        child=serializers.IntegerField(), required=False, allow_null=True, help_text="left out: every live rule"
+        child=serializers.IntegerField(),
+        required=False,
+        allow_null=True,
+        help_text="left out: every live rule",
     )
-    date_from = serializers.CharField(required=False, allow_null=True, help_text="an instant or a day, included")
-    date_to = serializers.CharField(required=False, allow_null=True, help_text="an instant or a day, included")
+    date_from = serializers.CharField(
+        required=False, allow_null=True, help_text="an instant or a day, included"
+    )
+    date_to = serializers.CharField(
+        required=False, allow_null=True, help_text="an instant or a day, included"
+    )
     as_of = serializers.ChoiceField(choices=["event", "arrival"], required=False)
     open_alerts = serializers.BooleanField(required=False, help_text="open the alerts that hits ask for")
 
@@ -96,14 +103,18 @@ class AggregateRequestSerializer(serializers.Serializer[Any]):
     aggregate_function = serializers.CharField()
     field = serializers.CharField(required=False)
     group_by = serializers.JSONField(required=False, help_text="a field or a list of fields")
-    filters = serializers.JSONField(required=False, help_text="filters as rules write them, or {field: value}")
+    filters = serializers.JSONField(
+        required=False, help_text="filters as rules write them, or {field: value}"
+    )
     time_window = serializers.CharField(required=False, help_text='up to now (or date_to), e.g. "24h"')
     date_from = serializers.CharField(required=False, allow_null=True)
     date_to = serializers.CharField(required=False, allow_null=True)
 
 
 class AggregateSerializer(serializers.Serializer[Any]):
-    result = serializers.JSONField(help_text="by group: {value of the group: value}; without groups one value")
+    result = serializers.JSONField(
+        help_text="by group: {value of the group: value}; without groups one value"
+    )
     groups = serializers.JSONField()
     cache_hit = serializers.BooleanField()
     computation_time_ms = serializers.FloatField()

@@ -32,7 +32,10 @@ def batch_create(*, body: Any, principal: str) -> ScreeningBatch:
     nothing is stored."""
     requests.keys_check(body, KEYS)
     asked: Mapping[str, Any] = body
-    name, description = requests.text_read(asked, "name", 120), requests.text_read(asked, "description", 2_000)
+    name, description = (
+        requests.text_read(asked, "name", 120),
+        requests.text_read(asked, "description", 2_000),
+    )
     date_from, date_to = requests.range_read(asked)
     as_of = requests.as_of_read(asked.get("as_of"))
     filters = requests.filters_read(asked.get("transaction_filters"), "transaction_filters")

@@ -22,13 +22,13 @@ log = structlog.get_logger(__name__)
 SWEEP_AFTER = timedelta(seconds=30)
 
 
-@shared_task(name="screening.batch_advance", queue="batch")
+@shared_task(name="screening.batch_advance")
 def batch_run(pk: int) -> None:
     if batch_advance(pk):
         batch_enqueue(pk)
 
 
-@shared_task(name="screening.backtest_advance", queue="batch")
+@shared_task(name="screening.backtest_advance")
 def backtest_run(pk: int) -> None:
     if backtest_advance(pk):
         backtest_enqueue(pk)
@@ -52,7 +52,7 @@ def _send(task: object, pk: int) -> None:
         log.warning("broker_away", task=getattr(task, "name", ""), pk=pk, reason=str(error))
 
 
-@shared_task(name="screening.batch_sweep", queue="default")
+@shared_task(name="screening.batch_sweep")
 def batch_sweep() -> int:
     """Enqueue open batches and backtests that no worker holds: their message or their worker was lost."""
     swept = 0
@@ -67,5 +67,7 @@ def batch_sweep() -> int:
 
 def _abandoned(model: type[models.Model], lock: int) -> list[int]:
     long_ago = timezone.now() - SWEEP_AFTER
-    waiting = model._default_manager.filter(status__in=OPEN, enqueued_at__lt=long_ago).values_list("pk", flat=True)
+    waiting = model._default_manager.filter(status__in=OPEN, enqueued_at__lt=long_ago).values_list(
+        "pk", flat=True
+    )
     return [pk for pk in waiting if not is_advancing(lock, pk)]

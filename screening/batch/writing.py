@@ -162,7 +162,9 @@ class BatchWriter:
             draft = self.judge.decide(shown)
             hits = [self._hit(position, pk, outcome) for outcome in shown]
         except Exception as error:  # noqa: BLE001 - a poison row is an error of its own, not of the batch
-            log.warning("batch_row_failed", batch=str(self.batch.batch_id), transaction=pk, error=repr(error)[:300])
+            log.warning(
+                "batch_row_failed", batch=str(self.batch.batch_id), transaction=pk, error=repr(error)[:300]
+            )
             self._poison(part, position, pk, numbers, facts, error)
             return
         part.results.append(
@@ -183,8 +185,17 @@ class BatchWriter:
         if self.batch.open_alerts:
             user_id, account_id = values[-2:]
             part.alerts += [
-                [each.outcome.rule.rule_id, each.outcome.rule.version, pk, user_id, account_id, each.signal,
-                 each.severity, each.reason, event["occurred_at"]]
+                [
+                    each.outcome.rule.rule_id,
+                    each.outcome.rule.version,
+                    pk,
+                    user_id,
+                    account_id,
+                    each.signal,
+                    each.severity,
+                    each.reason,
+                    event["occurred_at"],
+                ]
                 for each in draft.alerts
             ]
 
@@ -202,15 +213,28 @@ class BatchWriter:
             outcome.reason,
         ]
 
-    def _poison(self, part: _Part, position: int, pk: int, numbers: str, facts: str, error: Exception) -> None:
+    def _poison(
+        self, part: _Part, position: int, pk: int, numbers: str, facts: str, error: Exception
+    ) -> None:
         rules = self.run.ruleset.rules
         draft_outcome = self.judge.on_rule_error
         part.results.append(
-            [self.batch.pk, position, pk, "clean", draft_outcome, 0, "e" * len(rules), numbers or "", facts or ""]
+            [
+                self.batch.pk,
+                position,
+                pk,
+                "clean",
+                draft_outcome,
+                0,
+                "e" * len(rules),
+                numbers or "",
+                facts or "",
+            ]
         )
         reason = f"{type(error).__name__}: {error}"[:500]
         part.hits += [
-            [self.batch.pk, position, pk, rule.rule_id, rule.version, "error", 0, "[]", reason] for rule in rules
+            [self.batch.pk, position, pk, rule.rule_id, rule.version, "error", 0, "[]", reason]
+            for rule in rules
         ]
 
     def _open_alerts(self, cursor: Any, alerts: list[list[Any]]) -> None:

@@ -41,7 +41,11 @@ def condition_sql(condition: Condition, leaf: Leaf) -> str:
     """The condition with each comparison said by `leaf`."""
     match condition:
         case All(conditions):
-            return "(" + " AND ".join(condition_sql(each, leaf) for each in conditions) + ")" if conditions else "TRUE"
+            return (
+                "(" + " AND ".join(condition_sql(each, leaf) for each in conditions) + ")"
+                if conditions
+                else "TRUE"
+            )
         case Any(conditions):
             return "(" + " OR ".join(condition_sql(each, leaf) for each in conditions) + ")"
         case Not(inner):
@@ -120,10 +124,14 @@ def comparison_sql(
             return literal_sql(column, actual, comparison.operator, value)
         case FieldValue(name, times, plus):
             other = column_of(event, name)
-            return _columns_sql(column, actual, comparison.operator, other, f"{alias}.{quoted(name)}", times, plus)
+            return _columns_sql(
+                column, actual, comparison.operator, other, f"{alias}.{quoted(name)}", times, plus
+            )
         case CurrentValue(name, times, plus):
             other = column_of(current_event, name)
-            return _columns_sql(column, actual, comparison.operator, other, f"{current}.{quoted(name)}", times, plus)
+            return _columns_sql(
+                column, actual, comparison.operator, other, f"{current}.{quoted(name)}", times, plus
+            )
     return None
 
 
@@ -157,7 +165,11 @@ def _text_sql(actual: str, operator: str, value: Anything) -> str | None:
         if operator == "not_contains":
             return f"(NOT contains({actual}, {literal}))"
         return None
-    if operator in ("in", "not_in") and isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+    if (
+        operator in ("in", "not_in")
+        and isinstance(value, tuple)
+        and all(isinstance(each, str) for each in value)
+    ):
         return _membership(actual, operator, [text_literal(each) for each in value])
     return None
 
@@ -179,10 +191,18 @@ def units_sql(actual: str, scale: int, operator: str, value: Anything) -> str | 
         if exact is not None:
             return f"({actual} {_SQL_EQUAL[operator]} {exact})"
         return never(actual) if operator == "eq" else f"(NOT {never(actual)})"
-    if operator == "between" and isinstance(value, tuple) and all(isinstance(each, Decimal) for each in value):
+    if (
+        operator == "between"
+        and isinstance(value, tuple)
+        and all(isinstance(each, Decimal) for each in value)
+    ):
         low, high = _units(value[0], scale, ROUND_CEILING), _units(value[1], scale, ROUND_FLOOR)
         return f"({actual} BETWEEN {low} AND {high})"
-    if operator in ("in", "not_in") and isinstance(value, tuple) and all(isinstance(each, Decimal) for each in value):
+    if (
+        operator in ("in", "not_in")
+        and isinstance(value, tuple)
+        and all(isinstance(each, Decimal) for each in value)
+    ):
         exact_ones = [_exact_units(each, scale) for each in value]
         return _membership(actual, operator, [str(each) for each in exact_ones if each is not None])
     if operator == "multiple_of" and isinstance(value, Decimal) and value:

@@ -240,7 +240,9 @@ class ColumnRun:
         """Pairs (screened, counted) that the filters SQL cannot say match, tested by the core one by one."""
         kind = measure.aggregate.event
         counted = list(dict.fromkeys(name for leaf in leaves(measure.relative) for name in fields_read(leaf)))
-        current = list(dict.fromkeys(name for leaf in leaves(measure.relative) for name in current_fields_read(leaf)))
+        current = list(
+            dict.fromkeys(name for leaf in leaves(measure.relative) for name in current_fields_read(leaf))
+        )
         columns = [f"c.pos AS cpos, e.pos AS epos, e.avail AS wording, c.us AS cus"]
         columns += [self._field_sql(kind, name, "e") + f" AS e{i}" for i, name in enumerate(counted)]
         columns += [self._field_sql("transaction", name, "c") + f" AS c{i}" for i, name in enumerate(current)]

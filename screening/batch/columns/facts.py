@@ -43,7 +43,9 @@ def _add_customer(stage: Stage, table: str, names: list[str]) -> None:
     _load_profiles(stage)
     known = " AND p.arrival <= t.arrival" if _is_then(stage) else ""
     columns = ", ".join(
-        f"p.{name.removeprefix('customer.')} AS {quoted(name)}" for name in names if name != "customer.age_days"
+        f"p.{name.removeprefix('customer.')} AS {quoted(name)}"
+        for name in names
+        if name != "customer.age_days"
     )
     columns = f", {columns}" if columns else ""
     # A row of ev_… is one position, of old_transaction one position and wording.

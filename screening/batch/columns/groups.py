@@ -55,7 +55,9 @@ def _add_identities(stage: Stage) -> None:
             if (left.keeping, left.scale) == (right.keeping, right.scale):
                 continue
             for side_kind, column in ((kind, left), ("transaction", right)):
-                if column.keeping in ("units", "boolean", "time") and not column.name.startswith(METADATA_PREFIX):
+                if column.keeping in ("units", "boolean", "time") and not column.name.startswith(
+                    METADATA_PREFIX
+                ):
                     wanted.setdefault(side_kind, {})[column.name] = column
     for kind, columns in wanted.items():
         for table in stage.tables_of(kind):
@@ -83,7 +85,9 @@ def _add(stage: Stage, table: str, codes: list[_Code]) -> None:
     """`table` by itself with the codes added; equal codes (the usual case) are looked up once."""
     if not codes:
         return
-    computed = {key: f"__key{i}" for i, key in enumerate(dict.fromkeys(key for each in codes for key in each.keys))}
+    computed = {
+        key: f"__key{i}" for i, key in enumerate(dict.fromkeys(key for each in codes for key in each.keys))
+    }
     joins: dict[tuple[int, tuple[str, ...]], str] = {}
     for each in codes:
         joins.setdefault((each.group, each.keys), f"c{len(joins)}")

@@ -27,7 +27,9 @@ def mapped_add(database: duckdb.DuckDBPyConnection, table: str, wanted: Sequence
     """Replace `table` by itself with the outputs of all `wanted` added."""
     if not wanted:
         return
-    keys = {key: f"__key{i}" for i, key in enumerate(dict.fromkeys(key for each in wanted for key in each.keys))}
+    keys = {
+        key: f"__key{i}" for i, key in enumerate(dict.fromkeys(key for each in wanted for key in each.keys))
+    }
     joins, columns = [], []
     for number, each in enumerate(wanted):
         name = f"{table}_map{number}"
@@ -67,6 +69,7 @@ def _batches(reader: pa.RecordBatchReader, wanted: Mapped, schema: pa.Schema) ->
         rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         found = list(zip(*(wanted.function(*row) for row in rows), strict=True)) or [()] * len(wanted.outputs)
         arrays = [
-            pa.array(values, type=_ARROW[kind]) for values, (_, kind) in zip(found, wanted.outputs, strict=True)
+            pa.array(values, type=_ARROW[kind])
+            for values, (_, kind) in zip(found, wanted.outputs, strict=True)
         ]
         yield pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema)

@@ -31,7 +31,9 @@ _LARGEST = 10**15
 class MeasureMaker:
     """`static[kind]` are the predicate columns of events of that kind; filled while measures are made."""
 
-    def __init__(self, needs: Needs, lists: Lists, static: dict[str, PredicateColumns], *, then: bool) -> None:
+    def __init__(
+        self, needs: Needs, lists: Lists, static: dict[str, PredicateColumns], *, then: bool
+    ) -> None:
         self.needs = needs
         self.lists = lists
         self.static = static
@@ -91,7 +93,9 @@ class MeasureMaker:
         if leaf.operator == "is_not_null":
             return f"({label} IS NOT NULL)"
         if isinstance(leaf.right, Literal):
-            return literal_sql(column_of("transaction", "label.is_fraud"), label, leaf.operator, leaf.right.value)
+            return literal_sql(
+                column_of("transaction", "label.is_fraud"), label, leaf.operator, leaf.right.value
+            )
         return None
 
     def _value_sql(self, aggregate: Aggregate) -> str | None:
@@ -109,7 +113,7 @@ class MeasureMaker:
             return None
         if aggregate.field == "label.is_fraud":
             return label_sql("e", "c", then=self.then)
-        return f'e.{quoted(aggregate.field + "#i" if aggregate.field.startswith(METADATA_PREFIX) else aggregate.field)}'
+        return f"e.{quoted(aggregate.field + '#i' if aggregate.field.startswith(METADATA_PREFIX) else aggregate.field)}"
 
 
 def units_sql(event: str, name: str, scale: int, alias: str = "e") -> str | None:
@@ -141,11 +145,15 @@ def sized(stage: Stage, measure: Measure) -> Measure:
     if measure.aggregate.bucket_us is not None:
         largest *= max(1, stage.rows)
     is_large = largest * largest * max(1, stage.rows) >= 2**126
-    return Measure(**{**{name: getattr(measure, name) for name in measure.__dataclass_fields__}, "is_large": is_large})
+    return Measure(
+        **{**{name: getattr(measure, name) for name in measure.__dataclass_fields__}, "is_large": is_large}
+    )
 
 
 def reads_lists_that_expire(condition: Condition, lists: Lists) -> bool:
-    return any(hasattr(leaf.right, "name") and list_expires(leaf.right.name, lists) for leaf in leaves([condition]))  # type: ignore[union-attr]
+    return any(
+        hasattr(leaf.right, "name") and list_expires(leaf.right.name, lists) for leaf in leaves([condition])
+    )  # type: ignore[union-attr]
 
 
 __all__ = ["MeasureMaker", "Not", "fields_read", "sized", "units_sql"]

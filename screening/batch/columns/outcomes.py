@@ -90,7 +90,14 @@ def outcomes_of_everything(
     from ingestion.models import Transaction
 
     judge = Judge(run)
-    columns = ["s.pos", "s.id", "s.us", "s.arrival", f"{judge.letters_sql} AS letters", f"{judge.undecided_sql} AS u"]
+    columns = [
+        "s.pos",
+        "s.id",
+        "s.us",
+        "s.arrival",
+        f"{judge.letters_sql} AS letters",
+        f"{judge.undecided_sql} AS u",
+    ]
     columns += run.event_sql() + judge.number_columns()
     rows = run.database.execute(f"SELECT {', '.join(columns)} {judge.from_sql()} ORDER BY s.pos").fetchall()
     ids = dict(Transaction.objects.values_list("id", "transaction_id"))

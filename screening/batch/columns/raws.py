@@ -62,7 +62,11 @@ _FIRST = Raw("first", "min({t})", "BIGINT")
 _LAST = Raw("last", "max({t})", "BIGINT")
 # Position of the newest matching event with coordinates; resolved to where and when it was.
 PREVIOUS = Raw("previous", "max({p})", "INTEGER")
-PREVIOUS_PLACE = (Raw("latitude", "", "BIGINT"), Raw("longitude", "", "BIGINT"), Raw("occurred", "", "BIGINT"))
+PREVIOUS_PLACE = (
+    Raw("latitude", "", "BIGINT"),
+    Raw("longitude", "", "BIGINT"),
+    Raw("occurred", "", "BIGINT"),
+)
 COORDINATE_SCALE = 9
 
 
@@ -116,13 +120,17 @@ def result_of(aggregate: Aggregate, numbers: Sequence[int | None], current: Even
         return AggregateResult(None, 0, start, end, reason)
     if aggregate.bucket_us is not None:
         events, *baseline, newest = numbers
-        value, reason = _of_values(aggregate, baseline, 0 if aggregate.of == "count" else scale_of(aggregate), newest)
+        value, reason = _of_values(
+            aggregate, baseline, 0 if aggregate.of == "count" else scale_of(aggregate), newest
+        )
         return AggregateResult(value, events or 0, start, end, reason)
     value, reason = _value(aggregate, numbers, current)
     return AggregateResult(value, numbers[0] or 0, start, end, reason)
 
 
-def _value(aggregate: Aggregate, numbers: Sequence[int | None], current: Event) -> tuple[Decimal | None, str | None]:
+def _value(
+    aggregate: Aggregate, numbers: Sequence[int | None], current: Event
+) -> tuple[Decimal | None, str | None]:
     function = aggregate.function
     if function == "count":
         return Decimal(numbers[0] or 0), None

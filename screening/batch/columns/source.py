@@ -29,9 +29,15 @@ _ARROW_TYPES = {
 
 def database_uri(settings: dict[str, Any]) -> str:
     """A libpq URI of Django's settings; the folder of a socket goes into the query."""
-    user, password, name = (quote(str(settings.get(key) or ""), safe="") for key in ("USER", "PASSWORD", "NAME"))
+    user, password, name = (
+        quote(str(settings.get(key) or ""), safe="") for key in ("USER", "PASSWORD", "NAME")
+    )
     login = f"{user}:{password}@" if password else f"{user}@" if user else ""
-    query = {"host": settings.get("HOST"), "port": settings.get("PORT"), "application_name": "fraudsite-batch"}
+    query = {
+        "host": settings.get("HOST"),
+        "port": settings.get("PORT"),
+        "application_name": "fraudsite-batch",
+    }
     options = settings.get("OPTIONS") or {}
     query |= {key: options[key] for key in ("sslmode", "sslrootcert", "sslcert", "sslkey") if key in options}
     return f"postgresql://{login}/{name}?" + urlencode({key: value for key, value in query.items() if value})

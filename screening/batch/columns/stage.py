@@ -174,7 +174,9 @@ class Stage:
                 columns[name] = found
         del occurred_us, arrival, order
         self.database.register("numbers", pa.table(columns))
-        self.run(f"CREATE TABLE ev_{kind} AS SELECT *, arrival AS avail FROM raw_{kind} POSITIONAL JOIN numbers")
+        self.run(
+            f"CREATE TABLE ev_{kind} AS SELECT *, arrival AS avail FROM raw_{kind} POSITIONAL JOIN numbers"
+        )
         self.database.unregister("numbers")
         self.run(f"DROP TABLE raw_{kind}")
 
@@ -282,7 +284,11 @@ def _typed(column: Column) -> str:
 
 def _among(name: str, members: frozenset[str]) -> str:
     literals = ", ".join(text_literal(each) for each in sorted(members))
-    return f"({quoted(name)} IN ({literals}))" if literals else f"CASE WHEN {quoted(name)} IS NOT NULL THEN FALSE END"
+    return (
+        f"({quoted(name)} IN ({literals}))"
+        if literals
+        else f"CASE WHEN {quoted(name)} IS NOT NULL THEN FALSE END"
+    )
 
 
 def json_columns(name: str) -> Mapped:

@@ -146,14 +146,18 @@ class Verdicts:
         found = dict(zip(names, self.run.places[index], strict=True))
         known = self._known(aggregate)
         if aggregate.bucket_us is not None:
-            numbers = {name.removeprefix("bucket_"): sql for name, sql in found.items() if name.startswith("bucket_")}
+            numbers = {
+                name.removeprefix("bucket_"): sql for name, sql in found.items() if name.startswith("bucket_")
+            }
             scale = 0 if aggregate.of == "count" else scale_of(aggregate)
             return _guarded(_of_moments(aggregate.function, numbers, scale, found["newest"]), known)
         return _guarded(self._plain(aggregate, found), known)
 
     def _known(self, aggregate: Aggregate) -> str:
         """Whether nothing that the aggregate needs of the screened event is missing."""
-        conditions = [f"s.{quoted(group_column(key.current_field))} IS NOT NULL" for key in aggregate.group_by]
+        conditions = [
+            f"s.{quoted(group_column(key.current_field))} IS NOT NULL" for key in aggregate.group_by
+        ]
         for name in current_fields(aggregate.filters):
             if name == DISTANCE_TO_CURRENT.name:
                 conditions.append("s.latitude IS NOT NULL AND s.longitude IS NOT NULL")
@@ -275,9 +279,7 @@ def _compared(operator: str, left: Number, right: Number) -> Truth:
     if left.units is not None and right.units is not None and left.scale == right.scale:
         return Truth(f"({left.units} {sign} {right.units})")
     gap = f"abs({left.double} - {right.double})"
-    tolerance = (
-        f"(greatest(abs({left.double}), abs({right.double})) * {_RELATIVE_ERROR} + {left.error} + {right.error} + 1e-300)"
-    )
+    tolerance = f"(greatest(abs({left.double}), abs({right.double})) * {_RELATIVE_ERROR} + {left.error} + {right.error} + 1e-300)"
     # NaN (nothing known) is larger than everything in SQL: it must be undecided, not far away.
     far = f"({gap} > {tolerance} AND NOT isnan({gap}) AND NOT isinf({gap}))"
     present = f"({left.double} IS NOT NULL AND {right.double} IS NOT NULL)"

@@ -88,7 +88,9 @@ class Sweep:
     high: str
     measures: list[Measure] = field(default_factory=list)
 
-    def sql(self, offsets: dict[tuple[str, int], str], *, with_arrival: bool) -> tuple[str, dict[int, list[str]]]:
+    def sql(
+        self, offsets: dict[tuple[str, int], str], *, with_arrival: bool
+    ) -> tuple[str, dict[int, list[str]]]:
         """(the statement that makes the table, for each measure's index the columns of its numbers).
 
         With arrival the last column named is the latest `avail` in the window.
@@ -129,8 +131,10 @@ class _SweepWriter:
 
     def _frame(self, aggregate: Aggregate) -> str:
         if self.sweep.last:
-            return self._named(f"PARTITION BY g ORDER BY idx RANGE BETWEEN {(aggregate.last or 1) - 1} PRECEDING "
-                               "AND CURRENT ROW")
+            return self._named(
+                f"PARTITION BY g ORDER BY idx RANGE BETWEEN {(aggregate.last or 1) - 1} PRECEDING "
+                "AND CURRENT ROW"
+            )
         low, high = bounds_of(aggregate, self.offsets)
         low_name = None if low == "0" else self._inner(low)
         if self.sweep.is_plain:
@@ -160,7 +164,9 @@ class _SweepWriter:
     def _filled(self, measure: Measure, raw: Raw) -> str:
         """The raw's SQL with its placeholders named: columns of the base."""
         is_everything = measure.matches_sql == "TRUE" and self.sweep.is_plain
-        if is_everything and (raw.sql == "count({m})" or (raw.sql == "count({v})" and not measure.is_value_null)):
+        if is_everything and (
+            raw.sql == "count({m})" or (raw.sql == "count({v})" and not measure.is_value_null)
+        ):
             return "count(*)"
         match = measure.matches_sql if self.sweep.is_plain else _event_only(measure.matches_sql)
         sql = raw.sql
@@ -254,7 +260,13 @@ def sweeps_of(measures: Sequence[Measure], offsets: dict[tuple[str, int], str]) 
 
 
 def probe_sql(
-    measure: Measure, table: str, queries: str, offsets: dict[tuple[str, int], str], *, with_arrival: bool, events: str
+    measure: Measure,
+    table: str,
+    queries: str,
+    offsets: dict[tuple[str, int], str],
+    *,
+    with_arrival: bool,
+    events: str,
 ) -> str:
     """The statement that makes `table` (pos and the measure's numbers) for the transactions of `queries`.
 
@@ -290,7 +302,9 @@ def _numbers_sql(measure: Measure, table: str, queries: str, join: str) -> str:
     aggregate = measure.aggregate
     if aggregate.bucket_us is not None:
         return _buckets_sql(measure, table, queries, join)
-    values = {key: sql for key, sql in _placeholders(measure).items() if any(key in raw.sql for raw in measure.raws)}
+    values = {
+        key: sql for key, sql in _placeholders(measure).items() if any(key in raw.sql for raw in measure.raws)
+    }
     columns = "".join(f", {sql} AS {_plain(key)}" for key, sql in values.items())
     newest = ""
     if aggregate.last is not None:

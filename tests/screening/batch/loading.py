@@ -52,7 +52,9 @@ def history_store(arrivals: Sequence[Arrival]) -> dict[str, int]:
 
 
 def _transaction(arrival: EventArrival, position: int) -> Transaction:
-    fields = {name: arrival.fields[name] for name in TRANSACTION_FIELDS if arrival.fields.get(name) is not None}
+    fields = {
+        name: arrival.fields[name] for name in TRANSACTION_FIELDS if arrival.fields.get(name) is not None
+    }
     fields.setdefault("metadata", {})
     return Transaction.objects.create(
         **fields, arrival=arrival_of(position), received_at=arrival.received_at, payload_digest=bytes(16)

@@ -54,7 +54,13 @@ def test_it_screens_every_transaction_with_evidence(api: ApiClient) -> None:
     assert body["completed_at"] is not None
     found = results(api, batch_id)
     assert [item["transaction_id"] for item in found] == ["T0", "T1", "T2", "T3", "T4"]
-    assert [item["results"][0]["status"] for item in found] == ["clean", "clean", "flagged", "flagged", "flagged"]
+    assert [item["results"][0]["status"] for item in found] == [
+        "clean",
+        "clean",
+        "flagged",
+        "flagged",
+        "flagged",
+    ]
     hit, clean = found[3]["results"][0], found[0]["results"][0]
     assert hit["rule_id"] == rule_id
     assert hit["risk_score"] == 40.0
@@ -79,8 +85,12 @@ def test_it_looks_back_before_its_range(api: ApiClient) -> None:
 
 @pytest.mark.parametrize(
     "filters",
-    [{"user_id": "U2"}, [{"field": "user_id", "operator": "eq", "value": "U2"}], {"user_id": ["U2", "U3"]},
-     [{"field": "metadata.tag", "operator": "matches", "value": "^x"}]],
+    [
+        {"user_id": "U2"},
+        [{"field": "user_id", "operator": "eq", "value": "U2"}],
+        {"user_id": ["U2", "U3"]},
+        [{"field": "metadata.tag", "operator": "matches", "value": "^x"}],
+    ],
 )
 def test_it_takes_filters_in_both_forms(api: ApiClient, filters: Any) -> None:
     transaction_store(1)
@@ -101,7 +111,11 @@ def test_it_takes_filters_in_both_forms(api: ApiClient, filters: Any) -> None:
         ({"rule_ids": []}, 400, "rule_ids"),
         ({"rule_ids": ["x"]}, 400, "rule_ids[0]"),
         ({"transaction_filters": {"usr_id": "U1"}}, 400, "transaction_filters.usr_id"),
-        ({"transaction_filters": [{"field": "amount", "operator": "gt"}]}, 400, "transaction_filters[0].value"),
+        (
+            {"transaction_filters": [{"field": "amount", "operator": "gt"}]},
+            400,
+            "transaction_filters[0].value",
+        ),
         ({"transaction_filters": {"user_id": "U99"}}, 422, "transaction_filters"),
         ({"date_from": "2030-01-01"}, 422, "date_from"),
         ({"as_of": "tomorrow"}, 400, "as_of"),
@@ -109,7 +123,9 @@ def test_it_takes_filters_in_both_forms(api: ApiClient, filters: Any) -> None:
         ({"name": "x" * 121}, 400, "name"),
     ],
 )
-def test_it_refuses_bad_requests_and_stores_nothing(api: ApiClient, body: Any, status: int, path: str) -> None:
+def test_it_refuses_bad_requests_and_stores_nothing(
+    api: ApiClient, body: Any, status: int, path: str
+) -> None:
     transaction_store(1)
     rule_create(api)
     assert_problem(api.post("screening/batches/", body), status, path)
@@ -206,9 +222,9 @@ def test_a_killed_worker_loses_and_doubles_nothing(api: ApiClient, monkeypatch: 
     batch = run(batch_id)
     assert batch.status == "completed"
     assert batch.processed_transactions == 12
-    assert list(BatchResult.objects.filter(batch=batch).values_list("position", flat=True).order_by("position")) == [
-        *range(1, 13)
-    ]
+    assert list(
+        BatchResult.objects.filter(batch=batch).values_list("position", flat=True).order_by("position")
+    ) == [*range(1, 13)]
 
 
 def test_a_poison_row_is_an_error_and_the_batch_goes_on(api: ApiClient) -> None:
@@ -248,8 +264,9 @@ def test_it_opens_alerts_only_when_asked(api: ApiClient) -> None:
 def test_results_are_found_by_rule_status_and_transaction(api: ApiClient) -> None:
     for number in range(4):
         transaction_store(number)
-    first, second = rule_create(api), rule_create(
-        api, "Web", conditions=[{"field": "channel", "operator": "eq", "value": "pos"}]
+    first, second = (
+        rule_create(api),
+        rule_create(api, "Web", conditions=[{"field": "channel", "operator": "eq", "value": "pos"}]),
     )
     batch_id = start(api)
     run(batch_id)

@@ -26,7 +26,9 @@ LOOKED_UP = ("customer.", "account.age")
 def concerns_batch(rule: dict[str, Any]) -> bool:
     """Rules on transactions whose facts are all stored with the events of a generated history."""
     text = str(rule)
-    return "transaction" in rule.get("trigger", ["transaction"]) and not any(name in text for name in LOOKED_UP)
+    return "transaction" in rule.get("trigger", ["transaction"]) and not any(
+        name in text for name in LOOKED_UP
+    )
 
 
 def screened_by_columns(
@@ -52,7 +54,9 @@ def screened_by_columns(
                 for each in outcomes
             )
             by_core = "".join(each.status[0] for each in outcomes)
-            assert verdict.statuses in (None, by_core), f"{transaction_id}: SQL {verdict.statuses}, core {by_core}"
+            assert verdict.statuses in (None, by_core), (
+                f"{transaction_id}: SQL {verdict.statuses}, core {by_core}"
+            )
             found.append(
                 ScreenedEvent(
                     positions[transaction_id],
