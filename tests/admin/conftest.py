@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+
+import pytest
+
+from fraudsite.short_cache import forget_kept
+from rules.list_selectors import forget_lists
+from screening import decisions, facts
+from screening.engine import engines
+from screening.realtime import fence, store
+
+
+@pytest.fixture(autouse=True)
+def _fresh(request: pytest.FixtureRequest) -> None:
+    """Forget what an earlier test taught this process."""
+    forget_kept()
+    forget_lists()
+    store.forget_absence()
+    store.client.flushall()
+    engines.forget()
+    decisions.versions.forget()
+    facts.rates.forget()
+    fence.forget()
+    return

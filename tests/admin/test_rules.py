@@ -1,0 +1,163 @@
+"""Rules in the workspace: the builder's endpoints, versions, approval, rollback."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from rules.models import RuleVersion
+from rules.services import rule_update
+from tests.admin.samples import LARGE, rule
+from tests.staff import StaffClient, messages_of
+
+pytestmark = pytest.mark.django_db
+
+
+def save(client: StaffClient, document: Any, *, url: str = "", **more: Any) -> Any:
+    return client.post(
+        url or reverse("admin:rules_rule_add"), {"document": json.dumps(document), **more}, follow=True
+    )
+
+
+def test_it_saves_what_the_builder_wrote_and_puts_it_in_force() -> None:
+    author = StaffClient("ada", "Rule author")
+    response = save(author, LARGE)
+    version = RuleVersion.objects.get()
+    assert version.state == "live"
+    assert version.authored_by == "user:ada"
+    assert "Version 1 is in force" in messages_of(response)
+    assert "amount is more than 1,000" in response.content.decode()
+
+
+def test_it_shows_again_what_was_refused_with_the_paths() -> None:
+    author = StaffClient("ada", "Rule author")
+    wrong = {**LARGE, "conditions": [{"field": "amont", "operator": "gt", "value": 1000}]}
+    response = save(author, wrong)
+    assert response.status_code == 400
+    assert "conditions[0].field" in response.content.decode()
+    assert "amont" in response.content.decode()
+    assert not RuleVersion.objects.exists()
+
+
+def test_it_takes_no_json_that_is_none() -> None:
+    author = StaffClient("ada", "Rule author")
+    response = author.post(reverse("admin:rules_rule_add"), {"document": "{"})
+    assert response.status_code == 400
+    assert not RuleVersion.objects.exists()
+
+
+def test_it_tells_the_sentence_and_what_is_wrong_while_typing() -> None:
+    author = StaffClient("ada", "Rule author")
+    url = reverse("admin:rule_validate")
+    good = author.post(url, json.dumps(LARGE), content_type="application/json").json()
+    assert "amount is more than 1,000" in good["sentence"]
+    assert good["problems"] == []
+    unfinished = {**LARGE, "conditions": [{"field": "amount", "operator": "gt", "value": None}]}
+    bad = author.post(url, json.dumps(unfinished), content_type="application/json").json()
+    assert bad["sentence"] == ""
+    assert [each["path"] for each in bad["problems"]] == ["conditions[0].value"]
+
+
+def test_it_offers_every_field_operator_and_function_of_the_language() -> None:
+    from rules.core.aggregates import AGGREGATES
+    from rules.core.fields import FIELDS
+    from rules.core.operators import OPERATORS
+
+    html = StaffClient("ada", "Rule author").page(reverse("admin:rules_rule_add"))
+    found = re.search(r'<script id="rule-choices" type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    choices = json.loads(found[1])
+    assert {each["name"] for each in choices["operators"]} == set(OPERATORS)
+    assert {each["name"] for each in choices["aggregates"]} == set(AGGREGATES)
+    assert {event: {each["name"] for each in fields} for event, fields in choices["fields"].items()} == {
+        event: set(fields) for event, fields in FIELDS.items()
+    }
+
+
+def test_it_refuses_an_edit_of_a_version_that_is_not_the_newest() -> None:
+    version = rule()
+    author = StaffClient("ada", "Rule author")
+    rule_update(rule_id=version.rule_id, changes={"priority": 7}, principal="user:other")
+    url = reverse("admin:rule_edit", args=[version.rule_id])
+    response = save(author, {**LARGE, "priority": 9}, url=url, base_version=1)
+    assert response.status_code == 409
+    assert (
+        "changed in the meantime" in response.content.decode() or "at version 2" in response.content.decode()
+    )
+    assert RuleVersion.objects.count() == 2
+
+
+def test_it_rolls_back_and_says_what_changed_in_words() -> None:
+    version = rule()
+    author = StaffClient("ada", "Rule author")
+    changed = {"conditions": [{"field": "amount", "operator": "gt", "value": 9000}]}
+    rule_update(rule_id=version.rule_id, changes=changed, principal="user:other")
+    diff = author.page(reverse("admin:rule_diff", args=[version.rule_id]))
+    assert "9,000" in diff
+    assert "conditions[0].value" in diff
+    response = author.post(reverse("admin:rule_move", args=[version.rule_id, 1, "rollback"]), follow=True)
+    assert "Version 3 is in force" in messages_of(response)
+    assert RuleVersion.objects.get(state="live").definition["conditions"][0]["value"] == 1000
+
+
+def test_it_lets_another_person_approve_and_not_the_author(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    author = StaffClient("ada", "Rule author", "Approver")
+    save(author, LARGE, and_submit="1")
+    version = RuleVersion.objects.get()
+    assert version.state == "pending_approval"
+    approve = reverse("admin:rule_move", args=[version.rule_id, 1, "approve"])
+    assert "Who wrote a version cannot approve it" in messages_of(author.post(approve, follow=True))
+    waiting = author.page(reverse("admin:rules_waiting"))
+    assert "another person approves" in waiting
+    approver = StaffClient("grace", "Approver")
+    assert approve in approver.page(reverse("admin:rules_waiting"))
+    approver.post(approve, {"note": "looks right"})
+    version.refresh_from_db()
+    assert (version.state, version.reviewed_by, version.review_note) == ("live", "user:grace", "looks right")
+
+
+def test_it_tries_a_version_in_shadow_and_rejects_it(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    save(StaffClient("ada", "Rule author"), LARGE, and_submit="1")
+    version = RuleVersion.objects.get()
+    approver = StaffClient("grace", "Approver")
+    for move, state in (("shadow", "shadow"), ("reject", "rejected")):
+        approver.post(reverse("admin:rule_move", args=[version.rule_id, 1, move]))
+        version.refresh_from_db()
+        assert version.state == state
+
+
+def test_it_keeps_a_draft_out_of_force() -> None:
+    author = StaffClient("ada", "Rule author")
+    save(author, LARGE, as_draft="1")
+    assert RuleVersion.objects.get().state == "draft"
+
+
+def test_it_switches_a_rule_off() -> None:
+    version = rule()
+    author = StaffClient("ada", "Rule author")
+    author.post(reverse("admin:rule_deactivate", args=[version.rule_id]))
+    assert not RuleVersion.objects.get(state="live").is_active
+    assert "switched off" in author.page(reverse("admin:rules_rule_changelist"))
+
+
+def test_it_answers_a_rule_that_is_not_there_with_a_page() -> None:
+    response = StaffClient("ada", "Analyst").get(reverse("admin:rules_rule_change", args=[999]))
+    assert response.status_code == 404
+    assert "There is no rule 999" in response.content.decode()
+
+
+def test_it_lists_rules_with_as_many_queries_however_many_there_are(
+    django_assert_max_num_queries: Any,
+) -> None:
+    client = StaffClient("ada", "Analyst")
+    for index in range(25):
+        rule(f"Rule {index}")
+    with django_assert_max_num_queries(14):
+        html = client.page(reverse("admin:rules_rule_changelist"))
+    assert "Rule 24" in html
