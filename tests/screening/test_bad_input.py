@@ -1,0 +1,139 @@
+"""What is not a transaction is refused with the path of the fault, and nothing of it is stored or counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ingestion.models import Transaction
+from screening.realtime import store
+from tests.clients import ApiClient, assert_problem
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CARD = "4111 1111 1111 1111"
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("transaction_id", {"transaction_id": ""}),
+    ("transaction_id", {"transaction_id": "x" * 129}),
+    ("transaction_id", {"transaction_id": 7}),
+    ("user_id", {"user_id": None}),
+    ("account_id", {"account_id": ["A"]}),
+    ("amount", {"amount": -1}),
+    ("amount", {"amount": "100000000000.0001"}),
+    ("amount", {"amount": "1.00001"}),
+    ("amount", {"amount": "ten"}),
+    ("amount", {"amount": True}),
+    ("amount", {"amount": "NaN"}),
+    ("amount", {"amount": "Infinity"}),
+    ("amount", {"amount": "1e400"}),
+    ("currency", {"currency": "naira"}),
+    ("currency", {"currency": "ngn"}),
+    ("channel", {"channel": "Web"}),
+    ("transaction_type", {"transaction_type": "x" * 41}),
+    ("country_code", {"country_code": "ZZ"}),
+    ("latitude", {"latitude": 90.1}),
+    ("longitude", {"longitude": "-181"}),
+    ("ip_address", {"ip_address": "10.0.0.256"}),
+    ("card_last4", {"card_last4": "12345"}),
+    ("card_id", {"card_id": CARD.replace(" ", "")}),
+    ("metadata", {"metadata": "text"}),
+    ("metadata.a.b[1]", {"metadata": {"a": {"b": [1, CARD]}}}),
+    ("metadata.card", {"metadata": {"card": 4111111111111111}}),
+    ("metadata", {"metadata": {"a": "x" * 40_000}}),
+    ("occurred_at", {"occurred_at": "yesterday"}),
+    ("occurred_at", {"occurred_at": "2026-11-22T10:00:00"}),
+    ("occurred_at", {"occurred_at": "2999-01-01T00:00:00Z"}),
+    ("occurred_at", {"occurred_at": 1763800000}),
+    ("is_fraud", {"is_fraud": True}),
+]
+
+
+@pytest.mark.parametrize(("path", "given"), WRONG)
+def test_it_names_the_path_of_what_is_wrong(path: str, given: dict[str, Any]) -> None:
+    api = ApiClient()
+    for address in ("transactions/", "transactions/?mode=async"):
+        assert_problem(api.post(address, payload(1, **given)), 400, path)
+    assert not Transaction.objects.exists()
+    assert store.client.zcard(store.namespace + "recent") == 0
+
+
+BODIES: list[tuple[bytes, int]] = [
+    (b"", 400),
+    (b"null", 400),
+    (b"[]", 400),
+    (b"{", 400),
+    (b'{"amount": NaN}', 400),
+    (b'{"amount": -Infinity}', 400),
+    (b'{"amount": 1e999999999}', 400),
+    (b'{"a": 1, "a": 2}', 400),
+    (b'{"a": "\xff"}', 400),
+    (b'{"a": "\\u0000"}', 400),
+    (b'{"a": "\\ud800"}', 400),
+    (b"[" * 100_000, 400),
+    (b'{"a":' * 50 + b"1" + b"}" * 50, 400),
+    (b'{"metadata": "' + b"x" * 10_000_000 + b'"}', 413),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES)
+def test_it_refuses_bodies_that_are_no_transaction(body: bytes, status: int) -> None:
+    assert_problem(ApiClient().post("transactions/", body), status)
+    assert not Transaction.objects.exists()
+
+
+def test_it_names_every_required_field_at_once() -> None:
+    required = ("transaction_id", "user_id", "account_id", "amount", "transaction_type", "channel")
+    assert_problem(ApiClient().post("transactions/", {}), 400, *required)
+
+
+def test_it_takes_every_amount_up_to_its_limits_exactly() -> None:
+    api = ApiClient()
+    for number, (given, answered) in enumerate(
+        [
+            ("0", "0.00"),
+            (0.0001, "0.0001"),
+            ("1e11", "100000000000.00"),
+            ("99999999999.9999", "99999999999.9999"),
+        ]
+    ):
+        answer = api.post("transactions/", payload(number, amount=given))
+        assert (answer.status_code, answer.json()["amount"]) == (201, answered)
+
+
+def test_it_refuses_another_content_type() -> None:
+    response = ApiClient().client.post(
+        "/api/v1/transactions/", orjson.dumps(payload(1)), content_type="text/csv"
+    )
+    assert_problem(response, 415)
+
+
+def test_it_needs_a_key_with_the_scope() -> None:
+    assert_problem(ApiClient(raw_key="fs_no_such").post("transactions/", payload(1)), 401)
+    for scopes in (("read",), ("rules:write", "read")):
+        assert_problem(ApiClient(*scopes).post("transactions/", payload(1)), 403)
+        assert_problem(ApiClient(*scopes).patch("transactions/T1/", {"status": "x"}), 403)
+        assert_problem(ApiClient(*scopes).post("transactions/bulk/", [payload(1)]), 403)
+    assert_problem(ApiClient("transactions:write").get("transactions/T1/screening/"), 403)
+    assert not Transaction.objects.exists()
+
+
+def test_it_knows_no_other_mode() -> None:
+    assert_problem(ApiClient().post("transactions/?mode=later", payload(1)), 400, "mode")
+
+
+def test_it_has_no_decision_on_an_unknown_transaction() -> None:
+    api = ApiClient()
+    assert_problem(api.get("transactions/T404/"), 404)
+    assert_problem(api.get("transactions/T404/screening/"), 404)
+    assert_problem(api.patch("transactions/T404/", {"status": "done"}), 404)
+
+
+@pytest.mark.parametrize(
+    "query", [{"status": "odd"}, {"rule_id": "x"}, {"page": "0"}, {"page_size": "1001"}, {"colour": "red"}]
+)
+def test_it_refuses_unknown_filters_of_results(query: dict[str, str]) -> None:
+    assert_problem(ApiClient().get("screening/results/", **query), 400)

@@ -1,0 +1,100 @@
+"""Asynchronous and bulk submission: stored first, screened by a worker, once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.utils import timezone
+
+from ingestion.models import Transaction
+from screening.models import Decision
+from screening.pending import pending_screen
+from screening.tasks import pending_sweep
+from tests.clients import ApiClient, assert_problem
+from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What would be handed to workers."""
+    found: list[int] = []
+    monkeypatch.setattr("screening.tasks.transactions_enqueue", found.extend)
+    return found
+
+
+def test_it_accepts_now_and_decides_later(queued: list[int]) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    accepted = api.post("transactions/?mode=async", payload(1))
+    assert accepted.status_code == 202
+    assert accepted.json()["screening"]["status"] == "pending"
+    assert api.get("transactions/T1/screening/").json()["status"] == "pending"
+    replay = api.post("transactions/?mode=async", payload(1))
+    assert (replay.status_code, replay.json()["screening"]["status"]) == (200, "pending")
+    assert_problem(api.post("transactions/?mode=async", payload(1, amount="1")), 409, "transaction_id")
+    assert pending_screen(queued) == 1
+    assert api.get("transactions/T1/screening/").json()["decision"] == "approve"
+    assert api.get("transactions/T1/").json()["occurred_at"] is not None
+
+
+def test_it_screens_a_redelivered_task_once(queued: list[int]) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    api.post("transactions/?mode=async", payload(1))
+    assert [pending_screen(queued), pending_screen(queued)] == [1, 0]
+    assert Decision.objects.count() == 1
+    assert actual(api.post("transactions/", payload(2)).json()) == 2
+
+
+def test_it_counts_a_bulk_in_its_order(queued: list[int]) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    rows: list[Any] = [payload(number) for number in range(30)]
+    rows[7] = {"transaction_id": "bad"}
+    rows[8] = payload(3)
+    rows[9] = payload(4, amount="1")
+    answer = api.post("transactions/bulk/", rows).json()
+    assert (answer["accepted"], answer["replayed"]) == (27, 1)
+    assert [each["index"] for each in answer["rejected"]] == [7, 9]
+    assert answer["rejected"][1]["errors"][0]["path"] == "transaction_id"
+    assert pending_screen(queued) == 27
+    places = Transaction.objects.order_by("id").values_list("transaction_id", flat=True)
+    counts = [
+        int(
+            api.get(f"transactions/{each}/screening/").json()["results"][0]["details"]["conditions"][0][
+                "actual"
+            ]
+        )
+        for each in places
+    ]
+    assert counts == list(range(1, 28))
+
+
+def test_it_takes_ndjson_and_says_which_line_is_wrong(queued: list[int]) -> None:
+    body = b"\n".join([orjson.dumps(payload(1)), b"{nonsense", orjson.dumps(payload(2))])
+    response = ApiClient().client.post(
+        "/api/v1/transactions/bulk/", body, content_type="application/x-ndjson"
+    )
+    assert response.status_code == 202
+    assert response.json()["accepted"] == 2
+    assert [each["index"] for each in response.json()["rejected"]] == [1]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"[" + b"1," * 5000 + b"1]"])
+def test_it_refuses_a_bulk_that_is_no_list_empty_or_too_long(body: bytes) -> None:
+    assert_problem(ApiClient().post("transactions/bulk/", body), 400, "$")
+
+
+def test_it_finds_what_a_crash_left_pending(queued: list[int]) -> None:
+    ApiClient().post("transactions/?mode=async", payload(1))
+    queued.clear()
+    assert pending_sweep() == 0
+    Transaction.objects.update(received_at=timezone.now() - timedelta(minutes=1))
+    assert pending_sweep() == 1
+    assert len(queued) == 1
