@@ -153,8 +153,8 @@ def _report_confusion(outcomes: list[Outcome]) -> None:
     judged: Counter[tuple[str, bool]] = sum((each.judged for each in outcomes), Counter())
     totals: dict[tuple[str, str], Confusion] = {}
     for each in outcomes:
-        for name, confusion in each.by_rule.items():
-            total = totals.setdefault(name, Confusion())
+        for key, confusion in each.by_rule.items():
+            total = totals.setdefault(key, Confusion())
             total.true_positives += confusion.true_positives
             total.false_positives += confusion.false_positives
     print("\n| rule | events | TP | FP | FN | TN | precision |\n|---|---|---|---|---|---|---|")

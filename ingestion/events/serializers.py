@@ -9,7 +9,9 @@ from rest_framework import serializers
 
 from ingestion.events.models import CardEvent, CustomerProfile, Severity
 
-Fields = serializers.Serializer[Any]
+
+class Fields(serializers.Serializer[Any]):
+    """An object of the API."""
 
 
 def _id(**options: Any) -> serializers.CharField:

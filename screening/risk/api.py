@@ -36,7 +36,7 @@ def moment_asked(request: Request) -> datetime:
 
 
 class RiskAccountListView(ApiListView):
-    filter_backends = ()
+    filter_backends: Any = ()
     filterset_class = None
 
     @extend_schema(
