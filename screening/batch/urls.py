@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from screening.batch import api, backtest_api
+from screening.batch import aggregate_api, api, backtest_api
 
 urlpatterns = [
     path("screening/batches/", api.BatchListView.as_view(), name="batches"),
@@ -13,4 +13,5 @@ urlpatterns = [
     path("backtests/", backtest_api.BacktestListView.as_view(), name="backtests"),
     path("backtests/<uuid:backtest_id>/", backtest_api.BacktestView.as_view(), name="backtest"),
     path("backtests/<uuid:backtest_id>/cancel/", backtest_api.BacktestCancelView.as_view(), name="backtest-cancel"),
+    path("aggregates/", aggregate_api.AggregatesView.as_view(), name="aggregates"),
 ]

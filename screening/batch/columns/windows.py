@@ -276,6 +276,21 @@ def probe_sql(
     return _numbers_sql(measure, table, queries, join)
 
 
+def grouped_sql(measure: Measure, keys: Sequence[tuple[str, str]], limit: int) -> str:
+    """The measure's numbers over all marked transactions, by group. `keys`: (identity, a value to show) columns;
+    transactions without an identity for one of them are in no group."""
+    raws = []
+    for raw in measure.raws:
+        sql = raw.sql
+        for key, expression in _placeholders(measure).items():
+            sql = sql.replace(key, expression)
+        raws.append(sql)
+    shown = "".join(f"any_value({value}), " for _, value in keys)
+    present = "".join(f" AND {identity} IS NOT NULL" for identity, _ in keys)
+    grouping = f" GROUP BY {', '.join(identity for identity, _ in keys)} ORDER BY 1" if keys else ""
+    return f"SELECT {shown}{', '.join(raws)} FROM ev_transaction e WHERE is_screened{present}{grouping} LIMIT {limit}"
+
+
 def matched_sql(measure: Measure, table: str, queries: str, pairs: str, events: str) -> str:
     """The same over pairs (cpos, epos, wording) that Python has found to match."""
     join = (

@@ -1,0 +1,134 @@
+"""Aggregates over the API: values, groups, windows, and a cache that tells when it answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.cache.backends.redis import RedisCache
+
+from ingestion.models import TransactionRevision
+from screening.batch import aggregating
+from tests.clients import ApiClient, assert_problem
+from tests.screening.batch.conftest import transaction_store
+
+
+@pytest.fixture
+def reader(transactional_db: None, settings: Any) -> ApiClient:
+    import redis
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushall()
+    for number, (user, amount) in enumerate([("U1", 10), ("U1", 20), ("U2", 30), ("U1", 40)]):
+        transaction_store(number, user_id=user, amount=Decimal(amount), metadata={"score": number})
+    return ApiClient("read")
+
+
+def asked(reader: ApiClient, **body: Any) -> dict[str, Any]:
+    response = reader.post("aggregates/", body)
+    assert response.status_code == 200, response.content
+    return dict(response.json())
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("count", {"U1": 3, "U2": 1}),
+        ("sum", {"U1": 70, "U2": 30}),
+        ("avg", {"U1": 23.3333333333, "U2": 30}),
+        ("min", {"U1": 10, "U2": 30}),
+        ("max", {"U1": 40, "U2": 30}),
+        ("distinct_count", {"U1": 3, "U2": 1}),
+        ("stddev", {"U1": 15.2752523165, "U2": None}),
+        ("median", {"U1": 20, "U2": 30}),
+        ("benford_chi2", {"U1": None, "U2": None}),
+    ],
+)
+def test_it_aggregates_by_group(reader: ApiClient, function: str, expected: Any) -> None:
+    answer = asked(reader, aggregate_function=function, field="amount", group_by=["user_id"])
+    assert answer["result"] == expected
+    assert answer["cache_hit"] is False
+    assert answer["computation_time_ms"] > 0
+
+
+def test_it_aggregates_everything_filtered_in_a_range(reader: ApiClient) -> None:
+    assert asked(reader, aggregate_function="count", field="amount")["result"] == {"all": 4}
+    by_object = asked(reader, aggregate_function="sum", field="amount", filters={"user_id": "U1"})
+    by_list = asked(
+        reader, aggregate_function="sum", field="amount", filters=[{"field": "user_id", "operator": "eq", "value": "U1"}]
+    )
+    assert by_object["result"] == by_list["result"] == {"all": 70}
+    ranged = {"date_from": "2026-03-02T12:01:00Z", "date_to": "2026-03-02T12:02:00Z"}
+    assert asked(reader, aggregate_function="count", **ranged)["result"] == {"all": 2}
+    window = {"time_window": "2m", "date_to": "2026-03-02T12:03:00Z"}
+    assert asked(reader, aggregate_function="count", **window)["result"] == {"all": 2}
+    assert asked(reader, aggregate_function="count", filters={"user_id": "nobody"})["result"] == {"all": 0}
+    assert asked(reader, aggregate_function="max", field="metadata.score", group_by="user_id")["result"] == {
+        "U1": 3,
+        "U2": 2,
+    }
+    two = asked(reader, aggregate_function="count", group_by=["user_id", "channel"])
+    assert two["result"] == {"U1|web": 3, "U2|web": 1}
+
+
+def test_a_window_ends_now(reader: ApiClient) -> None:
+    assert asked(reader, aggregate_function="count", time_window="1h")["result"] == {"all": 0}
+    transaction_store(50, occurred_at=datetime.now(UTC) - timedelta(minutes=5))
+    assert asked(reader, aggregate_function="count", time_window="1h")["result"] == {"all": 1}
+
+
+def test_the_cache_tells_and_sees_changes_at_once(reader: ApiClient) -> None:
+    body = {"aggregate_function": "sum", "field": "amount", "group_by": ["user_id"]}
+    first = asked(reader, **body)
+    again = asked(reader, **body)
+    assert (first["cache_hit"], again["cache_hit"]) == (False, True)
+    assert again["result"] == first["result"]
+    assert again["as_of"] == first["as_of"]
+    row = transaction_store(9, user_id="U1", amount=Decimal("0.0001"))
+    changed = asked(reader, **body)
+    assert changed["cache_hit"] is False
+    assert changed["result"]["U1"] == 70.0001
+    assert asked(reader, **body)["cache_hit"] is True
+    TransactionRevision.objects.create(
+        transaction=row, arrival=10**6, status_before="x", metadata_before={}, changed_by="user:tests"
+    )
+    assert asked(reader, **body)["cache_hit"] is False
+
+
+def test_it_works_without_redis(reader: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregating, "cache", RedisCache("unix:///nonexistent", {}))
+    answer = asked(reader, aggregate_function="count")
+    assert answer["result"] == {"all": 4}
+    assert asked(reader, aggregate_function="count")["cache_hit"] is False
+
+
+def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
+    transaction_store(7, currency="USD")
+    body = assert_problem(reader.post("aggregates/", {"aggregate_function": "sum", "field": "amount"}), 422, "field")
+    assert "USD" in body["errors"][0]["message"]
+    by_currency = asked(reader, aggregate_function="sum", field="amount", group_by=["currency"])
+    assert by_currency["result"] == {"NGN": 100, "USD": 100}
+    assert asked(reader, aggregate_function="count", field="amount")["result"] == {"all": 5}
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "aggregate_function"),
+        ({"aggregate_function": "summ", "field": "amount"}, "aggregate_function"),
+        ({"aggregate_function": "sum"}, "field"),
+        ({"aggregate_function": "sum", "field": "user_id"}, "field"),
+        ({"aggregate_function": "zscore", "field": "amount"}, "aggregate_function"),
+        ({"aggregate_function": "count", "group_by": ["usr"]}, "group_by[0]"),
+        ({"aggregate_function": "count", "group_by": "occurred_at"}, "group_by"),
+        ({"aggregate_function": "count", "time_window": "soon"}, "time_window"),
+        ({"aggregate_function": "count", "time_window": "1h", "date_from": "2026-01-01"}, "time_window"),
+        ({"aggregate_function": "count", "date_from": "2026-02-01", "date_to": "2026-01-01"}, "date_to"),
+        ({"aggregate_function": "count", "filters": {"usr": 1}}, "filters.usr"),
+        ({"aggregate_function": "count", "window": "1h"}, "window"),
+    ],
+)
+def test_it_refuses_bad_requests(reader: ApiClient, body: Any, path: str) -> None:
+    assert_problem(reader.post("aggregates/", body), 400, path)
