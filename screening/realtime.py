@@ -27,7 +27,7 @@ from screening.events import event_of
 from screening.facts import base_amount, facts_of
 from screening.storing import DecidedTransaction, Effects, StoreResult, decisions_store
 from screening.velocity.fence import Fence, FenceState
-from screening.velocity.filling import Need, fill_needs, groups_locked
+from screening.velocity.filling import fill_unknown
 from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import Counting, Reader, counting_of
 from screening.velocity.store import CountReply, StoreUnavailable, VelocityStore
@@ -153,11 +153,8 @@ def count_events(
         # What this process counted before, in a round that had to be repeated, keeps its place.
         counting.request.follow = candidate.arrival is not None
         countings.append(counting)
-    replies = store.count([each.request for each in countings], epoch=epoch)
     counted = []
-    for candidate, counting, reply in zip(candidates, countings, replies, strict=True):
-        if reply.status == "fill":
-            reply = _count_after_filling(epoch, counting, reply)
+    for candidate, counting, reply in zip(candidates, countings, _replies(epoch, countings), strict=True):
         if reply.status == "counted":
             candidate.arrival = reply.arrival
             counting.event["arrival"] = reply.arrival
@@ -169,20 +166,27 @@ def count_events(
     return counted
 
 
-def _count_after_filling(epoch: int, counting: Counting, reply: CountReply) -> CountReply:
-    given = counting.request.occurred_us or to_us(datetime.now(UTC))
+def _replies(epoch: int, countings: Sequence[Counting]) -> list[CountReply]:
+    """Count every event; counters that are unknown are filled for all of them together, then what waited for them is
+    counted. The events of one user are counted in their order throughout."""
+    replies = store.count([each.request for each in countings], epoch=epoch)
     for _ in range(MAX_FILL_ROUNDS):
-        needs: list[Need] = counting.needs(reply.unknown, given)
-        with groups_locked([need.tag for need in needs]):
-            # Another process may have filled them while this one waited for the lock.
-            reply = store.count([counting.request], epoch=epoch)[0]
-            if reply.status != "fill":
-                return reply
-            fill_needs(store, epoch, counting.needs(reply.unknown, given))
-            reply = store.count([counting.request], epoch=epoch)[0]
-        if reply.status != "fill":
-            return reply
-    raise ScreeningBusy
+        waiting = [at for at, reply in enumerate(replies) if reply.status == "fill"]
+        if not waiting:
+            return replies
+        now_us = to_us(datetime.now(UTC))
+        needs = (
+            need
+            for at in waiting
+            for need in countings[at].needs(replies[at].unknown, countings[at].request.occurred_us or now_us)
+        )
+        fill_unknown(store, epoch, needs)
+        again = store.count([countings[at].request for at in waiting], epoch=epoch)
+        for at, reply in zip(waiting, again, strict=True):
+            replies[at] = reply
+    if any(reply.status == "fill" for reply in replies):
+        raise ScreeningBusy
+    return replies
 
 
 def evaluate(

@@ -17,6 +17,7 @@
 local CHUNK = 64
 local CARRY = 1e11
 local LOADING = 9e15
+local HOLD_MS = 60000
 local call = redis.call
 local msgpack, msgunpack = cmsgpack.pack, cmsgpack.unpack
 local spack, sunpack = struct.pack, struct.unpack
@@ -737,10 +738,11 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
--- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters}
+-- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false}
 -- ARGV[3] = id of the event, ARGV[4] = what reconciliation needs to take the count back, ARGV[5…] = payloads.
 -- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); seen (counted before, nothing done);
--- fill (these counters are unknown or not complete far enough back, nothing done).
+-- fill (these counters are unknown or not complete far enough back, or, with none named, an event of the same user
+-- waits for its own; nothing done).
 function commands.count(request)
   local ns, base = request[1], request[2]
   if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
@@ -771,7 +773,13 @@ function commands.count(request)
       wire[17] = wire[17] < 0 and -1 or now - wire[17]
     end
   end
-  if #unknown > 0 then return { 'fill', msgpack(unknown) } end
+  -- In one exchange the events of a user stay in their order: behind one that waits for its counters they all wait.
+  local hold = request[9] and base .. 'hold:' .. ARGV[5]
+  local held = hold and call('GET', hold) == request[9]
+  if held or #unknown > 0 then
+    if hold and not held then call('SET', hold, request[9], 'PX', HOLD_MS) end
+    return { 'fill', msgpack(unknown) }
+  end
   if not seen then
     call('SET', ns .. 'arrival', num(arr))
     call('ZADD', index, num(arr), ARGV[3])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,11 @@ from django.db import connection, transaction
 from rules.core.values import identity
 from screening.velocity.history import events_of_groups
 from screening.velocity.plan import LIFETIME, MOST_RECENT, CounterPlan, Event, from_us, to_us
-from screening.velocity.store import VelocityStore
+from screening.velocity.store import Fill, VelocityStore
 
 EVENTS_A_CALL = 200
+# PostgreSQL's table of locks is shared by all its connections.
+GROUPS_A_LOCK = 300
 FILL_FIRST_ARGUMENT = 3
 
 
@@ -52,19 +54,49 @@ def groups_locked(tags: Sequence[str]) -> Iterator[None]:
         yield
 
 
+def fill_unknown(store: VelocityStore, epoch: int, needs: Iterable[Need]) -> None:
+    """Fill what many events found unknown, each counter once, as far back as the oldest of them asks for. Groups of
+    the same fields come together, so that a page of them is filled from few queries."""
+    deepest: dict[tuple[str, str], Need] = {}
+    for need in needs:
+        key = need.tag, need.plan.id
+        known = deepest.get(key)
+        if known is None or need.occurred_us < known.occurred_us:
+            deepest[key] = need
+    by_tag: dict[str, list[Need]] = defaultdict(list)
+    for need in sorted(deepest.values(), key=lambda each: (_fields(each), each.tag)):
+        by_tag[need.tag].append(need)
+    tags = list(by_tag)
+    for start in range(0, len(tags), GROUPS_A_LOCK):
+        page = tags[start : start + GROUPS_A_LOCK]
+        with groups_locked(page):
+            fill_needs(store, epoch, [need for tag in page for need in by_tag[tag]])
+
+
+def _fields(need: Need) -> tuple[str, tuple[str, ...]]:
+    feature = need.plan.counter.feature
+    return feature.event, tuple(key.event_field for key in feature.group_by)
+
+
 def fill_needs(store: VelocityStore, epoch: int, needs: Sequence[Need]) -> None:
     """Fill what was found unknown, groups of the same fields with one query. Call with the groups locked."""
     by_fields: dict[tuple[str, tuple[str, ...]], list[Need]] = defaultdict(list)
     for need in needs:
-        feature = need.plan.counter.feature
-        by_fields[feature.event, tuple(key.event_field for key in feature.group_by)].append(need)
+        by_fields[_fields(need)].append(need)
     for (kind, fields), together in by_fields.items():
         floors = [_floor(need) for need in together]
         after = None if min(floors) < 0 else from_us(min(floors))
-        events = events_of_groups(kind, fields, [need.group for need in together], after=after)
-        for need, floor in zip(together, floors, strict=True):
-            key = tuple(identity(value) for value in need.group)
-            _fill_one(store, epoch, need, floor, events.get(key, []))
+        groups = list({need.tag: need.group for need in together}.values())
+        events = events_of_groups(kind, fields, groups, after=after)
+        store.fill(_fills(together, floors, events), epoch=epoch)
+
+
+def _fills(
+    needs: Sequence[Need], floors: Sequence[int], events: Mapping[tuple[str | None, ...], Sequence[Event]]
+) -> Iterator[Fill]:
+    for need, floor in zip(needs, floors, strict=True):
+        key = tuple(identity(value) for value in need.group)
+        yield from _fills_of(need, floor, events.get(key, []))
 
 
 def _floor(need: Need) -> int:
@@ -73,20 +105,13 @@ def _floor(need: Need) -> int:
     return max(0, need.occurred_us - need.plan.retention_us)
 
 
-def _fill_one(store: VelocityStore, epoch: int, need: Need, floor: int, events: Sequence[Event]) -> None:
+def _fills_of(need: Need, floor: int, events: Sequence[Event]) -> Iterator[Fill]:
     matching = [event for event in events if to_us(event["occurred_at"]) > floor and need.plan.matches(event)]
     wire = need.plan.wire(need.tag, event=None, argv=[])
     for start in range(0, max(1, len(matching)), EVENTS_A_CALL):
-        page = matching[start : start + EVENTS_A_CALL]
         argv: list[bytes] = []
-        store.fill(
-            epoch=epoch,
-            wire=wire,
-            floor_us=floor,
-            is_last=start + EVENTS_A_CALL >= len(matching),
-            events=[_filled(need.plan, event, argv) for event in page],
-            argv=argv,
-        )
+        page = [_filled(need.plan, event, argv) for event in matching[start : start + EVENTS_A_CALL]]
+        yield Fill(wire, floor, start + EVENTS_A_CALL >= len(matching), page, argv)
 
 
 def _filled(plan: CounterPlan, event: Event, argv: list[bytes]) -> list[Any]:

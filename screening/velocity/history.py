@@ -40,12 +40,10 @@ def _in_groups(source: EventSource, fields: Sequence[str], groups: Sequence[Grou
     columns = [i for i, name in enumerate(fields) if name in source.columns]
     if not columns:
         return Q()
-    if len(columns) == 1:
-        at = columns[0]
-        return Q(**{f"{fields[at]}__in": list({group[at] for group in groups})})
     condition = Q()
-    for group in groups:
-        condition |= Q(**{fields[at]: group[at] for at in columns})
+    for at in columns:
+        # More than the groups when there are several: one short list a column is read faster than a list of ORs.
+        condition &= Q(**{f"{fields[at]}__in": list({group[at] for group in groups})})
     return condition
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's o
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, so that a request does not wait for a time-out each time.
 RETRY_AFTER_S = 1.0
+# Fills of a page of events each; more at once would hold Redis up for long.
+FILLS_AN_EXCHANGE = 200
 
 
 class StoreUnavailable(Exception):
@@ -63,6 +65,22 @@ class CountReply:
     results: list[tuple[int, list[Any] | None]] = field(default_factory=list)
     members: list[bytes] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Fill:
+    """Events for one counter, payloads in `argv`; with `is_last` it is complete from `floor_us` on (-1: the
+    beginning)."""
+
+    wire: list[Any]
+    floor_us: int
+    is_last: bool
+    events: list[list[Any]]
+    argv: list[bytes]
+
+    def command(self, namespace: str, base: str, epoch: int) -> list[Any]:
+        blob = [namespace, base, str(epoch), self.wire, self.floor_us, self.is_last, self.events]
+        return ["fill", msgspec.msgpack.encode(blob), *self.argv]
 
 
 def event_digest(event_id: str) -> bytes:
@@ -184,11 +202,16 @@ class VelocityStore:
     # Counting ----------------------------------------------------------------------------------------------
 
     def count(self, requests: Sequence[CountRequest], *, epoch: int) -> list[CountReply]:
-        """Count each event and read its windows, in order, in one exchange. Idempotent by event id."""
-        commands = [self._count_command(request, epoch) for request in requests]
+        """Count each event and read its windows, in order, in one exchange. Idempotent by event id.
+
+        An event whose counters are unknown is answered `fill`, and so are the events of the same user behind it
+        (with nothing unknown, when only the order keeps them waiting).
+        """
+        exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
+        commands = [self._count_command(request, epoch, exchange) for request in requests]
         return [_count_reply(reply) for reply in self._call(commands)]
 
-    def _count_command(self, request: CountRequest, epoch: int) -> list[Any]:
+    def _count_command(self, request: CountRequest, epoch: int, exchange: str | bool) -> list[Any]:
         blob = [
             self.namespace,
             self.base(epoch),
@@ -198,6 +221,7 @@ class VelocityStore:
             3_600_000_000,
             INDEX_TTL_MS,
             request.wires,
+            exchange,
         ]
         head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
         return [*head, *request.argv]
@@ -224,19 +248,12 @@ class VelocityStore:
         blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
         _refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
 
-    def fill(
-        self,
-        *,
-        epoch: int,
-        wire: list[Any],
-        floor_us: int,
-        is_last: bool,
-        events: list[list[Any]],
-        argv: list[bytes],
-    ) -> None:
-        """Give a counter events it lacks; with `is_last` it is complete from `floor_us` on (-1: the beginning)."""
-        blob = [self.namespace, self.base(epoch), str(epoch), wire, floor_us, is_last, events]
-        _refuse_lost(self._call([["fill", msgspec.msgpack.encode(blob), *argv]])[0])
+    def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
+        """Give counters events they lack, many in one exchange. Harmless for events they have."""
+        commands = [each.command(self.namespace, self.base(epoch), epoch) for each in fills]
+        for start in range(0, len(commands), FILLS_AN_EXCHANGE):
+            for reply in self._call(commands[start : start + FILLS_AN_EXCHANGE]):
+                _refuse_lost(reply)
 
     def log_page(
         self, *, epoch: int, key: str, from_us: int, to_us: int, offset: int, limit: int
