@@ -15,12 +15,15 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from fraudsite.errors import Busy
+from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
+from screening.alerts.selectors import snoozed_rules
 from screening.decisions import DecisionFacts, decision_facts, versions
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
@@ -258,7 +261,7 @@ def effects_of(draft: DecisionDraft, shadow: Sequence[RuleOutcome], event: dict[
         )
     if not recorded:
         return effects
-    muted = _snoozed(event)
+    muted = snoozed_rules(event)
     effects.alerts = [
         {**_rule(each.outcome), "signal": each.signal, "severity": each.severity, "reason": each.reason}
         for each in draft.alerts
@@ -278,14 +281,6 @@ def _rule(outcome: RuleOutcome) -> dict[str, Any]:
     return {"rule_id": outcome.rule.rule_id, "rule_version": outcome.rule.version}
 
 
-def _snoozed(event: dict[str, Any]) -> frozenset[int]:
-    try:
-        from screening.alerts.selectors import snoozed_rules
-    except ImportError:
-        return frozenset()
-    return snoozed_rules(event)
-
-
 def _store(
     engine: Engine, state: FenceState, rows: list[DecidedTransaction], *, candidates: Sequence[Candidate]
 ) -> StoreResult:
@@ -293,10 +288,12 @@ def _store(
         return decisions_store(
             rows, epoch=state.epoch, ruleset=engine.number, are_pending=candidates[0].is_pending
         )
-    except Exception:
-        # Nothing is stored, so nothing may stay counted. What cannot be taken back now, reconciliation takes back.
+    except Exception as error:
+        # What is not stored may not stay counted, and what is stored must: when a connection broke nobody knows
+        # which it is until the database can be asked again. Reconciliation asks later, for whoever cannot now.
         for candidate in candidates:
-            take_back(engine, state.epoch, candidate)
+            if not _may_be_stored(candidate, error):
+                take_back(engine, state.epoch, candidate)
         raise
 
 
@@ -318,10 +315,19 @@ def _settle(
             take_back(engine, state.epoch, candidate)
 
 
+def _may_be_stored(candidate: Candidate, error: Exception) -> bool:
+    """Whether the statement that failed with `error` could have committed all the same."""
+    if not isinstance(error, OperationalError | InterfaceError) or "connection to server" in str(error):
+        return False
+    try:
+        connection.close_if_unusable_or_obsolete()
+        return _is_stored_with(candidate)
+    except (OperationalError, InterfaceError):
+        return True
+
+
 def _is_stored_with(candidate: Candidate) -> bool:
     """Whether the stored transaction of this id is the one that was counted: same arrival."""
-    from ingestion.models import Transaction
-
     transaction_id = candidate.fields["transaction_id"]
     return Transaction.objects.filter(transaction_id=transaction_id, arrival=candidate.arrival).exists()
 
