@@ -44,6 +44,7 @@ def choose(home: Home) -> Places:
     if not can_enter(account, base):
         base = _fallback_folder(home)
         account = unprivileged_account(owner_of=base / "postgresql")
+    if recorded != base:
         record.write_text(f"{base}\n")
     sockets = base / "sockets"
     if len(os.fsencode(sockets)) > homes.LONGEST_SOCKET_FOLDER:

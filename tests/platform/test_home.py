@@ -50,10 +50,25 @@ def test_it_keeps_socket_paths_short(tmp_path: Path) -> None:
     try:
         chosen = places.choose(home)
         assert len(str(chosen.sockets)) <= homes.LONGEST_SOCKET_FOLDER
+        (chosen.sockets / "of a running server").touch()
         assert places.choose(home).sockets == chosen.sockets
+        assert (chosen.sockets / "of a running server").exists()
     finally:
         places.forget(home)
     assert not chosen.sockets.exists()
+
+
+def test_it_wipes_what_a_deleted_home_left_elsewhere(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("long-" * 20))
+    homes.prepare(home)
+    try:
+        left = places.choose(home).sockets / "left"
+        left.touch()
+        (home.root / "services-folder").unlink()
+        places.choose(home)
+        assert not left.exists()
+    finally:
+        places.forget(home)
 
 
 def test_it_gives_the_servers_a_place_of_their_own(tmp_path: Path) -> None:
