@@ -1,0 +1,53 @@
+"""One platform for all fault tests of a run: each test repairs what it broke, and counts under users of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.faults.screening import COUNT_RULE, Client
+from tests.stack import BROKER, POSTGRESQL, REDIS, Stack, platform
+
+
+@pytest.fixture(scope="session")
+def _platform() -> Iterator[Stack]:
+    with platform(LOG_LEVEL="WARNING") as stack:
+        stack.start_web(workers=2, threads=4)
+        stack.rules_off()
+        assert stack.post("rules/", COUNT_RULE).status == 201
+        stack.start_worker()
+        stack.start_beat()
+        yield stack
+
+
+@pytest.fixture
+def stack(_platform: Stack) -> Iterator[Stack]:
+    """The platform, whole before and after."""
+    yield _platform
+    repair(_platform)
+
+
+def repair(stack: Stack) -> None:
+    starts: dict[str, Any] = {
+        POSTGRESQL: stack.start_postgresql,
+        REDIS: lambda: stack.start_redis(REDIS, emptied=True),
+        BROKER: lambda: stack.start_redis(BROKER, emptied=True),
+        "web": stack.start_web,
+        "worker": stack.start_worker,
+        "beat": stack.start_beat,
+    }
+    for name, start in starts.items():
+        process = stack.running.get(name)
+        if process is None or process.poll() is not None:
+            start()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Client:
+    """Submits for a user nobody else uses, so that its counts begin at 1."""
+    client = Client(stack, f"U{uuid4().hex[:12]}")
+    client.wait_for_counters()
+    return client

@@ -1,0 +1,72 @@
+"""PostgreSQL stopped, slow, out of connections: refused with 503, and nothing stays counted."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+from typing import Any
+
+import psycopg2
+
+from tests.faults.screening import Client, assert_away, assert_counters_agree, count_in, counts_in
+from tests.stack import Stack
+
+
+def connected(stack: Stack) -> Any:
+    return psycopg2.connect(stack.environment["DATABASE_URL"])
+
+
+def test_it_refuses_with_503_and_counts_nothing_while_postgresql_is_stopped(
+    stack: Stack, client: Client
+) -> None:
+    assert counts_in(client.submit_many(3, at_once=1)) == [1, 2, 3]
+    stack.stop_postgresql()
+    for reply in client.submit_many(6, at_once=3):
+        assert_away(reply)
+    stack.start_postgresql()
+    stack.wait(lambda: client.stack.get("/health/ready").status == 200, "ready again")
+    assert count_in(client.submit()) == 4
+    assert_counters_agree(stack)
+
+
+def test_it_gives_up_on_a_database_that_does_not_answer_in_time(stack: Stack, client: Client) -> None:
+    assert count_in(client.submit()) == 1
+    with closing(connected(stack)) as blocking, blocking.cursor() as cursor:
+        cursor.execute("LOCK TABLE ingestion_transaction IN SHARE ROW EXCLUSIVE MODE")
+        started = time.monotonic()
+        assert_away(client.submit())
+        assert time.monotonic() - started < 15
+        blocking.rollback()
+    assert count_in(client.submit()) == 2
+    assert_counters_agree(stack)
+
+
+def test_it_refuses_with_503_when_postgresql_has_no_connection_left(stack: Stack, client: Client) -> None:
+    assert count_in(client.submit()) == 1
+    with ExitStack() as hoard:
+        hoarded = [hoard.enter_context(closing(connected(stack)))]
+        with hoarded[0].cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            own = cursor.fetchone()[0]
+            try:
+                while True:
+                    hoarded.append(hoard.enter_context(closing(connected(stack))))
+            except psycopg2.OperationalError:
+                pass
+            # The web server's connections are cut, and their places taken before it can connect again.
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'web'"
+                " AND pid <> %s",
+                [own],
+            )
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:
+                try:
+                    hoarded.append(hoard.enter_context(closing(connected(stack))))
+                except psycopg2.OperationalError:
+                    if client.stack.get("/health/ready").status == 503:
+                        break
+        assert_away(client.submit())
+    stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
+    assert count_in(client.submit()) == 2
+    assert_counters_agree(stack)

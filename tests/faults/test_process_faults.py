@@ -1,0 +1,118 @@
+"""Web processes and workers killed with -9 at the worst moment, and a broker that is away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from tests.faults.screening import Client, assert_counters_agree, count_in
+from tests.stack import BROKER, Stack
+
+BLOCKED = (
+    "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = %s"
+    " AND datname = current_database()"
+)
+
+
+@contextmanager
+def storing_blocked(stack: Stack) -> Iterator[Any]:
+    """Nobody can store a transaction; whoever tries has counted it already."""
+    with closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking, blocking.cursor() as cursor:
+        cursor.execute("LOCK TABLE ingestion_transaction IN SHARE ROW EXCLUSIVE MODE")
+        yield cursor
+        blocking.rollback()
+
+
+def kill_between_count_and_store(stack: Stack, process: str) -> None:
+    """With the transaction's statement under way, which dies too: nothing of it is stored."""
+    with storing_blocked(stack) as cursor:
+        stack.wait(lambda: stack.sql(BLOCKED, process), f"{process} wants to store", patience_s=20)
+        stack.kill(process)
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", [process])
+
+
+def submit_and_be_killed(stack: Stack, client: Client, payload: dict[str, Any]) -> None:
+    def submit() -> None:
+        try:
+            stack.post("transactions/", payload)
+        except Exception:  # the connection ends without an answer
+            return
+
+    with storing_blocked(stack) as cursor:
+        thread = threading.Thread(target=submit)
+        thread.start()
+        stack.wait(lambda: stack.sql(BLOCKED, "web"), "the web server wants to store", patience_s=20)
+        stack.kill("web")
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["web"])
+        thread.join()
+    stack.start_web()
+
+
+def test_it_completes_a_retry_of_what_was_counted_but_not_stored(stack: Stack, client: Client) -> None:
+    client.submit()
+    payload = client.payload()
+    submit_and_be_killed(stack, client, payload)
+    retried = stack.post("transactions/", payload)
+    assert (retried.status, count_in(retried)) == (201, 2)
+    assert count_in(client.submit()) == 3
+    assert_counters_agree(stack)
+
+
+def test_it_takes_back_within_a_minute_what_was_counted_and_never_stored(
+    stack: Stack, client: Client
+) -> None:
+    client.submit()
+    payload = client.payload()
+    submit_and_be_killed(stack, client, payload)
+    stack.wait(
+        lambda: " 0 differences" in _verified(stack), "the count is taken back", patience_s=60
+    )
+    assert count_in(client.submit()) == 2
+
+
+def _verified(stack: Stack) -> str:
+    try:
+        return stack.manage("velocity", "verify")
+    except AssertionError as error:
+        return str(error)
+
+
+def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, client: Client) -> None:
+    n = 40
+    with storing_blocked(stack) as cursor:
+        pass
+    bodies = [client.payload() for _ in range(n)]
+    with closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking, blocking.cursor() as cursor:
+        # Decisions cannot be stored, transactions can: the worker is caught between its count and its store.
+        cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
+        assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
+        stack.wait(lambda: stack.sql(BLOCKED, "worker"), "the worker wants to store", patience_s=30)
+        stack.kill("worker")
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["worker"])
+        blocking.rollback()
+    stack.start_worker()
+    counted = (
+        "SELECT count(*), count(DISTINCT t.id) FROM screening_decision d"
+        " JOIN ingestion_transaction t ON t.id = d.transaction_id WHERE t.user_id = %s"
+    )
+    stack.wait(lambda: stack.sql(counted, client.user_id) == [(n, n)], "all are decided once", patience_s=90)
+    assert count_in(client.submit()) == n + 1
+    assert_counters_agree(stack)
+
+
+def test_it_takes_asynchronous_payments_while_the_broker_is_away(stack: Stack, client: Client) -> None:
+    stack.kill(BROKER)
+    payload = client.payload()
+    accepted = stack.request("POST", "transactions/?mode=async", payload, timeout_s=10)
+    assert accepted.status == 202
+    assert accepted.body["screening"]["status"] == "pending"
+    stack.start_redis(BROKER, emptied=True)
+    address = f"transactions/{payload['transaction_id']}/screening/"
+    stack.wait(
+        lambda: stack.get(address).body.get("decision"), "the sweep has it screened", patience_s=90
+    )
+    assert count_in(client.submit()) == 2
