@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import django_filters
+from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -14,12 +15,21 @@ from screening.alerts.models import Alert, AlertKind, Snooze
 from screening.alerts.selectors import snoozes_running
 
 
+class RuleIdFilter(django_filters.NumberFilter):
+    """A whole number: with 1.5 the usual filter would look for rule 1."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self) -> None:
+        super().__init__(field_name="rule_id", min_value=1, max_value=2**63 - 1)
+
+
 class AlertFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(choices=Alert.Status.choices)
     severity = django_filters.ChoiceFilter(choices=Severity.choices)
     kind = django_filters.ChoiceFilter(choices=AlertKind.choices)
     signal = django_filters.CharFilter()
-    rule_id = django_filters.NumberFilter(field_name="rule_id", min_value=1, max_value=2**63 - 1)
+    rule_id = RuleIdFilter()
     user_id = django_filters.CharFilter()
     account_id = django_filters.CharFilter()
     transaction_id = django_filters.CharFilter(field_name="transaction__transaction_id")
@@ -37,7 +47,7 @@ class AlertFilter(django_filters.FilterSet):
 
 
 class SnoozeFilter(django_filters.FilterSet):
-    rule_id = django_filters.NumberFilter(field_name="rule_id", min_value=1, max_value=2**63 - 1)
+    rule_id = RuleIdFilter()
     entity_type = django_filters.ChoiceFilter(choices=Snooze.EntityType.choices)
     entity_id = django_filters.CharFilter()
     is_running = TrueFalseFilter(method="filter_is_running", label="whether it holds now")

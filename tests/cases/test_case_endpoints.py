@@ -267,4 +267,6 @@ def test_it_lists_and_shows_alerts(api: ApiClient) -> None:
     assert api.get(f"alerts/{shown['alert_id']}/").json() == shown
     assert_problem(api.get(f"alerts/{uuid.uuid4()}/"), 404)
     assert_problem(api.get("alerts/?case_id=x"), 400, "case_id")
+    for odd in ("1.5", "0", "one", "NaN"):
+        assert_problem(api.get(f"alerts/?rule_id={odd}"), 400, "rule_id")
     assert_problem(ApiClient("cases:write").get("alerts/"), 403)
