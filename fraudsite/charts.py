@@ -74,53 +74,56 @@ def legend(series: Sequence[Series]) -> SafeString:
     )
 
 
-def lines(
-    points: Sequence[tuple[float, float]], *, marks: Sequence[bool], labels: Sequence[str], title: str
+def stems(
+    rows: Sequence[tuple[str, float, str]], *, marks: Sequence[bool], title: str, width: int = 640
 ) -> SafeString:
-    """Amounts over time as stems: x and y in their own units, `marks` are drawn as warnings."""
-    if not points:
+    """Values in their order, evenly spaced so that a burst can be seen: (time, value, what it says).
+
+    `marks` are drawn as warnings. The first, middle and last times stand below.
+    """
+    if not rows:
         return SafeString("")
-    first, last = points[0][0], points[-1][0]
-    span, top = (last - first) or 1, max(y for _, y in points) or 1
-    stems = []
-    for (x, y), marked, label in zip(points, marks, labels, strict=True):
-        at = LEFT + 6 + (WIDTH - LEFT - 12) * (x - first) / span
-        to = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * y / top
+    top = max(value for _, value, _ in rows) or 1
+    step = (width - LEFT - 12) / max(len(rows), 1)
+    drawn = []
+    for index, ((_, value, says), marked) in enumerate(zip(rows, marks, strict=True)):
+        at = _f(LEFT + 6 + step * (index + 0.5))
+        to = _f(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top)
         colour = "--fs-chart-2" if marked else "--fs-chart-1"
-        stems.append(
-            (
-                _f(at),
-                HEIGHT - BOTTOM,
-                _f(at),
-                _f(to),
-                colour,
-                _f(at),
-                _f(to),
-                5 if marked else 3.5,
-                colour,
-                label,
-            )
+        drawn.append((at, HEIGHT - BOTTOM, at, to, colour, at, to, 4.5 if marked else 3, colour, says))
+    chosen = sorted({0, len(rows) // 2, len(rows) - 1})
+    times = [
+        (
+            _f(LEFT + 6 + step * (index + 0.5)),
+            HEIGHT - 6,
+            "start" if index == 0 and len(rows) > 1 else "end" if index == len(rows) - 1 else "middle",
+            rows[index][0],
         )
+        for index in chosen
+    ]
     return format_html(
-        '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>',
-        WIDTH,
+        '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        width,
         HEIGHT,
         title,
-        _grid(top),
+        _grid(top, width),
         format_html_join(
             "",
             '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var({})" stroke-width="1.5"/>'
             '<circle cx="{}" cy="{}" r="{}" fill="var({})"><title>{}</title></circle>',
-            stems,
+            drawn,
+        ),
+        format_html_join(
+            "", '<text x="{}" y="{}" font-size="11" text-anchor="{}" fill="var(--fs-muted)">{}</text>', times
         ),
     )
 
 
-def _grid(top: float) -> SafeString:
+def _grid(top: float, width: int = WIDTH) -> SafeString:
     rows = []
     for part in (0, 0.5, 1):
         y = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * part
-        rows.append((LEFT, _f(y), WIDTH, _f(y), LEFT - 6, _f(y + 3.5), _short(top * part)))
+        rows.append((LEFT, _f(y), width, _f(y), LEFT - 6, _f(y + 3.5), _short(top * part)))
     return format_html_join(
         "",
         '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var(--fs-line)"/>'

@@ -43,9 +43,9 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Rules", "rules_rule_changelist", "rule"),
             Entry("Waiting for approval", "rules_waiting", "approval"),
-            Entry("Named lists", "rules_namedlist_changelist", "list_alt"),
+            Entry("Named lists", "named_lists", "list_alt"),
             Entry("Backtests", "backtests", "history"),
-            Entry("Batches", "screening_screeningbatch_changelist", "dynamic_feed"),
+            Entry("Batches", "batches", "dynamic_feed"),
             Entry("Rulesets", "rules_rulesetversion_changelist", "inventory_2"),
         ),
     ),

@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
-from rules import admin_pages
+from rules import admin_pages, lists_pages  # noqa: F401
 from rules.models import Rule, RulesetVersion, RuleVersion
 
 State = RuleVersion.State

@@ -8,10 +8,10 @@ from typing import Any
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 
-from fraudsite.exact_json import to_json
+from fraudsite.exact_json import ExactEncoder, to_json
 
 register = template.Library()
 
@@ -117,3 +117,9 @@ def _linked(name: str, argument: Any, text: Any) -> SafeString | str:
 @register.simple_tag
 def case_link_by_id(case_id: Any) -> SafeString | str:
     return _linked("admin:case", case_id, "case")
+
+
+@register.filter
+def exact_script(value: Any, element_id: str) -> SafeString:
+    """`json_script` that keeps numbers numbers: Django's writes a Decimal as text."""
+    return json_script(value, element_id, encoder=ExactEncoder)

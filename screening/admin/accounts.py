@@ -10,7 +10,7 @@ from fraudsite import charts
 from fraudsite.admin_site import page, render
 from ingestion.events.models import CustomerProfile
 from ingestion.models import Transaction
-from ingestion.selectors import amount_text
+from screening.admin.history import payment_point
 from screening.admin.picture import connections_picture
 from screening.alerts.models import Alert
 from screening.cases.selectors import cases_about
@@ -82,11 +82,8 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
 
 def _chart(payments: list[Transaction]) -> str:
     rows = payments[::-1]
-    return charts.lines(
-        [(row.occurred_at.timestamp(), float(row.amount)) for row in rows if row.occurred_at],
+    return charts.stems(
+        [payment_point(row) for row in rows],
         marks=[hasattr(row, "decision") and row.decision.outcome != "approve" for row in rows],
-        labels=[
-            f"{row.occurred_at:%d %b %H:%M:%S}: {amount_text(row.amount)} {row.currency}" for row in rows
-        ],
-        title=f"Amounts of the last {len(rows)} transactions over time; those not approved are marked",
+        title=f"Amounts of the last {len(rows)} transactions in order; those not approved are marked",
     )

@@ -30,14 +30,17 @@ def amounts_chart(case: Case, *, marked: set[int]) -> SafeString:
     """The newest transactions by their time and amount; those that raised an alert of this case stand out."""
     newest = _payments(case).filter(occurred_at__lte=case.last_alert_at + AFTER).order_by("-occurred_at")
     rows = list(newest.only("pk", "transaction_id", "amount", "currency", "occurred_at")[:CHARTED])[::-1]
-    return charts.lines(
-        [(row.occurred_at.timestamp(), float(row.amount)) for row in rows if row.occurred_at],
+    return charts.stems(
+        [payment_point(row) for row in rows],
         marks=[row.pk in marked for row in rows],
-        labels=[
-            f"{row.occurred_at:%d %b %H:%M:%S}: {amount_text(row.amount)} {row.currency}" for row in rows
-        ],
-        title=f"Amounts of the last {len(rows)} transactions over time; those with an alert are marked",
+        title=f"Amounts of the last {len(rows)} transactions in order; those with an alert are marked",
     )
+
+
+def payment_point(row: Transaction) -> tuple[str, float, str]:
+    """As `charts.stems` takes it."""
+    when = f"{row.occurred_at:%d %b %H:%M}" if row.occurred_at else ""
+    return when, float(row.amount), f"{when}: {amount_text(row.amount)} {row.currency}"
 
 
 def _payments(case: Case) -> QuerySet[Transaction]:

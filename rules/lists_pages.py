@@ -1,0 +1,155 @@
+"""Named lists in the workspace: what is on them, adding and taking out, upload and download."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.dateparse import parse_date
+from django.views.decorators.http import require_POST
+
+from fraudsite.admin_site import page, principal_of, render
+from fraudsite.errors import DomainError, FieldError, Invalid
+from fraudsite.large_tables import LimitedPaginator
+from fraudsite.roles import Action, may
+from rules import list_services as services
+from rules.list_csv import read_entries
+from rules.list_selectors import list_bodies, list_get
+from rules.list_services import NewEntry
+from rules.models import NamedList
+
+PER_PAGE = 100
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@page("lists/", name="named_lists", post=Action.LISTS_WRITE)
+def named_lists(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return _create(request)
+    return render(
+        request,
+        "workspace/rules/lists.html",
+        title="Named lists",
+        lists=list_bodies(NamedList.objects.filter(removed_in=None)),
+        may_write=may(request.user, Action.LISTS_WRITE),
+    )
+
+
+@page("lists/<str:name>/", name="named_list")
+def named_list(request: HttpRequest, name: str) -> HttpResponse:
+    found = list_get(name)
+    entries = found.entries.filter(removed_in=None).order_by("-id")
+    if wanted := request.GET.get("q", "").strip():
+        key = services.match_key(found, wanted)
+        entries = entries.filter(Q(match_key=key) | Q(match_key__startswith=key))
+    paginator = LimitedPaginator(entries, PER_PAGE)
+    return render(
+        request,
+        "workspace/rules/list.html",
+        title=f"List {name}",
+        named_list=list_bodies([found])[0],
+        entries=paginator.get_page(request.GET.get("page")),
+        wanted=wanted,
+        may_write=may(request.user, Action.LISTS_WRITE),
+    )
+
+
+@page("lists/<str:name>/download.csv", name="named_list_download")
+def named_list_download(request: HttpRequest, name: str) -> HttpResponse:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["value", "note", "expires_at"])
+    for entry in list_get(name).entries.filter(removed_in=None).order_by("id").iterator(chunk_size=5_000):
+        expires = entry.expires_at.isoformat() if entry.expires_at else ""
+        writer.writerow([_harmless(entry.value), _harmless(entry.note), expires])
+    response = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="list-{name}.csv"'
+    return response
+
+
+@page("lists/<str:name>/<str:what>/", name="named_list_action", action=Action.LISTS_WRITE)
+@require_POST
+def named_list_action(request: HttpRequest, name: str, what: str) -> HttpResponse:
+    address = reverse("admin:named_list", args=[name])
+    try:
+        messages.success(request, _act(request, name, what))
+        if what == "delete":
+            address = reverse("admin:named_lists")
+    except DomainError as error:
+        messages.error(
+            request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
+        )
+    return HttpResponseRedirect(address)
+
+
+def _act(request: HttpRequest, name: str, what: str) -> str:
+    given, principal = request.POST, principal_of(request)
+    match what:
+        case "add":
+            entry = NewEntry(given.get("value", "").strip(), given.get("note", "").strip(), _expiry(given))
+            if problem := services.entry_problem(entry.value):
+                raise Invalid("It cannot be added.", [FieldError("value", problem)])
+            services.entries_put(name=name, entries=[entry], principal=principal)
+            return f"{entry.value} is on the list from the next decision on."
+        case "remove":
+            removed = services.entries_remove(name=name, values=given.getlist("value"), principal=principal)
+            return f"{removed} taken off the list."
+        case "upload":
+            return _upload(request, name)
+        case "describe":
+            services.list_update(name=name, description=given.get("description", ""), principal=principal)
+            return "Saved."
+        case "delete":
+            services.list_delete(name=name, principal=principal)
+            return f"The list {name} was deleted."
+    raise Invalid(f"There is no action {what!r} on a list.")
+
+
+def _upload(request: HttpRequest, name: str) -> str:
+    file = request.FILES.get("file")
+    if file is None:
+        raise Invalid("Choose a file.")
+    rows = read_entries(file.read())
+    if rows.rejected:
+        bad = "; ".join(f"line {line}: {errors[0].message}" for line, errors in rows.rejected[:5])
+        raise Invalid(f"Nothing was changed: {len(rows.rejected)} lines are not valid. {bad}")
+    changed = services.entries_put(
+        name=name,
+        entries=rows.entries,
+        principal=principal_of(request),
+        is_replacing="is_replacing" in request.POST,
+    )
+    counts = f"{changed.added} added, {changed.updated} changed, {changed.removed} taken off"
+    return f"{counts}, {changed.unchanged} as before."
+
+
+def _expiry(given: Any) -> datetime | None:
+    """The end of the day given, UTC."""
+    day = parse_date(given.get("expires_on", "") or "")
+    return None if day is None else datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+
+
+def _create(request: HttpRequest) -> HttpResponse:
+    given = request.POST
+    try:
+        made = services.list_create(
+            name=given.get("name", "").strip(),
+            description=given.get("description", "").strip(),
+            case_sensitive="case_sensitive" in given,
+            principal=principal_of(request),
+        )
+    except DomainError as error:
+        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        return HttpResponseRedirect(reverse("admin:named_lists"))
+    return HttpResponseRedirect(reverse("admin:named_list", args=[made.name]))
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet runs what begins like a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,157 @@
+"""Trying a rule on history: from the builder and from a rule's page, with its result in the page."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from fraudsite import charts
+from fraudsite.admin_site import page, principal_of, render
+from fraudsite.api import json_body
+from fraudsite.errors import DomainError, FieldError
+from fraudsite.roles import Action, may
+from fraudsite.templatetags.workspace import rule_panels
+from screening.batch import backtest_services as services
+from screening.batch.models import Backtest
+from screening.batch.selectors import progress_of
+
+Status = Backtest.Status
+OPEN = (Status.PENDING, Status.RUNNING)
+HITS = (
+    charts.Series("hits", "hits", "--fs-chart-2"),
+    charts.Series("others", "other payments", "--fs-chart-1"),
+)
+SWEPT = (charts.Series("hits", "hits", "--fs-chart-1"),)
+PER_PAGE = 50
+
+
+@page("backtests/", name="backtests")
+def backtests(request: HttpRequest) -> HttpResponse:
+    rows = Backtest.objects.select_related("rule").defer("progress", "result")[:PER_PAGE]
+    shown = [
+        {"backtest": row, "percent": round(100 * progress_of(row)), "is_open": row.status in OPEN}
+        for row in rows
+    ]
+    return render(
+        request,
+        "workspace/screening/backtests.html",
+        title="Backtests",
+        rows=shown,
+        may_run=may(request.user, Action.SCREENING_WRITE),
+    )
+
+
+@page("backtests/try/", name="backtest_try", action=Action.SCREENING_WRITE)
+@require_POST
+def backtest_try(request: HttpRequest) -> HttpResponse:
+    """`{rule | rule_id and version, date_from?, date_to?, sweep?}` as the API takes it; answers where to look."""
+    try:
+        body = json_body.decode(request.body)
+        backtest = services.backtest_create(body=body, principal=principal_of(request))
+    except json_body.JsonBodyError as error:
+        return _refused([FieldError(error.path, error.message)])
+    except DomainError as error:
+        return _refused(error.errors or [FieldError("$", error.detail)])
+    except services.TooMany as error:
+        return _refused([FieldError("$", str(error))])
+    return JsonResponse({"url": reverse("admin:backtest_live", args=[backtest.backtest_id])}, status=202)
+
+
+@page("backtests/<uuid:backtest_id>/", name="backtest")
+def backtest_page(request: HttpRequest, backtest_id: str) -> HttpResponse:
+    backtest = services.backtest_get(str(backtest_id))
+    return render(
+        request,
+        "workspace/screening/backtest.html",
+        title=f"Backtest of {backtest.definition['name']}",
+        live_url=reverse("admin:backtest_live", args=[backtest.backtest_id]),
+        **_context(request, backtest),
+    )
+
+
+@page("backtests/<uuid:backtest_id>/live/", name="backtest_live")
+def backtest_live(request: HttpRequest, backtest_id: str) -> HttpResponse:
+    """The result as far as it is, for the script that swaps it in; `X-Done` says that it will not change."""
+    backtest = services.backtest_get(str(backtest_id))
+    response = TemplateResponse(request, "workspace/screening/_backtest.html", _context(request, backtest))
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Done"] = "0" if backtest.status in OPEN else "1"
+    return response
+
+
+@page("backtests/<uuid:backtest_id>/cancel/", name="backtest_cancel", action=Action.SCREENING_WRITE)
+@require_POST
+def backtest_cancel(request: HttpRequest, backtest_id: str) -> HttpResponse:
+    try:
+        services.backtest_cancel(backtest_id=str(backtest_id))
+        messages.success(request, "The backtest was cancelled.")
+    except DomainError as error:
+        messages.error(request, error.detail)
+    return HttpResponseRedirect(reverse("admin:backtest", args=[backtest_id]))
+
+
+def _refused(errors: Any) -> JsonResponse:
+    return JsonResponse(
+        {"problems": [{"path": each.path, "message": each.message} for each in errors]}, status=422
+    )
+
+
+def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
+    result: dict[str, Any] = backtest.result or {}
+    days = [{**row, "others": row["transactions"] - row["hits"]} for row in result.get("per_day", [])]
+    sweep = result.get("sweep", [])
+    return {
+        "backtest": backtest,
+        "percent": round(100 * progress_of(backtest)),
+        "is_open": backtest.status in OPEN,
+        "may_cancel": backtest.status in OPEN and may(request.user, Action.SCREENING_WRITE),
+        "result": result,
+        "day_chart": charts.columns(
+            days,
+            HITS,
+            labels=[row["day"][5:] for row in days],
+            title="Payments a day, and how many of them it hits",
+        )
+        if days
+        else "",
+        "day_legend": charts.legend(HITS),
+        "sweep": sweep,
+        "sweep_chart": charts.columns(
+            sweep, SWEPT, labels=[_value(row["value"]) for row in sweep], title="Hits for each value tried"
+        )
+        if sweep
+        else "",
+    }
+
+
+def _value(value: Any) -> str:
+    return f"{Decimal(str(value)):f}"
+
+
+def try_panel(context: Any, rule: Any) -> str:
+    """On a rule's page, or (rule None) in the builder, for what is written there."""
+    request = context["request"]
+    if not may(request.user, Action.SCREENING_WRITE):
+        return ""
+    versions = [] if rule is None else list(rule.versions.order_by("-number")[:30])
+    recent = [] if rule is None else Backtest.objects.filter(rule=rule).defer("progress", "result")[:5]
+    return render_to_string(
+        "workspace/screening/_try.html",
+        {
+            "rule": rule,
+            "versions": versions,
+            "recent": recent,
+            "documents": {v.number: v.definition for v in versions},
+        },
+        request=request,
+    )
+
+
+rule_panels["backtest"] = try_panel

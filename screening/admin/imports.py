@@ -1,0 +1,130 @@
+"""Imports: a file of payments, how far it is, and what was wrong with which row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from fraudsite.admin_site import page, principal_of, render
+from fraudsite.errors import DomainError, Invalid
+from fraudsite.roles import Action, may
+from ingestion.imports.models import ImportJob
+from screening.imports import selectors, services
+from screening.imports.tasks import import_enqueue
+from screening.imports.uploads import SpoolHandler, options_of
+
+Status = ImportJob.Status
+OPEN = (Status.PENDING, Status.RUNNING)
+FORM_FIELDS = ("name", "delimiter", "time_zone")
+
+
+@page("imports/", name="imports")
+def imports(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "workspace/screening/imports.html",
+        title="Imports",
+        rows=[_row(job) for job in selectors.imports_all()[:50]],
+        may_import=may(request.user, Action.TRANSACTIONS_WRITE),
+    )
+
+
+def _spooled(view: Any) -> Any:
+    """Uploads go to the folder the workers read, before anything looks at the body. Not for strangers."""
+
+    def spooling(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if may(request.user, Action.TRANSACTIONS_WRITE):
+            request.upload_handlers = [SpoolHandler(request)]
+        return view(request, *args, **kwargs)
+
+    return spooling
+
+
+@page("imports/new/", name="import_new", action=Action.TRANSACTIONS_WRITE, around=_spooled)
+@require_POST
+def import_new(request: HttpRequest) -> HttpResponse:
+    file = request.FILES.get("file")
+    if file is None or not hasattr(file, "path"):
+        raise Invalid("Choose a file.")
+    try:
+        form = request.POST.copy()
+        for name in list(form):
+            if name not in FORM_FIELDS or not form[name].strip():
+                del form[name]
+        name, options = options_of(form)
+        job = services.import_create(
+            path=file.path,
+            file_name=file.name or "",
+            options=options,
+            principal=principal_of(request),
+            name=name,
+        )
+    except DomainError as error:
+        messages.error(
+            request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
+        )
+        return HttpResponseRedirect(reverse("admin:imports"))
+    finally:
+        file.discard()
+    import_enqueue(str(job.import_id))
+    return HttpResponseRedirect(reverse("admin:import", args=[job.import_id]))
+
+
+@page("imports/<uuid:import_id>/", name="import")
+def import_page(request: HttpRequest, import_id: Any) -> HttpResponse:
+    job = selectors.import_get(str(import_id))
+    return render(
+        request,
+        "workspace/screening/import.html",
+        title=job.name or job.file_name,
+        live_url=reverse("admin:import_live", args=[job.import_id]),
+        may_import=may(request.user, Action.TRANSACTIONS_WRITE),
+        may_resume=job.status in (Status.CANCELLED, Status.FAILED),
+        **_row(job),
+        errors=job.row_errors.all()[:20],
+    )
+
+
+@page("imports/<uuid:import_id>/live/", name="import_live")
+def import_live(request: HttpRequest, import_id: Any) -> HttpResponse:
+    job = selectors.import_get(str(import_id))
+    context = {**_row(job), "errors": job.row_errors.all()[:20]}
+    response = TemplateResponse(request, "workspace/screening/_import.html", context)
+    response.headers["X-Done"] = "0" if job.status in OPEN else "1"
+    return response
+
+
+@page("imports/<uuid:import_id>/errors.csv", name="import_errors")
+def import_errors(request: HttpRequest, import_id: Any) -> StreamingHttpResponse:
+    job = selectors.import_get(str(import_id))
+    response = StreamingHttpResponse(selectors.errors_csv(job), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="import-{job.import_id}-errors.csv"'
+    return response
+
+
+@page("imports/<uuid:import_id>/<str:what>/", name="import_action", action=Action.TRANSACTIONS_WRITE)
+@require_POST
+def import_action(request: HttpRequest, import_id: Any, what: str) -> HttpResponse:
+    job = selectors.import_get(str(import_id))
+    try:
+        if what == "cancel":
+            services.import_cancel(job=job)
+        elif what == "resume":
+            services.import_resume(job=job)
+            import_enqueue(str(job.import_id))
+        else:
+            raise Invalid(f"There is no action {what!r} on an import.")
+        messages.success(request, "It is cancelled." if what == "cancel" else "It goes on.")
+    except DomainError as error:
+        messages.error(request, error.detail)
+    return HttpResponseRedirect(reverse("admin:import", args=[import_id]))
+
+
+def _row(job: ImportJob) -> dict[str, Any]:
+    body = selectors.import_body(job)
+    return {"job": job, "body": body, "percent": round(100 * body["progress"]), "is_open": job.status in OPEN}

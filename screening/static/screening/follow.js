@@ -1,0 +1,15 @@
+// Keeps one part of a page up to date until what it shows is over.
+const part = document.querySelector("[data-follow]");
+
+async function follow() {
+  for (let wait = 800; part; wait = Math.min(wait * 1.3, 4000)) {
+    await new Promise((resolve) => { setTimeout(resolve, wait); });
+    if (document.hidden) continue;
+    const response = await fetch(part.dataset.follow, { credentials: "same-origin", headers: { "X-Requested-With": "live" } });
+    if (!response.ok || response.redirected) return;
+    part.innerHTML = await response.text();
+    if (response.headers.get("X-Done") === "1") return;
+  }
+}
+
+follow();

@@ -1,0 +1,78 @@
+// "Try it on history": asks for a backtest of what the builder holds, or of a version, and shows its result here.
+const panel = document.querySelector("[data-try]");
+const byId = (id) => document.getElementById(id);
+const documents = JSON.parse(byId("try-documents").textContent);
+const result = byId("try-result");
+const token = document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
+
+function wording() {
+  const source = byId("rule-document");
+  if (source) { try { return JSON.parse(source.value); } catch { return null; } }
+  return documents[byId("try-version").value];
+}
+
+// Every number a condition compares with, by its JSON path.
+function numbersOf(conditions, at = "conditions") {
+  return (conditions ?? []).flatMap((each, index) => numbersOfOne(each, `${at}[${index}]`));
+}
+
+function numbersOfOne(condition, at) {
+  if (condition.all) return numbersOf(condition.all, `${at}.all`);
+  if (condition.any) return numbersOf(condition.any, `${at}.any`);
+  if (condition.not) return numbersOfOne(condition.not, `${at}.not`);
+  const own = [];
+  const subject = condition.aggregate_function ? `${condition.aggregate_function} ${condition.field ?? ""}` : condition.field;
+  if (typeof condition.value === "number") own.push({ path: `${at}.value`, label: `${subject} ${condition.operator} ${condition.value}`, value: condition.value });
+  if (typeof condition.value?.times === "number") own.push({ path: `${at}.value.times`, label: `${subject}: times ${condition.value.times}`, value: condition.value.times });
+  return [...own, ...numbersOf(condition.filters, `${at}.filters`)];
+}
+
+function offerNumbers() {
+  const select = byId("try-path");
+  const chosen = select.value;
+  const found = numbersOf(wording()?.conditions);
+  select.replaceChildren(new Option("none", ""), ...found.map((each) => new Option(each.label, each.path)));
+  if (found.some((each) => each.path === chosen)) select.value = chosen;
+  return found;
+}
+
+function asked() {
+  const body = {};
+  if (byId("rule-document")) body.rule = wording();
+  else Object.assign(body, { rule_id: Number(panel.dataset.rule), version: Number(byId("try-version").value) });
+  if (byId("try-from").value) body.date_from = byId("try-from").value;
+  if (byId("try-to").value) body.date_to = byId("try-to").value;
+  if (byId("try-path").value) body.sweep = { path: byId("try-path").value, from: Number(byId("try-low").value), to: Number(byId("try-high").value), steps: Number(byId("try-steps").value) };
+  return body;
+}
+
+async function start() {
+  const problems = byId("try-problems");
+  problems.textContent = "";
+  const response = await fetch(panel.dataset.try, { method: "POST", credentials: "same-origin", body: JSON.stringify(asked()), headers: { "Content-Type": "application/json", "X-CSRFToken": token } });
+  const answer = await response.json().catch(() => ({ problems: [{ path: "$", message: `it could not be started (${response.status})` }] }));
+  if (!response.ok) {
+    problems.textContent = answer.problems.map((each) => (each.path === "$" ? each.message : `${each.path}: ${each.message}`)).join("; ");
+    return;
+  }
+  await follow(answer.url);
+}
+
+async function follow(url) {
+  for (let wait = 400; ; wait = Math.min(wait * 1.4, 3000)) {
+    const response = await fetch(url, { credentials: "same-origin" });
+    if (response.ok) result.innerHTML = await response.text();
+    if (!response.ok || response.headers.get("X-Done") === "1") return;
+    await new Promise((resolve) => { setTimeout(resolve, wait); });
+  }
+}
+
+byId("try-start").addEventListener("click", () => { start().catch((error) => { byId("try-problems").textContent = String(error.message); }); });
+byId("try-path").addEventListener("focus", offerNumbers);
+byId("try-path").addEventListener("change", () => {
+  const found = offerNumbers().find((each) => each.path === byId("try-path").value);
+  if (found) { byId("try-low").value ||= String(found.value / 2); byId("try-high").value ||= String(found.value * 2); }
+});
+byId("try-version")?.addEventListener("change", offerNumbers);
+document.addEventListener("DOMContentLoaded", offerNumbers);
+offerNumbers();
