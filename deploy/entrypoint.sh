@@ -26,7 +26,7 @@ beat)
     ;;
 kafka-consumer)
     export FRAUDSITE_PROCESS=kafka-consumer
-    exec python manage.py consume
+    exec python manage.py consume_kafka
     ;;
 bootstrap)
     # Before the others: migrations, the admin user, the rule pack, static files. No API key: staff makes those.

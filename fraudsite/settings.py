@@ -205,6 +205,12 @@ IMPORT_MAX_BYTES = environment.whole_number("IMPORT_MAX_BYTES", 2 * 1024**3, min
 
 # --- Kafka -----------------------------------------------------------------------------------------------------
 KAFKA_BROKERS = environment.words("KAFKA_BROKERS")
+KAFKA_GROUP = environment.text("KAFKA_GROUP", "fraudsite")
+# Options of librdkafka, e.g. security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=…,sasl.password=…
+KAFKA_OPTIONS = {
+    name.strip(): value.strip()
+    for name, _, value in (option.partition("=") for option in environment.words("KAFKA_OPTIONS"))
+}
 
 # --- Celery ----------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))

@@ -287,7 +287,7 @@ def applications() -> list[Application]:
             [python, "-m", "celery", "-A", "fraudsite.celery", "beat", "--loglevel", "WARNING", "--pidfile="],
         ),
         *_optional(
-            "kafka-consumer", "consume", [], condition=bool(os.environ.get("KAFKA_BROKERS", "").strip())
+            "kafka-consumer", "consume_kafka", [], condition=bool(os.environ.get("KAFKA_BROKERS", "").strip())
         ),
     ]
 
