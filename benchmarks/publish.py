@@ -1,0 +1,130 @@
+"""A publish is in force on the next request of every process.
+
+    python -m fraudsite.dev with -- python -m benchmarks.publish [--processes 8] [--publishes 200]
+
+Processes submit transactions over the API without pause while rules are changed. A decision is stale when its request
+began after a publish had returned and it was made with an older ruleset. Both clocks are this machine's monotonic one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from bisect import bisect_right
+from multiprocessing import Event, Process, Queue
+from typing import Any
+
+PROCESSES = 8
+PUBLISHES = 200
+
+
+def _setup() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
+    import django
+
+    django.setup()
+
+
+def _rule(limit: int) -> dict[str, Any]:
+    condition = {
+        "field": "amount",
+        "operator": "gt",
+        "value": limit,
+        "aggregate_function": "count",
+        "time_window": "1h",
+    }
+    return {
+        "name": "Watched",
+        "rule_type": "velocity",
+        "conditions": [condition],
+        "actions": [{"action_type": "flag", "parameters": {"risk_score": 1}}],
+    }
+
+
+def _submit(number: int, raw_key: str, started: Any, stop: Any, answers: Any) -> None:
+    """Answers (when the request began, the ruleset its decision was made with, the threshold it was made with)."""
+    _setup()
+    from django.test import Client
+
+    client = Client(headers={"authorization": f"Api-Key {raw_key}", "host": "localhost"})
+    found = []
+    made = 0
+    started.set()
+    while not stop.is_set():
+        began = time.monotonic()
+        body = {
+            "transaction_id": f"publish-{number}-{made}",
+            "user_id": f"U{number}-{made % 20}",
+            "account_id": f"A{number}",
+            "amount": "1",
+            "transaction_type": "debit",
+            "channel": "pos",
+        }
+        answer = client.post("/api/v1/transactions/", body, content_type="application/json")
+        if answer.status_code != 201:
+            raise SystemExit(f"{answer.status_code}: {answer.content[:300]!r}")
+        screening = answer.json()["screening"]
+        threshold = int(screening["results"][0]["details"]["conditions"][0]["threshold"])
+        found.append((began, screening["ruleset_version"], threshold))
+        made += 1
+    answers.put(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--publishes", type=int, default=PUBLISHES)
+    given = parser.parse_args()
+    _setup()
+    from django.core.management import call_command
+    from django.db import connections
+
+    call_command("migrate", verbosity=0)
+    from fraudsite.services import api_key_create
+    from rules.selectors import ruleset_current_number
+    from rules.services import rule_create, rule_update
+
+    _, raw_key = api_key_create(name="publish", scopes=["transactions:write"], created_by="user:benchmark")
+    rule_create(document=_rule(1000), principal="user:benchmark")
+    from rules.models import Rule
+
+    rule_id = Rule.objects.get(name="Watched").pk
+    connections.close_all()
+    stop, answers = Event(), Queue()
+    starts = [Event() for _ in range(given.processes)]
+    processes = [
+        Process(target=_submit, args=(number, raw_key, starts[number], stop, answers))
+        for number in range(given.processes)
+    ]
+    for process in processes:
+        process.start()
+    for start in starts:
+        start.wait(120)
+    time.sleep(2)
+    returned: list[tuple[float, int, int]] = []
+    for publish in range(given.publishes):
+        limit = 1001 + publish
+        rule_update(rule_id=rule_id, changes={"conditions": _rule(limit)["conditions"]}, principal="user:benchmark")
+        returned.append((time.monotonic(), ruleset_current_number(), limit))
+        time.sleep(0.05)
+    stop.set()
+    decisions = [each for _ in processes for each in answers.get(timeout=120)]
+    for process in processes:
+        process.join(30)
+    moments = [moment for moment, _, _ in returned]
+    stale = 0
+    for began, ruleset, threshold in decisions:
+        last = bisect_right(moments, began) - 1
+        if last >= 0 and (ruleset < returned[last][1] or threshold < returned[last][2]):
+            stale += 1
+    after = sum(began > moments[0] for began, _, _ in decisions)
+    print(
+        f"{given.processes} processes, {given.publishes} publishes, {len(decisions)} decisions "
+        f"({after} begun after the first publish): {stale} stale"
+    )
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
