@@ -180,6 +180,11 @@ class ReportListView(ApiListView):
 
 
 class ReportDownloadView(ApiView):
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """`format` is the report's here, not the name of a renderer."""
+        renderer = self.get_renderers()[0]
+        return renderer, renderer.media_type
+
     @extend_schema(
         parameters=[OpenApiParameter("format", str, enum=list(FORMATS), description="html where not given")],
         responses={(200, media): OpenApiResponse(OpenApiTypes.BINARY) for media in FORMATS.values()},

@@ -1,0 +1,273 @@
+"""Figures and reports: right, the same when made again, and harmless in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from django.urls import reverse
+from django.utils import timezone
+
+from reporting import kpis
+from reporting.mailing import report_mail
+from reporting.models import MinuteFigures, Report
+from reporting.report_files import FORMATS, defused, report_content
+from reporting.reports import Period, period_of, report_figures, report_make
+from reporting.rollups import rollups_run
+from reporting.tasks import report as report_task
+from screening.models import Decision
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient, assert_problem
+from tests.staff import StaffClient
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api() -> ApiClient:
+    return ApiClient()
+
+
+def decided(api: ApiClient, *, ago: timedelta = timedelta(0), start: int = 0) -> None:
+    """Four payments of which two are over the rule's thousand; decided `ago`."""
+    for index, (amount, channel) in enumerate(
+        (("100", "web"), ("200", "pos"), ("5000", "web"), ("7000", "web"))
+    ):
+        payment(api, f"T{start + index}", amount=amount, channel=channel, merchant_id=f"M{index % 2}")
+    if ago:
+        Decision.objects.filter(
+            transaction__transaction_id__in=[f"T{start + each}" for each in range(4)]
+        ).update(created_at=timezone.now() - ago)
+
+
+def test_it_counts_what_was_decided_this_minute(api: ApiClient) -> None:
+    rule()
+    decided(api)
+    body = api.get("reports/kpis/").json()
+    assert (body["transactions"], body["flagged"], body["review"], body["blocked"]) == (4, 2, 2, 0)
+    assert Decimal(str(body["base_amount"])) == 12300
+    assert len(body["per_minute"]) == 60
+    assert sum(row["transactions"] for row in body["per_minute"]) == 4
+    assert body["pipeline"]["velocity_mode"] in ("redis", "sql")
+    assert body["open_cases"] == 0
+
+
+def test_it_says_the_same_before_and_after_summing_up(api: ApiClient) -> None:
+    rule()
+    decided(api, ago=timedelta(minutes=30))
+    decided(api, ago=timedelta(minutes=5), start=10)
+    decided(api, start=20)
+
+    def figures() -> list[Any]:
+        now = timezone.now().replace(microsecond=0) + timedelta(seconds=1)
+        return [
+            kpis.kpis(minutes=90, now=now)["per_minute"],
+            kpis.hourly_trend(hours=3, now=now),
+            kpis.channel_risk(hours=3, now=now),
+            kpis.merchant_exposure(hours=3, now=now),
+        ]
+
+    with time_machine.travel(timezone.now(), tick=False):
+        before = figures()
+        rollups_run()
+        assert sum(MinuteFigures.objects.values_list("transactions", flat=True)) == 8
+        assert figures() == before
+        rollups_run()
+        assert figures() == before
+
+
+def test_it_goes_on_summing_where_it_stopped(api: ApiClient) -> None:
+    rule()
+    decided(api, ago=timedelta(hours=5))
+    rollups_run(steps=1)
+    decided(api, ago=timedelta(minutes=10), start=10)
+    rollups_run()
+    assert sum(MinuteFigures.objects.values_list("transactions", flat=True)) == 8
+
+
+def test_it_lists_merchants_and_channels_by_what_was_flagged(api: ApiClient) -> None:
+    rule()
+    decided(api)
+    merchants = api.get("reports/merchant-exposure/").json()["items"]
+    assert [(row["merchant_id"], row["flagged"]) for row in merchants] == [("M1", 1), ("M0", 1)]
+    assert Decimal(str(merchants[0]["flagged_amount"])) == 7000
+    channels = api.get("reports/channel-risk/").json()["items"]
+    assert [(row["channel"], row["flagged"], row["transactions"]) for row in channels] == [
+        ("web", 2, 3),
+        ("pos", 0, 1),
+    ]
+    assert api.get("reports/hourly-trend/", hours=2).json()["total"] == 2
+
+
+def test_it_tells_how_rules_do(api: ApiClient) -> None:
+    version = rule()
+    decided(api)
+    (row,) = api.get("reports/rule-performance/").json()["items"]
+    assert (row["rule_id"], row["hits"], row["alerts"], row["false_positive_share"]) == (
+        version.rule_id,
+        2,
+        2,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("reports/kpis/?minutes=0", "minutes"),
+        ("reports/hourly-trend/?hours=x", "hours"),
+        ("reports/kpis/?hour=3", "hour"),
+    ],
+)
+def test_it_refuses_parameters_it_does_not_know(api: ApiClient, path: str, parameter: str) -> None:
+    assert_problem(api.get(path), 400, parameter)
+
+
+def test_it_gives_the_same_figures_for_a_past_day_whenever_it_is_asked(api: ApiClient) -> None:
+    rule()
+    decided(api, ago=timedelta(days=3))
+    day = (timezone.now() - timedelta(days=3)).date()
+    first = report_make(kind="daily_operations", day=day, principal="user:ada")
+    decided(api, start=10)
+    rule("Another")
+    with time_machine.travel(timezone.now() + timedelta(days=40)):
+        again = report_make(kind="daily_operations", day=day, principal="user:grace")
+    assert again.figures == first.figures
+    assert again.figures_digest == first.figures_digest
+    totals = dict(first.figures["sections"][0]["rows"])
+    assert (totals["Transactions"], totals["Review"], totals["Amount"]) == ("4", "2", "12,300.00")
+
+
+def test_it_makes_every_kind_over_its_period() -> None:
+    assert period_of("daily_operations", date(2026, 11, 22)) == Period(date(2026, 11, 22), date(2026, 11, 22))
+    assert period_of("weekly_rules", date(2026, 11, 22)) == Period(date(2026, 11, 16), date(2026, 11, 22))
+    assert period_of("monthly_compliance", date(2026, 2, 10)) == Period(date(2026, 2, 1), date(2026, 2, 28))
+    for kind in Report.Kind.values:
+        made = report_make(kind=kind, principal="user:ada")
+        assert made.period_end < timezone.now().date()
+        assert made.figures["sections"]
+
+
+def test_it_refuses_the_future(api: ApiClient) -> None:
+    tomorrow = (timezone.now() + timedelta(days=2)).date().isoformat()
+    assert_problem(api.post("reports/", {"kind": "daily_operations", "date": tomorrow}), 400, "date")
+    assert_problem(api.post("reports/", {"kind": "hourly"}), 400, "kind")
+
+
+def test_it_is_made_listed_and_downloaded_over_http(api: ApiClient) -> None:
+    made = api.post("reports/", {"kind": "weekly_rules"})
+    assert made.status_code == 201, made.content
+    report_id = made.json()["report_id"]
+    assert api.get("reports/").json()["items"][0]["report_id"] == report_id
+    for wanted, media_type in FORMATS.items():
+        response = api.get(f"reports/{report_id}/download/", format=wanted)
+        assert response.status_code == 200
+        assert response["Content-Type"].startswith(media_type)
+        assert f".{wanted}" in response["Content-Disposition"]
+    assert_problem(api.get(f"reports/{report_id}/download/", format="doc"), 400, "format")
+
+
+def hostile_report(api: ApiClient) -> Report:
+    rule()
+    for index, merchant in enumerate(('=HYPERLINK("http://x")', "+1", "-1+2", "@SUM(A1)", "₦ naira")):
+        payment(api, f"H{index}", amount="5000", merchant_id=merchant)
+    return report_make(kind="daily_operations", day=timezone.now().date(), principal="user:ada")
+
+
+def test_it_defuses_formulas_in_csv(api: ApiClient) -> None:
+    text = report_content(hostile_report(api), "csv").decode("utf-8-sig")
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert '\'=HYPERLINK("http://x")' in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))]
+    assert "'-1+2" in cells
+    assert defused("\tx") == "'\tx"
+    assert defused(" =1+1") == "' =1+1"
+
+
+def test_it_writes_formulas_as_text_in_xlsx(api: ApiClient) -> None:
+    with zipfile.ZipFile(io.BytesIO(report_content(hostile_report(api), "xlsx"))) as book:
+        sheets = [
+            book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet")
+        ]
+        strings = book.read("xl/sharedStrings.xml").decode()
+    assert "HYPERLINK" in strings
+    assert not any("<f>" in sheet or "<hyperlink" in sheet for sheet in sheets)
+
+
+def test_it_escapes_html_and_writes_any_script_to_pdf(api: ApiClient) -> None:
+    rule()
+    payment(api, "H", amount="5000", merchant_id="<script>alert(1)</script> ₦")
+    made = report_make(kind="daily_operations", day=timezone.now().date(), principal="user:ada")
+    assert b"<script>" not in report_content(made, "html")
+    assert report_content(made, "pdf").startswith(b"%PDF")
+
+
+def test_it_carries_the_audit_trails_digest_out_of_the_database() -> None:
+    made = report_make(kind="daily_operations", principal="user:ada")
+    Report.objects.filter(pk=made.pk).update(audit_number=42, audit_digest="ab" * 32)
+    made.refresh_from_db()
+    for wanted in ("html", "csv"):
+        assert ("42:" + "ab" * 32).encode() in report_content(made, wanted)
+
+
+def test_it_is_mailed_with_its_files(settings: Any) -> None:
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+    report_task("daily_operations")
+    made = Report.objects.get()
+    (sent,) = mail.outbox
+    assert sent.to == ["chief@example.org"]
+    assert [name for name, *_ in sent.attachments] == [
+        f"daily_operations-{made.period_start}.pdf",
+        f"daily_operations-{made.period_start}.xlsx",
+    ]
+    assert made.mailed_to == "chief@example.org"
+    assert made.created_by == "schedule:reports"
+
+
+def test_it_keeps_the_report_when_the_mail_server_is_away(settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    made = report_make(kind="daily_operations", principal="user:ada")
+    assert not report_mail(report=made, recipients=["a@example.org"])
+    made.refresh_from_db()
+    assert "ConnectionRefusedError" in made.mail_error
+    assert made.mailed_to == ""
+
+
+def test_it_schedules_the_reports_as_rows_of_the_admin() -> None:
+    from django_celery_beat.models import PeriodicTask
+
+    from fraudsite.celery import app
+
+    tasks = PeriodicTask.objects.filter(task="reporting.report")
+    assert tasks.count() == 3
+    app.loader.import_default_modules()
+    assert "reporting.report" in app.tasks
+
+
+def test_it_is_made_on_its_page_by_who_may() -> None:
+    from fraudsite.roles import Action
+
+    client = StaffClient("root", is_superuser=True)
+    today = datetime.now(UTC).date().isoformat()
+    response = client.post(reverse("admin:reports"), {"kind": "daily_operations", "date": today}, follow=True)
+    assert response.status_code == 200
+    assert "not over: until" in response.content.decode()
+    assert Action.REPORTS_WRITE
+    report = Report.objects.get()
+    assert report.created_by == "user:root"
+    for wanted in FORMATS:
+        assert client.get(reverse("admin:report_file", args=[report.report_id, wanted])).status_code == 200
+
+
+def test_it_says_until_when_a_running_period_is_counted() -> None:
+    now = timezone.now()
+    figures = report_figures("daily_operations", Period(now.date(), now.date()), now=now)
+    assert f"{now:%H:%M} UTC" in figures["period"]
