@@ -9,14 +9,14 @@ from statistics import median
 
 import orjson
 
+from benchmarks.floor_table import CREATE
 from benchmarks.load import Load, post_load
 from benchmarks.payments import Payments
 from benchmarks.table import Row, quantile
 from rules.pack import benchmark_ruleset
-from tests.stack import Stack, platform
+from tests.stack import Stack, free_port, platform
 
 CONNECTIONS = 8
-FLOOR_PORT_VARIABLE = "PORT"
 
 
 def install_rules(stack: Stack) -> None:
@@ -34,11 +34,8 @@ def install_rules(stack: Stack) -> None:
 
 def start_floor(stack: Stack, *, workers: int, threads: int) -> int:
     """Start the floor's server; its port."""
-    from benchmarks.floor_urls import CREATE
-    from tests.stack import _free_port
-
     stack.sql(CREATE)
-    port = _free_port()
+    port = free_port()
     stack.start(
         "floor",
         ["-m", "gunicorn", "-c", "python:fraudsite.gunicorn_conf", "benchmarks.floor_wsgi:application"],

@@ -64,7 +64,7 @@ class Stack:
     def start_servers(self) -> None:
         homes.prepare(self.home)
         (self.home.root / "static").mkdir(exist_ok=True)
-        self.port = _free_port()
+        self.port = free_port()
         secrets = homes.load_secrets(self.home)
         database_url = self.start_postgresql()
         redis_url = self.start_redis(REDIS)
@@ -189,7 +189,9 @@ class Stack:
             check=False,
         )
         if done.returncode:
-            raise AssertionError(f"manage.py {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise AssertionError(
+                f"manage.py {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
         return done.stdout
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -257,7 +259,7 @@ def platform(*, durable: bool = False, **settings: str) -> Iterator[Stack]:
             stack.stop_everything()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

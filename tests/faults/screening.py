@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.stack import Reply, Stack
 
+
 def _of_user(function: str, limit: int) -> dict[str, Any]:
     return {
         "field": "amount",

@@ -21,7 +21,10 @@ BLOCKED = (
 @contextmanager
 def storing_blocked(stack: Stack) -> Iterator[Any]:
     """Nobody can store a transaction; whoever tries has counted it already."""
-    with closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking, blocking.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
+        blocking.cursor() as cursor,
+    ):
         cursor.execute("LOCK TABLE ingestion_transaction IN SHARE ROW EXCLUSIVE MODE")
         yield cursor
         blocking.rollback()
@@ -68,9 +71,7 @@ def test_it_takes_back_within_a_minute_what_was_counted_and_never_stored(
     client.submit()
     payload = client.payload()
     submit_and_be_killed(stack, client, payload)
-    stack.wait(
-        lambda: " 0 differences" in _verified(stack), "the count is taken back", patience_s=60
-    )
+    stack.wait(lambda: " 0 differences" in _verified(stack), "the count is taken back", patience_s=60)
     assert count_in(client.submit()) == 2
 
 
@@ -86,7 +87,10 @@ def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, 
     with storing_blocked(stack) as cursor:
         pass
     bodies = [client.payload() for _ in range(n)]
-    with closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking, blocking.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
+        blocking.cursor() as cursor,
+    ):
         # Decisions cannot be stored, transactions can: the worker is caught between its count and its store.
         cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
         assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
@@ -112,7 +116,5 @@ def test_it_takes_asynchronous_payments_while_the_broker_is_away(stack: Stack, c
     assert accepted.body["screening"]["status"] == "pending"
     stack.start_redis(BROKER, emptied=True)
     address = f"transactions/{payload['transaction_id']}/screening/"
-    stack.wait(
-        lambda: stack.get(address).body.get("decision"), "the sweep has it screened", patience_s=90
-    )
+    stack.wait(lambda: stack.get(address).body.get("decision"), "the sweep has it screened", patience_s=90)
     assert count_in(client.submit()) == 2
