@@ -35,8 +35,8 @@ def compact_json(value: Any) -> str:
 
 @register.filter
 def number(value: Any) -> str:
-    """With thousands separators and without trailing zeros: 1,250,000.5."""
-    if value is None:
+    """With thousands separators and without trailing zeros: 1,250,000.5. What is not known is a dash."""
+    if value in (None, ""):
         return "–"
     exact = value if isinstance(value, Decimal) else Decimal(str(value))
     text = f"{exact:,f}"
@@ -46,7 +46,7 @@ def number(value: Any) -> str:
 @register.filter
 def money(value: Any) -> str:
     """With thousands separators and two decimals, more only where there are more."""
-    if value is None:
+    if value in (None, ""):
         return "–"
     exact = Decimal(str(value))
     text = number(exact)
@@ -55,7 +55,7 @@ def money(value: Any) -> str:
 
 @register.filter
 def percent(value: Any) -> str:
-    return "–" if value is None else f"{Decimal(str(value)) * 100:.1f} %"
+    return "–" if value in (None, "") else f"{Decimal(str(value)) * 100:.1f} %"
 
 
 @register.filter
