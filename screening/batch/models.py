@@ -45,7 +45,8 @@ class BatchResult(models.Model):
 
 
 class BatchHit(models.Model):
-    """A rule that hit or failed on a transaction of a batch, with its evidence as the core packs it."""
+    """A rule that hit or failed on a transaction of a batch. `evidence` is null where it follows from the numbers of
+    the result's row; else it is as the core packs it."""
 
     batch = models.ForeignKey(
         "screening.ScreeningBatch",

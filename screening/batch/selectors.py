@@ -1,6 +1,6 @@
 """Reading batches and their results: statuses as stored, evidence of every comparison told by the core.
 
-Of a hit the evidence was stored; of everything else it follows from the stored numbers, by the same code.
+The evidence of a row follows from the numbers that are stored with it, by the same code that made its decision.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def rule_result_body(
     rule = setting.ruleset.rules[place]
     letter = row.statuses[place]
     hit = hits.get((row.position, int(rule.rule_id or 0)))
-    if hit is not None:
+    if hit is not None and hit.evidence is not None:
         packed = [rule.rule_id, rule.version, letter, hit.risk_score, hit.evidence, hit.reason]
     else:
         packed = _packed_again(setting, row, place, event, letter)
@@ -204,7 +204,8 @@ def _packed_again(
     ]
     outcome: RuleOutcome = single.evaluate(event, results, setting.lists)[0]
     reason = outcome.reason if LETTERS[outcome.status] == letter == "n" else ""
-    return [outcome.rule.rule_id, outcome.rule.version, letter, 0, evidence_pack(outcome.evidence), reason]
+    score = outcome.rule.risk_score if letter == "f" else 0
+    return [outcome.rule.rule_id, outcome.rule.version, letter, score, evidence_pack(outcome.evidence), reason]
 
 
 def _without_evidence(

@@ -1,7 +1,9 @@
 """Results of a computed run into PostgreSQL, part by part: each part and the batch's progress in one commit.
 
-Clean rows go from DuckDB straight to COPY. Rows with a hit, and those SQL could not decide, are judged by the core,
-one by one: a row on which that fails becomes an `error` of every rule, and the batch goes on.
+Rows go from DuckDB straight to COPY. What is decided about a row follows from its letters alone, so the core decides
+once per distinct pattern of letters; the evidence, of hits too, follows from the numbers that are stored with the row.
+Rows SQL could not decide are judged by the core one by one: a row on which that fails becomes an `error` of every
+rule, and the batch goes on.
 """
 
 from __future__ import annotations
@@ -67,37 +69,68 @@ class BatchWriter:
             self._write_part(start, min(start + PART_ROWS, total), until if is_last else None, total)
 
     def _judge_all(self) -> int:
-        """Table `verdicts`, one row per screened transaction, n = 0, 1, 2 … in order."""
+        """Table `verdicts`, one row per screened transaction, n = 0, 1, 2 … in order; `is_hot`: for the core."""
         numbers = numbers_sql(self.run, self.judge)
+        # Alerts are told in the words of their evidence, so rows that may open one are the core's, too.
+        hot = "u OR letters IS NULL" + (" OR contains(letters, 'f')" if self.batch.open_alerts else "")
         self.run.stage.run(
-            f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, "
-            f"(u OR contains(letters, 'f') OR letters IS NULL) AS is_hot FROM "
+            f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, ({hot}) AS is_hot FROM "
             f"(SELECT s.pos, s.id, s.us, s.arrival, {self.judge.letters_sql} AS letters, "
             f"{self.judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
             f"{self.judge.from_sql()})"
         )
+        self._decide_patterns()
         return int(self.run.stage.one("SELECT count(*) FROM verdicts"))
+
+    def _decide_patterns(self) -> None:
+        """Table `patterns`: the decision for each pattern of letters; table `applied`: the rules by place."""
+        rules = self.run.ruleset.rules
+        stage = self.run.stage
+        stage.run("CREATE TABLE patterns (letters VARCHAR, status VARCHAR, outcome VARCHAR, score VARCHAR)")
+        stage.run(
+            "CREATE TABLE applied (place INTEGER, rule_id BIGINT, version INTEGER, score VARCHAR, reason VARCHAR)"
+        )
+        for (letters,) in stage.run("SELECT DISTINCT letters FROM verdicts WHERE NOT is_hot").fetchall():
+            hits = [RuleOutcome(rules[i], "flagged", None, ()) for i, letter in enumerate(letters) if letter == "f"]  # type: ignore[arg-type]
+            draft = self.judge.decide(hits)
+            row = [letters, draft.overall_status, draft.outcome, str(draft.total_risk_score)]
+            self.run.database.execute("INSERT INTO patterns VALUES (?, ?, ?, ?)", row)
+        for place, rule in enumerate(rules):
+            hit = RuleOutcome(rule, "flagged", None, ())  # type: ignore[arg-type]
+            values = [place + 1, rule.rule_id, rule.version, str(rule.risk_score), hit.reason]
+            self.run.database.execute("INSERT INTO applied VALUES (?, ?, ?, ?, ?)", values)
 
     # -- one part
 
     def _write_part(self, start: int, end: int, until: Place | None, total: int) -> None:
         part = self._judge_hot(start, end)
-        clean = self.directory / "clean.csv"
+        results, hits = self.directory / "results.csv", self.directory / "hits.csv"
         first = self.batch.processed_transactions + 1 - start
+        mine = f"n >= {start} AND n < {end} AND NOT is_hot"
         self.run.stage.run(
-            f"COPY (SELECT {self.batch.pk}, n + {first}, id, 'clean', 'approve', 0, letters, numbers, facts "
-            f"FROM verdicts WHERE n >= {start} AND n < {end} AND NOT is_hot ORDER BY n) "
-            f"TO '{clean}' (FORMAT csv, HEADER false)"
+            f"COPY (SELECT {self.batch.pk}, n + {first}, id, status, outcome, score, letters, numbers, facts "
+            f"FROM verdicts JOIN patterns USING (letters) WHERE {mine} ORDER BY n) "
+            f"TO '{results}' (FORMAT csv, HEADER false)"
         )
+        self.run.stage.run(
+            f"COPY (SELECT {self.batch.pk}, n + {first}, id, rule_id, version, 'flagged', score, 'null', "
+            "coalesce(reason, '') "
+            f"FROM (SELECT * FROM verdicts WHERE {mine} AND contains(letters, 'f')) v "
+            "JOIN applied a ON substr(v.letters, a.place, 1) = 'f' ORDER BY n, place) "
+            f"TO '{hits}' (FORMAT csv, HEADER false)"
+        )
+        flagged = self.run.stage.one(f"SELECT count(*) FROM verdicts WHERE {mine} AND contains(letters, 'f')")
         place = until
         if place is None and end > start:
-            place = self.run.database.execute(
-                f"SELECT us, arrival FROM verdicts WHERE n = {end - 1}"  # noqa: S608
-            ).fetchall()[0]
+            place = self.run.stage.run(f"SELECT us, arrival FROM verdicts WHERE n = {end - 1}").fetchall()[0]
         with transaction.atomic(), connection.cursor() as cursor:
-            self._advance(end - start, part.flagged, place)
-            with clean.open("rb") as file:
-                cursor.copy_expert(_copy("screening_batchresult", _RESULT_COLUMNS), file)
+            self._advance(end - start, part.flagged + flagged, place)
+            for path, table, columns in (
+                (results, "screening_batchresult", _RESULT_COLUMNS),
+                (hits, "screening_batchhit", _HIT_COLUMNS),
+            ):
+                with path.open("rb") as file:
+                    cursor.copy_expert(_copy(table, columns), file)
             _copy_rows(cursor, "screening_batchresult", _RESULT_COLUMNS, part.results)
             _copy_rows(cursor, "screening_batchhit", _HIT_COLUMNS, part.hits)
             if part.alerts:
