@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from django.conf import settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 hypothesis_settings.register_profile(
@@ -17,6 +19,43 @@ hypothesis_settings.register_profile(
     print_blob=True,
 )
 hypothesis_settings.load_profile("fraudsite")
+
+
+# Files whose tests stand on what the Redis server does: CI runs them on Debian's redis-server as well.
+ON_REDIS = (
+    "tests/screening/test_",
+    "tests/platform/test_pytest_services.py",
+    "tests/platform/test_health.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(ON_REDIS):
+            item.add_marker(pytest.mark.redis)
+
+
+@pytest.fixture(autouse=True)
+def _rows_of_migrations(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A transactional test ends with every table emptied, those that migrations filled too: fill them again.
+
+    Set up before the database's own fixture, this is taken down after it.
+    """
+    yield
+    mark = request.node.get_closest_marker("django_db")
+    is_emptied = bool(mark and mark.kwargs.get("transaction")) or bool(
+        {"transactional_db", "live_server", "django_db_reset_sequences"} & set(request.fixturenames)
+    )
+    if not is_emptied:
+        return
+    from django.apps import apps
+
+    from fraudsite.roles import roles_install
+
+    schedules = import_module("reporting.migrations.0004_report_schedules")
+    with django_db_blocker.unblock():
+        roles_install(apps)
+        schedules.make(apps, None)
 
 
 @pytest.fixture

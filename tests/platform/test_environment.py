@@ -1,8 +1,10 @@
+import re
 from decimal import Decimal
 
 import pytest
 
 from fraudsite import environment
+from fraudsite.dev.home import CHECKOUT
 from fraudsite.environment import SettingError
 
 NAME = "FRAUDSITE_TEST_SETTING"
@@ -140,3 +142,12 @@ def test_it_gives_celery_another_database_of_the_same_redis(address: str, expect
 )
 def test_it_gives_redis_py_another_database_of_the_same_redis(address: str, expected: str) -> None:
     assert environment.redis_database_url(address, 1) == expected
+
+
+def test_it_lists_every_variable_the_settings_read() -> None:
+    read = set(
+        re.findall(r'environment\.\w+\(\s*"([A-Z_]+)"', (CHECKOUT / "fraudsite/settings.py").read_text())
+    )
+    listed = set(re.findall(r"^#?([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
+    # The supervisor names the process; nobody sets it.
+    assert read - listed == {"FRAUDSITE_PROCESS"}
