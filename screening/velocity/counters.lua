@@ -30,7 +30,7 @@ local function num(x) return format('%.0f', x) end
 local function arrival_of(member) return (sunpack('>I7', member)) end
 
 -- Positions in meta. Running totals of the open chunk follow from META_COLS on.
-local FLOOR, T_LAST, A_LAST, OPEN, SUPER, N_OPEN, NEXT_ID, N_SUPER = 1, 2, 3, 4, 5, 6, 7, 8
+local FLOOR, T_LAST, A_LAST, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM = 1, 2, 3, 4, 5, 6, 7, 8
 local META_COLS = 8
 
 ---------------------------------------------------------------------------------------------- tree: reading
@@ -46,7 +46,7 @@ local function tree_open(c, raw)
 end
 
 local function tree_create(self, floor)
-  local meta = { floor, -1, -1, 1, 1, 0, 2, 1 }
+  local meta = { floor, -1, -1, 1, 1, 0, 2, -1 }
   for i = 1, self.n do meta[META_COLS + i] = 0 end
   self.meta = meta
   local zero = { 0 }
@@ -234,16 +234,74 @@ function Tree:extremes_of(r1, r2)
   return x
 end
 
+-- Peaks: in `<key>:x` the events that no later one exceeds (`<key>:n`: that none undercuts), so that the extreme of a
+-- window that ends at the newest event is the first of them inside it. At most PEAKS of each are kept; meta's
+-- PEAKS_FROM is the time from which on they answer: a window that begins earlier is read from the headers.
+local PEAKS = 1024
+
+local VALUE = { [2] = '>I7i6i6', [3] = '>I7i6i6i6' }
+
+local function peak_of(self, member)
+  local all = { sunpack(VALUE[self.k], member) }
+  return { unpack(all, 2, self.k + 1) }
+end
+
+-- Whether `a` makes a peak of value `b` before it needless. Equal values: the later one lasts longer.
+function Tree:exceeds(suffix, a, b)
+  if suffix == ':x' then return not less(a, b, self.k) end
+  return not less(b, a, self.k)
+end
+
+-- How many of the peaks of ranks 0…n-1 stay when one of `value` follows them: they are in falling (rising) order.
+function Tree:peaks_kept(suffix, n, value)
+  local low, high = 0, n
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local peak = peak_of(self, call('ZRANGE', self.key .. suffix, middle, middle)[1])
+    if self:exceeds(suffix, value, peak) then high = middle else low = middle + 1 end
+  end
+  return low
+end
+
+function Tree:add_peak(t, arr, value)
+  if not value then return end
+  local packed = spack(VALUE[self.k], arr, unpack(value, 1, self.k))
+  for _, suffix in ipairs({ ':x', ':n' }) do
+    local key = self.key .. suffix
+    local place = locate(key, t, arr) + 1
+    local after = call('ZRANGE', key, place, place)[1]
+    if not (after and self:exceeds(suffix, peak_of(self, after), value)) then
+      local kept = self:peaks_kept(suffix, place, value)
+      if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
+      call('ZADD', key, num(t), packed)
+      local surplus = call('ZCARD', key) - PEAKS
+      if surplus > 0 then
+        local last = call('ZRANGE', key, surplus - 1, surplus - 1, 'WITHSCORES')
+        call('ZREMRANGEBYRANK', key, 0, surplus - 1)
+        self.meta[PEAKS_FROM] = math.max(self.meta[PEAKS_FROM], tonumber(last[2]))
+      end
+    end
+  end
+end
+
+-- An event was taken out: what it had made needless is not known any more, so peaks begin anew after the newest.
+function Tree:forget_peaks()
+  call('UNLINK', self.key .. ':x', self.key .. ':n')
+  self.meta[PEAKS_FROM] = math.max(self.meta[PEAKS_FROM], self.meta[T_LAST])
+end
+
+-- Extremes of (from, newest], or nil when the peaks do not reach back that far.
+function Tree:peaks(from)
+  if from < self.meta[PEAKS_FROM] then return nil end
+  local high = call('ZRANGEBYSCORE', self.key .. ':x', '(' .. num(from), '+inf', 'LIMIT', 0, 1)[1]
+  if not high then return {} end
+  local low = call('ZRANGEBYSCORE', self.key .. ':n', '(' .. num(from), '+inf', 'LIMIT', 0, 1)[1]
+  return { peak_of(self, low), peak_of(self, high) }
+end
+
 ------------------------------------------------------------------------------------------------ tree: writing
 
 function Tree:save_meta() call('HSET', self.h, 'm', msgpack(self.meta)) end
-
-function Tree:shift_header(name, from, sign, delta)
-  local header = self:header(name)
-  header[from] = header[from] + sign
-  for i = 1, self.n do header[from + i] = header[from + i] + sign * delta[i] end
-  return header
-end
 
 -- Keep the columns of a superchunk's base below CARRY, so that they stay exact however many events came before.
 function Tree:normalise(base)
@@ -257,17 +315,36 @@ function Tree:normalise(base)
   return base
 end
 
+-- Read these headers, change each with `change`, write them back: two commands for all of them.
+function Tree:change_headers(prefix, list, from, change)
+  if from > #list then return end
+  local names, pairs_ = {}, {}
+  for i = from, #list do names[#names + 1] = prefix .. list[i] end
+  local raws = call('HMGET', self.h, unpack(names))
+  for i, name in ipairs(names) do
+    local header = self.cache[name] or msgunpack(raws[i])
+    change(header)
+    self.cache[name] = header
+    pairs_[2 * i - 1], pairs_[2 * i] = name, msgpack(header)
+  end
+  call('HSET', self.h, unpack(pairs_))
+end
+
 -- Everything after `chunk` has one event more (sign 1) or less (-1).
 function Tree:shift_after(chunk, sign, delta)
+  local n = self.n
   local super = self:header('c' .. chunk)[1]
   local list = self:header('l' .. super)
-  for i = index_of(list, chunk) + 1, #list do
-    self:put('c' .. list[i], self:shift_header('c' .. list[i], 2, sign, delta))
-  end
+  self:change_headers('c', list, index_of(list, chunk) + 1, function(header)
+    header[2] = header[2] + sign
+    for i = 1, n do header[2 + i] = header[2 + i] + sign * delta[i] end
+  end)
   local supers = self:header('L')
-  for i = index_of(supers, super) + 1, #supers do
-    self:put('b' .. supers[i], self:normalise(self:shift_header('b' .. supers[i], 1, sign, delta)))
-  end
+  self:change_headers('b', supers, index_of(supers, super) + 1, function(header)
+    header[1] = header[1] + sign
+    for i = 1, n do header[1 + i] = header[1 + i] + sign * delta[i] end
+    self:normalise(header)
+  end)
 end
 
 function Tree:new_id()
@@ -320,6 +397,7 @@ function Tree:append(t, arr, delta)
   call('ZADD', self.key, num(t), self:pack(arr, meta[OPEN], meta[N_OPEN], meta, META_COLS + 1))
   if self.extremes then
     local value = self:value_of(delta, 1)
+    self:add_peak(t, arr, value)
     self:put('x' .. meta[OPEN], self:widen(self:header('x' .. meta[OPEN]) or {}, value))
     self:put('y' .. meta[SUPER], self:widen(self:header('y' .. meta[SUPER]) or {}, value))
   end
@@ -439,6 +517,7 @@ function Tree:insert_late(t, arr, delta, rank)
   end
   if self.extremes then
     local value, super = self:value_of(delta, 1), self:header('c' .. chunk)[1]
+    self:add_peak(t, arr, value)
     self:put('x' .. chunk, self:widen(self:header('x' .. chunk) or {}, value))
     self:put('y' .. super, self:widen(self:header('y' .. super) or {}, value))
   end
@@ -474,6 +553,7 @@ function Tree:remove(t, arr)
     for i = 1, self.n do meta[META_COLS + i] = meta[META_COLS + i] - delta[i] end
   end
   if self.extremes then
+    self:forget_peaks()
     self:chunk_extremes(chunk, rank - m[3] + 1, size)
     self:super_extremes(self:header('c' .. chunk)[1])
   end
@@ -607,6 +687,10 @@ local function expire(c)
   if c.ttl <= 0 then return end
   call('PEXPIRE', c.key, c.ttl)
   call('PEXPIRE', c.key .. ':h', c.ttl)
+  if c.extremes then
+    call('PEXPIRE', c.key .. ':x', c.ttl)
+    call('PEXPIRE', c.key .. ':n', c.ttl)
+  end
   if c.kind == 'distinct' then call('PEXPIRE', c.key .. ':d', c.ttl) end
 end
 
@@ -641,7 +725,7 @@ local function create(c, floor)
 end
 
 -- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
-local function read_tree(tree, read, t, arr, matched, newest, before)
+local function read_tree(tree, read, t, arr, matched, newest)
   local kind, width, delay = read[1], read[2], read[3]
   local to = t - delay
   local from = width < 0 and -1 or to - width
@@ -667,7 +751,9 @@ local function read_tree(tree, read, t, arr, matched, newest, before)
     local time = tonumber(call('ZRANGE', tree.key, rank, rank, 'WITHSCORES')[2])
     return time > from and time
   end
-  return tree:extremes_of(width < 0 and 0 or call('ZCOUNT', tree.key, '-inf', num(from)), rank)
+  local at_newest = newest and delay == 0 and (read[4] == 0 or not matched)
+  local peaks = at_newest and tree:peaks(from)
+  return peaks or tree:extremes_of(width < 0 and 0 or call('ZCOUNT', tree.key, '-inf', num(from)), rank)
 end
 
 local function read_log(c, read, t, arr, previous_seen, newest, matched, members)
@@ -692,6 +778,19 @@ local function read_log(c, read, t, arr, previous_seen, newest, matched, members
   return n
 end
 
+-- Extremes without the event that is about to be counted as the newest, by place in `reads`.
+local function peaks_before(c, raw, t, arr, reads)
+  local tree = tree_open(c, raw)
+  local found = {}
+  if t < tree.meta[T_LAST] or (t == tree.meta[T_LAST] and arr <= tree.meta[A_LAST]) then return found end
+  for i, read in ipairs(reads) do
+    if read[1] == MIN_MAX and read[4] == 1 and read[3] == 0 then
+      found[i] = tree:peaks(read[2] < 0 and -1 or t - read[2])
+    end
+  end
+  return found
+end
+
 local function apply(c, wire, raw, t, arr, follow, results, members)
   local matched, delta, payload = wire[13] == 1, wire[14], wire[15] > 0 and ARGV[wire[15]] or ''
   local reads = wire[16]
@@ -714,10 +813,11 @@ local function apply(c, wire, raw, t, arr, follow, results, members)
   end
   local out = {}
   if c.kind == 'tree' then
+    local before = matched and c.extremes and peaks_before(c, raw, t, arr, reads) or {}
     local tree = matched and write_event(c, raw, t, arr, delta) or tree_open(c, raw)
     local meta = tree.meta
     local newest = t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST])
-    for i, read in ipairs(reads) do out[i] = read_tree(tree, read, t, arr, matched, newest) end
+    for i, read in ipairs(reads) do out[i] = before[i] or read_tree(tree, read, t, arr, matched, newest) end
     results[#results + 1] = { meta[FLOOR], out }
     return
   end

@@ -96,7 +96,7 @@ def _fills(
 ) -> Iterator[Fill]:
     for need, floor in zip(needs, floors, strict=True):
         key = tuple(identity(value) for value in need.group)
-        yield from _fills_of(need, floor, events.get(key, []))
+        yield from fills_of(need, floor, events.get(key, []))
 
 
 def _floor(need: Need) -> int:
@@ -105,7 +105,7 @@ def _floor(need: Need) -> int:
     return max(0, need.occurred_us - need.plan.retention_us)
 
 
-def _fills_of(need: Need, floor: int, events: Sequence[Event]) -> Iterator[Fill]:
+def fills_of(need: Need, floor: int, events: Sequence[Event]) -> Iterator[Fill]:
     matching = [event for event in events if to_us(event["occurred_at"]) > floor and need.plan.matches(event)]
     wire = need.plan.wire(need.tag, event=None, argv=[])
     for start in range(0, max(1, len(matching)), EVENTS_A_CALL):
