@@ -10,7 +10,7 @@ from typing import Any as Anything
 from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
 from rules.core.fields import FIELDS, NOUNS, field_of
-from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey
+from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey, ListName, Literal
 from rules.core.operators import OPERATORS
 from rules.core.values import Event, kind_of
 from rules.core.wording import (
@@ -57,6 +57,120 @@ _LIMIT_PHRASES = {
 }
 
 
+class EventWords:
+    """What is said of one event over and over: its moment, its currency, its groups."""
+
+    __slots__ = ("currency", "groups", "moment")
+
+    def __init__(self, event: Event) -> None:
+        currency = event.get("currency")
+        self.moment = instant_words(event["occurred_at"])
+        self.currency = currency if isinstance(currency, str) else ""
+        self.groups: dict[tuple[GroupKey, ...], str] = {}
+
+
+class Wording:
+    """Tells what one comparison found. What follows from the rule's wording alone is worked out once."""
+
+    __slots__ = (
+        "_aggregate",
+        "_comparison",
+        "_is_fixed",
+        "_is_money",
+        "_label",
+        "_limits",
+        "_measure",
+        "_nouns",
+    )
+    __slots__ += ("_shows_currency", "_unit", "_unjudged", "_window")
+
+    def __init__(self, comparison: Comparison) -> None:
+        left = comparison.left
+        self._comparison = comparison
+        self._aggregate = left if isinstance(left, Aggregate) else None
+        self._is_fixed = isinstance(comparison.right, Literal | ListName)
+        self._limits: dict[str, str] = {}
+        self._label = _current_words(left) if isinstance(left, str) else ""
+        name = aggregate_label(left) if isinstance(left, Aggregate) else capitalised(self._label)
+        self._unjudged = f"{name} could not be judged: "
+        self._shows_currency = self._is_money = left == "amount"
+        self._unit = self._measure = self._window = ""
+        self._nouns = ("", "")
+        if isinstance(left, Aggregate):
+            self._shows_currency = GroupKey("currency", "currency") in left.group_by
+            self._is_money = AGGREGATES[left.function].unit == "field" and (
+                left.field == "amount" and left.of != "count"
+            )
+            self._unit = "" if AGGREGATES[left.function].unit == "field" else unit_words(left)
+            self._measure = capitalised(measure_words(left).removesuffix(" the").removesuffix(" of"))
+            self._window = _window_found_words(left)
+            self._nouns = NOUNS[left.event]
+
+    def text(
+        self,
+        words: EventWords,
+        actual: Anything,
+        threshold: Anything,
+        met: bool | None,
+        events: int | None,
+        reason: str | None,
+        group: Sequence[Anything],
+        *,
+        is_own_group: bool = True,
+    ) -> str:
+        """`is_own_group`: the group's values are the event's, so that other comparisons may share their words."""
+        if met is None:
+            return self._unjudged + (reason or "unknown")
+        currency = words.currency if self._shows_currency else ""
+        unit = f" {currency}" if self._is_money and currency else self._unit
+        if self._aggregate is None:
+            subject = _field_found_words(self._label, actual, unit)
+        else:
+            subject = self._found(
+                self._aggregate, words, actual, events or 0, currency, unit, group, is_own_group
+            )
+        if not self._is_fixed:
+            return f"{subject}; {_limit_words(self._comparison, threshold, unit)}"
+        limit = self._limits.get(unit)
+        if limit is None:
+            limit = self._limits[unit] = _limit_words(self._comparison, threshold, unit)
+        return f"{subject}; {limit}"
+
+    def _found(
+        self,
+        aggregate: Aggregate,
+        words: EventWords,
+        actual: Anything,
+        count: int,
+        currency: str,
+        unit: str,
+        group: Sequence[Anything],
+        is_own_group: bool,
+    ) -> str:
+        by = words.groups.get(aggregate.group_by) if is_own_group else None
+        if by is None or currency:
+            by = _group_found_words(aggregate, group)
+            if is_own_group and not currency:
+                words.groups[aggregate.group_by] = by
+        noun = self._nouns[0 if count == 1 else 1]
+        chosen = f"{count:,} {noun}{filter_words(aggregate, currency)}{by} {self._window}{words.moment}"
+        if aggregate.function == "count" and aggregate.of is None:
+            return chosen
+        value = f"{value_words(actual)}{unit}" if isinstance(actual, Decimal) else "unknown"
+        if aggregate.function == "distinct_count":
+            values = "value" if value == "1" else "values"
+            return f"{value} different {values} of {measured_words(aggregate)}, in {chosen}"
+        return f"{self._measure} is {value}, of {chosen}"
+
+
+def wording_of(comparison: Comparison) -> Wording:
+    """Kept with the comparison object: equal comparisons may have been written differently."""
+    known: Wording | None = comparison.__dict__.get("_wording")
+    if known is None:
+        known = comparison.__dict__["_wording"] = Wording(comparison)
+    return known
+
+
 def evidence_text(
     comparison: Comparison,
     *,
@@ -72,15 +186,10 @@ def evidence_text(
 
     "11 transactions over 100,000 NGN by user U1 in the 24 h to 14:03 (2026-11-22 UTC); the limit is 10"
     """
-    left = comparison.left
-    subject = _found_words(left, actual, events, event, group) if isinstance(left, Aggregate) else None
-    if met is None:
-        name = aggregate_label(left) if isinstance(left, Aggregate) else _current_words(left)
-        return f"{capitalised(name) if isinstance(left, str) else name} could not be judged: {reason or 'unknown'}"
-    unit = _unit_of(left, event)
-    if subject is None:
-        subject = _field_found_words(str(left), actual, unit)
-    return f"{subject}; {_limit_words(comparison, threshold, unit)}"
+    words = EventWords(event)
+    return wording_of(comparison).text(
+        words, actual, threshold, met, events, reason, group, is_own_group=False
+    )
 
 
 def _current_words(name: str) -> str:
@@ -91,8 +200,7 @@ def _current_words(name: str) -> str:
     return name
 
 
-def _field_found_words(name: str, actual: Anything, unit: str) -> str:
-    label = _current_words(name)
+def _field_found_words(label: str, actual: Anything, unit: str) -> str:
     if isinstance(actual, bool) and label.startswith("is "):
         return f"It is {_flag_words(label, is_set=actual)}"
     if actual is None:
@@ -124,24 +232,6 @@ def _limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
     return _LIMIT_PHRASES[comparison.operator].format(limit)
 
 
-def _found_words(
-    aggregate: Aggregate, actual: Anything, events: int | None, event: Event, group: Sequence[Anything]
-) -> str:
-    count = events or 0
-    noun = NOUNS[aggregate.event][0 if count == 1 else 1]
-    currency = _currency_of(aggregate, event)
-    chosen = f"{filter_words(aggregate, currency)}{_group_found_words(aggregate, group)}"
-    chosen += f" {_window_found_words(aggregate, event)}"
-    if aggregate.function == "count" and aggregate.of is None:
-        return f"{count:,} {noun}{chosen}"
-    value = f"{value_words(actual)}{_unit_of(aggregate, event)}" if isinstance(actual, Decimal) else "unknown"
-    if aggregate.function == "distinct_count":
-        values = "value" if value == "1" else "values"
-        return f"{value} different {values} of {measured_words(aggregate)}, in {count:,} {noun}{chosen}"
-    measure = measure_words(aggregate).removesuffix(" the").removesuffix(" of")
-    return f"{capitalised(measure)} is {value}, of {count:,} {noun}{chosen}"
-
-
 def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
     by_key = dict(zip(aggregate.group_by, group, strict=False))
     parts = []
@@ -158,35 +248,17 @@ def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
     return " " + " ".join(parts) if parts else ""
 
 
-def _window_found_words(aggregate: Aggregate, event: Event) -> str:
-    moment = instant_words(event["occurred_at"])
+def _window_found_words(aggregate: Aggregate) -> str:
+    """Up to the moment, which comes last: "in the 24 h to "."""
     before = leaves_out_current(aggregate)
-    until = f"before {moment}" if before else f"to {moment}"
+    until = "before " if before else "to "
     if aggregate.delay_us:
-        until = f"to {duration_words(duration_text(aggregate.delay_us))} before {moment}"
+        until = f"to {duration_words(duration_text(aggregate.delay_us))} before "
         before = False
     if aggregate.last is None and aggregate.window_us is not None:
         return f"in the {duration_words(window_text(aggregate))} {until}"
     extent = "ever" if aggregate.last is None else f"among the last {aggregate.last}"
     return f"{extent} {until}" if before else f"{extent} up {until}"
-
-
-def _currency_of(aggregate: Aggregate, event: Event) -> str:
-    """The currency of what is counted: known only where the group keeps to the screened event's own."""
-    if GroupKey("currency", "currency") not in aggregate.group_by:
-        return ""
-    currency = event.get("currency")
-    return currency if isinstance(currency, str) else ""
-
-
-def _unit_of(left: str | Aggregate, event: Event) -> str:
-    if isinstance(left, str):
-        return f" {event.get('currency')}" if left == "amount" and event.get("currency") else ""
-    unit = AGGREGATES[left.function].unit
-    if unit == "field":
-        is_money = left.field == "amount" and left.of != "count" and _currency_of(left, event)
-        return f" {_currency_of(left, event)}" if is_money else ""
-    return unit_words(left)
 
 
 def unknown_reason(comparison: Comparison, actual: Anything, threshold: Anything) -> str:

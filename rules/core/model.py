@@ -157,11 +157,11 @@ class AggregateValue:
 Operand = Literal | FieldValue | CurrentValue | AggregateValue | ListName
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """`left` (a field name or an Aggregate) compared with `right` by `operator`. `path` is where it was written.
 
-    `similarity` (0–100) is the threshold of `similar_to`.
+    `similarity` (0–100) is the threshold of `similar_to`. Without slots: its words are kept with it (`wording_of`).
     """
 
     left: str | Aggregate

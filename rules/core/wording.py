@@ -29,7 +29,7 @@ from rules.core.model import (
     Rule,
 )
 from rules.core.operators import OPERATORS
-from rules.core.values import ONE, ZERO, number_text
+from rules.core.values import ONE, ZERO
 
 _SHOWN_LIST_VALUES = 5
 _AMOUNT_WORDS = {"gt": "over", "gte": "of at least", "lt": "under", "lte": "of at most", "eq": "of exactly"}
@@ -139,9 +139,10 @@ def value_words(value: Anything) -> str:
 
 def number_words(value: Decimal) -> str:
     """A number with thousands separators: 1,250,000.5."""
-    whole, _, decimals = number_text(abs(value)).partition(".")
-    sign = "-" if value < 0 else ""
-    return f"{sign}{int(whole):,}.{decimals}" if decimals else f"{sign}{int(whole):,}"
+    if value == 0:
+        return "0"
+    text = format(value, ",f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @lru_cache(maxsize=256)
