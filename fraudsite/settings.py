@@ -178,10 +178,18 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
-DATABASES["default"]["OPTIONS"] = {
-    "connect_timeout": 3,
-    "application_name": environment.text("FRAUDSITE_PROCESS", "fraudsite"),
-} | DATABASES["default"]["OPTIONS"]
+_PROCESS = environment.text("FRAUDSITE_PROCESS", "fraudsite")
+# A payment does not wait for a statement that hangs: it is refused, its count taken back. Together with the greatest
+# age of a count that is still stored (screening/storing.py) this stays below the age at which reconciliation takes a
+# count back. Batches, reports and commands may take longer. 0: no limit.
+STATEMENT_TIMEOUT_MS = environment.whole_number(
+    "STATEMENT_TIMEOUT_MS", 8_000 if _PROCESS in ("web", "worker-realtime") else 0, minimum=0, maximum=9_000
+)
+DATABASES["default"]["OPTIONS"] = (
+    {"connect_timeout": 3, "application_name": _PROCESS}
+    | ({"options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"} if STATEMENT_TIMEOUT_MS else {})
+    | DATABASES["default"]["OPTIONS"]
+)
 
 # --- Redis: database 0 holds velocity and caches, database 1 Celery's queues ----------------------------------------
 REDIS_URL = environment.redis_url("REDIS_URL")

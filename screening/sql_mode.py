@@ -25,6 +25,9 @@ from screening.velocity.history import history_result
 from screening.velocity.plan import from_us
 from screening.velocity.reading import FailedResult, counting_of
 
+# Of processes without a limit of their own.
+LONGEST_STATEMENT_MS = 8_000
+
 
 def round_in_sql(engine: Engine, state: FenceState, candidates: list[Candidate]) -> list[Candidate]:
     """One attempt for each candidate; returns those that must be tried again under another state."""
@@ -96,5 +99,5 @@ def arrival_next() -> int:
 def _limit_waiting() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET LOCAL statement_timeout = %s", [getattr(settings, "STATEMENT_TIMEOUT_MS", 10_000)]
+            "SET LOCAL statement_timeout = %s", [settings.STATEMENT_TIMEOUT_MS or LONGEST_STATEMENT_MS]
         )

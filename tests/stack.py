@@ -131,7 +131,7 @@ class Stack:
         )
         self.wait(self.port_answers, "the web server answers")
 
-    def start_worker(self, *, queues: str = "realtime", processes_n: int = 2, name: str = "worker") -> None:
+    def start_worker(self, *, queues: str = "realtime", processes_n: int = 2, name: str = "worker-realtime") -> None:
         self.start(name, [*WORKER, "-Q", queues, "-c", str(processes_n), "-n", f"{name}@%h"])
 
     def start_beat(self) -> None:
@@ -207,6 +207,9 @@ class Stack:
         if connection is None or connection.port != self.port:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
             self._connections.http = connection
+        connection.timeout = timeout_s
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
         raw = body if isinstance(body, bytes) or body is None else orjson.dumps(body, default=str)
         headers = {"Authorization": f"Api-Key {self.api_key}", "Content-Type": "application/json"}
         address = path if path.startswith("/") else f"/api/v1/{path}"

@@ -36,7 +36,7 @@ def repair(stack: Stack) -> None:
         REDIS: lambda: stack.start_redis(REDIS, emptied=True),
         BROKER: lambda: stack.start_redis(BROKER, emptied=True),
         "web": stack.start_web,
-        "worker": stack.start_worker,
+        "worker-realtime": stack.start_worker,
         "beat": stack.start_beat,
     }
     for name, start in starts.items():

@@ -30,14 +30,6 @@ def storing_blocked(stack: Stack) -> Iterator[Any]:
         blocking.rollback()
 
 
-def kill_between_count_and_store(stack: Stack, process: str) -> None:
-    """With the transaction's statement under way, which dies too: nothing of it is stored."""
-    with storing_blocked(stack) as cursor:
-        stack.wait(lambda: stack.sql(BLOCKED, process), f"{process} wants to store", patience_s=20)
-        stack.kill(process)
-        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", [process])
-
-
 def submit_and_be_killed(stack: Stack, client: Client, payload: dict[str, Any]) -> None:
     def submit() -> None:
         try:
@@ -84,8 +76,6 @@ def _verified(stack: Stack) -> str:
 
 def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, client: Client) -> None:
     n = 40
-    with storing_blocked(stack) as cursor:
-        pass
     bodies = [client.payload() for _ in range(n)]
     with (
         closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
@@ -94,9 +84,9 @@ def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, 
         # Decisions cannot be stored, transactions can: the worker is caught between its count and its store.
         cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
         assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
-        stack.wait(lambda: stack.sql(BLOCKED, "worker"), "the worker wants to store", patience_s=30)
-        stack.kill("worker")
-        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["worker"])
+        stack.wait(lambda: stack.sql(BLOCKED, "worker-realtime"), "the worker wants to store", patience_s=30)
+        stack.kill("worker-realtime")
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["worker-realtime"])
         blocking.rollback()
     stack.start_worker()
     counted = (
