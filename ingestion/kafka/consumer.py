@@ -37,7 +37,7 @@ IDLE_S = 0.5
 MAX_MESSAGE_BYTES = 1024 * 1024
 # Pauses while the database or the dead-letter topic is away.
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 15.0
+LONGEST_PAUSE_S = 5.0
 POLL_S = 0.2
 AWAY = (OperationalError, InterfaceError, Busy, DeadLettersNotWritten)
 

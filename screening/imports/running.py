@@ -32,6 +32,7 @@ from ingestion.models import Transaction
 from ingestion.payloads import ParsedTransaction, transaction_parse
 from screening.intake import TAKEN, intake_store, lanes
 from screening.pending import pending_screen
+from screening.realtime import ScreeningBusy
 from screening.tasks import transactions_screen_pending
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,8 @@ RENEW_AFTER_S = 5.0
 POLL_S = 0.02
 # Workers that screen nothing for this long are not there, or drown: the import then screens its rows itself.
 STALL_S = 5.0
+# Longer than reconciliation takes to take back what a killed process counted.
+BUSY_S = 90.0
 # An import that was started this often without getting on is given up: its file kills the worker.
 MAX_ATTEMPTS = 5
 MAX_STORED_ERRORS = 100_000
@@ -259,10 +262,19 @@ class _Run:
             time.sleep(POLL_S)
 
     def _screen_here(self, pks: list[int]) -> None:
-        waiting = list(_pending(pks).order_by("id").values_list("id", flat=True))
-        for start in range(0, len(waiting), 500):
-            pending_screen(waiting[start : start + 500])
+        """In this process. What a killed worker had counted cannot be decided until that count is taken back, so a
+        busy answer is waited out for a while."""
+        until = time.monotonic() + BUSY_S
+        while waiting := list(_pending(pks).order_by("id").values_list("id", flat=True)):
             self._renew()
+            try:
+                pending_screen(waiting[:500])
+                if _pending(waiting[:500]).count() == len(waiting[:500]):
+                    break
+            except ScreeningBusy:
+                if time.monotonic() > until:
+                    break
+                time.sleep(1.0)
         left = _pending(pks).count()
         if left:
             # Each failed by itself and is in the log; the sweep goes on trying.

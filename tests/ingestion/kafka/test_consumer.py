@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -63,8 +63,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    yield Cluster()
+def cluster() -> Cluster:
+    return Cluster()
 
 
 def until(stream: StreamConsumer, done: Callable[[], bool], *, seconds: float = 40.0) -> None:
