@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from pytest_django import DjangoDbBlocker
+from pytest_django.plugin import blocking_manager_key
 from redis import Redis
 
 hypothesis_settings.register_profile(
@@ -35,27 +35,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.redis)
 
 
-@pytest.fixture(autouse=True)
-def _rows_of_migrations(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """A transactional test ends with every table emptied, those that migrations filled too: fill them again.
 
-    Set up before the database's own fixture, this is taken down after it.
+    Around the whole teardown, because the tables are emptied by a fixture that is taken down late.
     """
-    yield
-    mark = request.node.get_closest_marker("django_db")
+    result = yield
+    mark = item.get_closest_marker("django_db")
     is_emptied = bool(mark and mark.kwargs.get("transaction")) or bool(
-        {"transactional_db", "live_server", "django_db_reset_sequences"} & set(request.fixturenames)
+        {"transactional_db", "live_server", "django_db_reset_sequences"}
+        & set(getattr(item, "fixturenames", ()))
     )
-    if not is_emptied:
-        return
+    if is_emptied:
+        with item.config.stash[blocking_manager_key].unblock():
+            _fill_as_migrations_did()
+    return result
+
+
+def _fill_as_migrations_did() -> None:
     from django.apps import apps
 
     from fraudsite.roles import roles_install
 
-    schedules = import_module("reporting.migrations.0004_report_schedules")
-    with django_db_blocker.unblock():
-        roles_install(apps)
-        schedules.make(apps, None)
+    roles_install(apps)
+    import_module("reporting.migrations.0004_report_schedules").make(apps, None)
 
 
 @pytest.fixture
