@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -132,7 +131,8 @@ def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    return f"{Decimal(str(value)):f}"
+    """Short enough to stand below a column."""
+    return f"{float(value):.3g}"
 
 
 def try_panel(context: Any, rule: Any) -> str:
