@@ -175,7 +175,11 @@ def result_body(
 ) -> dict[str, Any]:
     """One rule's result with its evidence in words."""
     rule_id, version, letter, score, packed_evidence, reason = packed
-    evidence = outcome.evidence if outcome else evidence_unpack(rule.rule, packed_evidence, event)
+    if outcome is None:
+        evidence = evidence_unpack(rule.rule, packed_evidence, event)
+        conditions, aggregated = [each.as_document() for each in evidence], aggregated_data(evidence)
+    else:
+        conditions, aggregated = outcome.documents()
     status = STATUSES[letter]
     if status == "flagged":
         reason = next((action.reason for action in rule.rule.actions if action.reason), rule.rule.name)
@@ -187,8 +191,8 @@ def result_body(
         "rule_version": version,
         "status": status,
         "risk_score": float(score),
-        "details": {"reason": reason or "", "conditions": [each.as_document() for each in evidence]},
-        "aggregated_data": aggregated_data(evidence),
+        "details": {"reason": reason or "", "conditions": conditions},
+        "aggregated_data": aggregated,
         "screening_type": screening_type,
         "created_at": created_at,
     }

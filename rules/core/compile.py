@@ -20,6 +20,7 @@ from rules.core.blocks import compile_block, split
 from rules.core.comparisons import Positions, Test, compile_comparison, compile_predicate
 from rules.core.errors import EvaluationFailed
 from rules.core.evaluate import Evaluation, Failure, RuleOutcome, Witness
+from rules.core.evidence import numbered_labels
 from rules.core.lists import NO_LISTS, Lists
 from rules.core.model import (
     Aggregate,
@@ -33,6 +34,7 @@ from rules.core.model import (
     comparisons_of,
 )
 from rules.core.values import Event
+from rules.core.wording import aggregate_label
 
 Truths = Sequence[Anything]
 Judge = Callable[[Truths], bool | None]
@@ -58,6 +60,15 @@ class CompiledRule:
         return tuple(
             dict.fromkeys(each for comparison in self.comparisons for each in aggregates_of(comparison))
         )
+
+    @cached_property
+    def aggregate_labels(self) -> tuple[tuple[str, int], ...]:
+        """(label, place among the comparisons) of every aggregate on a left side, as `aggregated_data` names it."""
+        labelled = [
+            (each.left, at) for at, each in enumerate(self.comparisons) if isinstance(each.left, Aggregate)
+        ]
+        labels = numbered_labels([aggregate_label(aggregate) for aggregate, _ in labelled])
+        return tuple(zip(labels, (at for _, at in labelled), strict=True))
 
     @cached_property
     def risk_score(self) -> Decimal:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import Getter, Positions, getter
@@ -28,7 +28,7 @@ from rules.core.evidence import (
     value_text,
     window_aggregate,
 )
-from rules.core.evidence_wording import unknown_reason
+from rules.core.evidence_wording import EventWords, unknown_reason, wording_of
 from rules.core.model import Aggregate, AggregateValue, Comparison
 from rules.core.values import Event
 from rules.core.windows import window_bounds
@@ -54,6 +54,7 @@ class Witness:
         "actual",
         "comparison",
         "fixed",
+        "fixed_text",
         "index",
         "is_fixed",
         "left_index",
@@ -69,6 +70,7 @@ class Witness:
         self.is_fixed = is_fixed(comparison)
         self.threshold: Getter = getter(comparison.right, positions)
         self.fixed = fixed_threshold(comparison)
+        self.fixed_text = value_text(presentable(self.fixed))
         self.window = window_aggregate(comparison)
         self.index = None if self.window is None else positions[self.window]
         self.mutable = self.window is not None and has_mutable_group(self.window)
@@ -138,10 +140,24 @@ class Witness:
         )
 
 
+class Seen(NamedTuple):
+    """What one comparison saw, whatever rule asks; the texts as the API answers them."""
+
+    actual: Any
+    threshold: Any
+    met: bool | None
+    events: int | None
+    reason: str | None
+    group: tuple[Any, ...]
+    actual_text: str | None
+    threshold_text: str | None
+    window: dict[str, Any] | None
+
+
 class Evaluation:
     """The facts of one evaluation, and the truth of every distinct comparison: True, False, None or a Failure."""
 
-    __slots__ = ("event", "packed", "results", "truths", "witnesses")
+    __slots__ = ("_instants", "_seen", "_words", "event", "packed", "results", "truths", "witnesses")
 
     def __init__(
         self,
@@ -155,6 +171,52 @@ class Evaluation:
         self.witnesses = witnesses
         self.truths = truths
         self.packed: dict[int, list[Any]] = {}
+        self._seen: dict[int, Seen] = {}
+        self._instants: dict[datetime, str] = {}
+        self._words: EventWords | None = None
+
+    @property
+    def words(self) -> EventWords:
+        if self._words is None:
+            self._words = EventWords(self.event)
+        return self._words
+
+    def seen(self, place: int) -> Seen:
+        found = self._seen.get(place)
+        if found is None:
+            found = self._seen[place] = self._look(place)
+        return found
+
+    def _look(self, place: int) -> Seen:
+        witness, truth = self.witnesses[place], self.truths[place]
+        actual, threshold = witness.sides(self)
+        reason = witness.reason(self, truth, actual, threshold)
+        actual, threshold = presentable(actual), presentable(threshold)
+        events, start, end = witness.extent(self)
+        window = None
+        if end is not None:
+            window = {
+                "start": None if start is None else self._instant(start),
+                "end": self._instant(end),
+                "events": events,
+            }
+        return Seen(
+            actual,
+            threshold,
+            None if isinstance(truth, Failure) else truth,
+            events,
+            reason,
+            () if witness.window is None else group_values(witness.window, self.event),
+            value_text(actual),
+            witness.fixed_text if witness.is_fixed else value_text(threshold),
+            window,
+        )
+
+    def _instant(self, moment: datetime) -> str:
+        text = self._instants.get(moment)
+        if text is None:
+            text = self._instants[moment] = instant_text(moment)
+        return text
 
     def pack(self, place: int) -> list[Any]:
         """Rules that share a comparison share what is stored of it."""
@@ -195,6 +257,29 @@ class RuleOutcome:
             for comparison, place in zip(self.rule.comparisons, self._places, strict=True)
         )
 
+    def documents(self) -> tuple[list[dict[str, Any]], dict[str, str | None]]:
+        """(`details.conditions` of the API, `aggregated_data`): what `evidence` says, several times faster."""
+        run = self._run
+        words = run.words
+        conditions = []
+        for comparison, place in zip(self.rule.comparisons, self._places, strict=True):
+            seen = run.seen(place)
+            document: dict[str, Any] = {
+                "path": comparison.path,
+                "text": wording_of(comparison).text(
+                    words, seen.actual, seen.threshold, seen.met, seen.events, seen.reason, seen.group
+                ),
+                "actual": seen.actual_text,
+                "threshold": seen.threshold_text,
+                "met": seen.met,
+            }
+            if seen.window is not None:
+                document["window"] = seen.window
+            if seen.reason is not None:
+                document["reason"] = seen.reason
+            conditions.append(document)
+        return conditions, {label: conditions[at]["actual"] for label, at in self.rule.aggregate_labels}
+
     def pack(self) -> list[list[Any]]:
         """`evidence_pack(self.evidence)`, several times faster. Not to be changed: rules share its parts."""
         run = self._run
@@ -211,7 +296,8 @@ class RuleOutcome:
         if self.status == "error":
             reasons = [truth.reason for truth in truths if isinstance(truth, Failure)]
         else:
-            reasons = [each.reason for each in self.evidence if each.reason is not None]
+            seen = (self._run.seen(place).reason for place in self._places)
+            reasons = [reason for reason in seen if reason is not None]
         return "; ".join(dict.fromkeys(reasons))
 
 

@@ -249,13 +249,18 @@ def aggregated_data(evidence: Sequence[Evidence]) -> dict[str, str | None]:
     Of two with one label (they differ in their filters) the later is numbered: "… #2". A baseline on the
     right-hand side is shown in the evidence, as the threshold it came to.
     """
-    found: dict[str, str | None] = {}
-    for each in evidence:
-        if not isinstance(each.comparison.left, Aggregate):
-            continue
-        label, number = each.text_left, 1
+    shown = [each for each in evidence if isinstance(each.comparison.left, Aggregate)]
+    labels = numbered_labels([each.text_left for each in shown])
+    return {label: value_text(each.actual) for label, each in zip(labels, shown, strict=True)}
+
+
+def numbered_labels(labels: Sequence[str]) -> list[str]:
+    """Each label once: a repeated one is numbered, "… #2"."""
+    found: dict[str, None] = {}
+    for name in labels:
+        label, number = name, 1
         while label in found:
             number += 1
-            label = f"{each.text_left} #{number}"
-        found[label] = value_text(each.actual)
-    return found
+            label = f"{name} #{number}"
+        found[label] = None
+    return list(found)

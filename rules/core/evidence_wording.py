@@ -81,8 +81,11 @@ class Wording:
         "_limits",
         "_measure",
         "_nouns",
+        "_shows_currency",
+        "_unit",
+        "_unjudged",
+        "_window",
     )
-    __slots__ += ("_shows_currency", "_unit", "_unjudged", "_window")
 
     def __init__(self, comparison: Comparison) -> None:
         left = comparison.left

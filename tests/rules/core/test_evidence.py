@@ -12,13 +12,15 @@ from hypothesis import given, settings
 
 from rules.core.decide import decide
 from rules.core.documents import rule_to_document
-from rules.core.evaluate import aggregated_data, evidence_pack, evidence_unpack
+from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, evidence_unpack
 from rules.core.lists import ListEntries, Lists
 from rules.core.parse import parse_rule
 from rules.core.sentences import describe_rule
+from tests.reference import over_core
+from tests.reference.contract import RuleResult
 from tests.reference.histories import LISTS
 from tests.reference.over_core import CoreEvaluator
-from tests.reference.strategies import pairs
+from tests.reference.strategies import pair_of_seed, pairs
 from tests.rules.core.build import T, before, comparison, counting, outcome, rule, transaction
 from tests.rules.documents import high_velocity
 
@@ -301,3 +303,23 @@ def test_any_rule_on_any_history_reads_back(pair):
         if found.evidence:
             again = replayed(found.rule.rule, found, found.evidence[0].event)
             assert [each.as_document() for each in again] == [each.as_document() for each in found.evidence]
+
+
+def test_it_tells_the_same_by_the_short_way_and_the_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`RuleOutcome.documents`, with which payments are answered, against the evidence it stands for."""
+    told = []
+    result_of = over_core._result
+
+    def compare(outcome: RuleOutcome) -> RuleResult:
+        evidence = outcome.evidence
+        expected = [each.as_document() for each in evidence], aggregated_data(evidence)
+        assert outcome.documents() == expected
+        told.extend(expected[0])
+        return result_of(outcome)
+
+    monkeypatch.setattr(over_core, "_result", compare)
+    for seed in range(300):
+        pair = pair_of_seed(seed)
+        over_core.CoreEvaluator(lists=LISTS).replay(pair.rules, pair.arrivals)
+    assert len(told) > 3_000
+    assert any("reason" in document for document in told)
