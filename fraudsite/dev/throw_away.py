@@ -65,7 +65,12 @@ def remove_abandoned() -> None:
     """What a killed run left in the temporary folder; its servers died with it."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if folder.stat().st_uid == os.geteuid() and pid.isdigit() and processes.identity(int(pid)) is None:
+        try:
+            owner = folder.stat().st_uid
+        except FileNotFoundError:
+            # Its run ended and removed it meanwhile.
+            continue
+        if owner == os.geteuid() and pid.isdigit() and processes.identity(int(pid)) is None:
             placing.forget(Home(folder))
             shutil.rmtree(folder, ignore_errors=True)
 
