@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """A transactional test ends with every table emptied, those that migrations filled too: fill them again.
 
     Around the whole teardown, because the tables are emptied by a fixture that is taken down late.
@@ -47,7 +47,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         {"transactional_db", "live_server", "django_db_reset_sequences"}
         & set(getattr(item, "fixturenames", ()))
     )
-    if is_emptied:
+    # After the last test the database itself is gone.
+    if is_emptied and nextitem is not None:
         with item.config.stash[blocking_manager_key].unblock():
             _fill_as_migrations_did()
     return result
