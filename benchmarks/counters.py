@@ -205,7 +205,7 @@ def memory(*, quick: bool) -> list[Row]:
         for start in range(0, MEMORY_EVENTS, FILL_PAGE):
             store.count(requests[start : start + FILL_PAGE], epoch=1)
         # Beside these, reconciliation keeps each event's payload for half a minute (`recent`).
-        keys = [key for key in store.client.scan_iter(match=store.base(1) + "*")]
+        keys = list(store.client.scan_iter(match=store.base(1) + "*"))
         used = sum(store.client.memory_usage(key, samples=0) or 0 for key in keys)
         each = used / MEMORY_EVENTS
         rows.append(

@@ -838,6 +838,25 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
+-- Which events were counted, and when: one hash a day of arrival, today's and yesterday's are looked at. A hash costs
+-- a third less than a sorted set, and a whole day expires at once.
+local DAY_US = 86400000000
+
+local function index_key(base, tag, arr)
+  return base .. 'ix:' .. tag .. ':' .. num(math.floor(arr / DAY_US))
+end
+
+local function index_find(base, tag, id, now)
+  local found = call('HGET', index_key(base, tag, now), id) or call('HGET', index_key(base, tag, now - DAY_US), id)
+  return found and arrival_of(found)
+end
+
+local function index_put(base, tag, id, arr, ttl)
+  local key = index_key(base, tag, arr)
+  call('HSET', key, id, spack('>I7', arr))
+  call('PEXPIRE', key, ttl)
+end
+
 -- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false}
 -- ARGV[3] = id of the event, ARGV[4] = what reconciliation needs to take the count back, ARGV[5…] = payloads.
 -- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); seen (counted before, nothing done);
@@ -847,12 +866,11 @@ function commands.count(request)
   local ns, base = request[1], request[2]
   if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
   local follow = request[5]
-  local index = base .. 'ix:' .. ARGV[5]
-  local seen = call('ZSCORE', index, ARGV[3])
-  if seen and not follow then return { 'seen', msgpack({ tonumber(seen) }) } end
   local now = now_us()
+  local seen = index_find(base, ARGV[5], ARGV[3], now)
+  if seen and not follow then return { 'seen', msgpack({ seen }) } end
   local arr
-  if seen then arr = tonumber(seen) else
+  if seen then arr = seen else
     arr = math.max(now, tonumber(call('GET', ns .. 'arrival') or '0') + 1)
   end
   local t = request[4] or arr
@@ -882,9 +900,7 @@ function commands.count(request)
   end
   if not seen then
     call('SET', ns .. 'arrival', num(arr))
-    call('ZADD', index, num(arr), ARGV[3])
-    call('ZREMRANGEBYSCORE', index, '-inf', num(arr - request[7] * 1000))
-    call('PEXPIRE', index, request[7])
+    index_put(base, ARGV[5], ARGV[3], arr, request[7])
     call('ZADD', ns .. 'recent', num(arr), ARGV[4])
   end
   local results, members = {}, {}
@@ -912,8 +928,9 @@ function commands.uncount(request)
     end
   end
   if ARGV[3] ~= '' then
-    local index = base .. 'ix:' .. ARGV[4]
-    if tonumber(call('ZSCORE', index, ARGV[3]) or '-1') == arr then call('ZREM', index, ARGV[3]) end
+    local index = index_key(base, ARGV[4], arr)
+    local counted = call('HGET', index, ARGV[3])
+    if counted and arrival_of(counted) == arr then call('HDEL', index, ARGV[3]) end
   end
   return { 'ok' }
 end

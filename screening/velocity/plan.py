@@ -95,7 +95,9 @@ class Columns:
             return cls(0, 0, False)
         is_money = counter.scale == MONEY_SCALE
         may_be_null = (counter.feature.event, counter.feature.field) != ("transaction", "amount")
-        squares = (4 if is_money else 5) if counter.has_squares else 0
+        # An amount is at most 10^15 units and its square 10^30: three limbs hold it, four any base amount.
+        limbs = 5 if not is_money else (4 if may_be_null else 3)
+        squares = limbs if counter.has_squares else 0
         return cls(2 if is_money else 3, squares, may_be_null)
 
     @property
