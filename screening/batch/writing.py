@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 PART_ROWS = 250_000
 _HOT_ROWS = 5_000
+_COPY_BYTES = 1 << 20
 _RESULT_COLUMNS = (
     "batch_id, position, transaction_id, overall_status, outcome, total_risk_score, statuses, numbers, facts"
 )
@@ -130,7 +131,7 @@ class BatchWriter:
                 (hits, "screening_batchhit", _HIT_COLUMNS),
             ):
                 with path.open("rb") as file:
-                    cursor.copy_expert(_copy(table, columns), file)
+                    cursor.copy_expert(_copy(table, columns), file, _COPY_BYTES)
             _copy_rows(cursor, "screening_batchresult", _RESULT_COLUMNS, part.results)
             _copy_rows(cursor, "screening_batchhit", _HIT_COLUMNS, part.hits)
             if part.alerts:
@@ -318,4 +319,4 @@ def _copy_rows(cursor: Any, table: str, columns: str, rows: list[list[Any]]) -> 
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     file.seek(0)
-    cursor.copy_expert(_copy(table, columns), file)
+    cursor.copy_expert(_copy(table, columns), file, _COPY_BYTES)
