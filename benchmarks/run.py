@@ -19,6 +19,11 @@ from benchmarks.table import Row, table
 # Part: (module, function, what it shows). A function takes `quick` and returns rows.
 PARTS: dict[str, tuple[str, str, str]] = {
     "sync": ("benchmarks.sync_endpoint", "sync_endpoint", "the synchronous endpoint beside a bare view"),
+    "bulk": ("benchmarks.bulk", "bulk", "bulk through Celery beside its bare parts"),
+    "windows": ("benchmarks.windows", "windows", "a long history beside a short one"),
+    "counters": ("benchmarks.counters", "counters", "counters in Redis by themselves"),
+    "evaluation": ("benchmarks.evaluation", "evaluation", "fifty compiled rules beside other engines"),
+    "chaos": ("benchmarks.chaos", "chaos", "processes killed and Redis emptied under load"),
 }
 
 

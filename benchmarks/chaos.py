@@ -1,0 +1,191 @@
+"""Payments while processes are killed with -9 and Redis is emptied: nothing acknowledged is lost or doubled.
+
+Several clients send payments over HTTP and repeat what got no answer, as clients do. Meanwhile web processes and
+workers are killed at random moments, and Redis is emptied twice. At the end every acknowledged payment must be stored
+with one decision, the decision must be the one that was answered, `velocity verify` must find no difference, and every
+decision that is not marked degraded must show the count that the stored order of events gives.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from benchmarks.table import Row
+from tests.stack import REDIS, Stack, platform
+
+LIMIT = 10
+CLIENTS = 6
+PEOPLE = 400
+RULE: dict[str, Any] = {
+    "name": "Chaos: count and sum by user",
+    "rule_type": "velocity",
+    "conditions": [
+        {
+            "any": [
+                {
+                    "field": "amount",
+                    "operator": "gt",
+                    "value": LIMIT,
+                    "aggregate_function": "count",
+                    "time_window": "24h",
+                    "group_by": ["user_id"],
+                },
+                {
+                    "field": "amount",
+                    "operator": "gt",
+                    "value": 10**10,
+                    "aggregate_function": "sum",
+                    "time_window": "24h",
+                    "group_by": ["user_id"],
+                },
+            ]
+        }
+    ],
+    "actions": [{"action_type": "flag", "parameters": {"risk_score": 50}}],
+}
+
+
+@dataclass
+class Sent:
+    """What the clients were told. `acknowledged`: the answer's decision id by transaction id."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
+    refused: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def chaos(*, quick: bool = False) -> list[Row]:
+    payments, kills = (2_000, 6) if quick else (100_000, 100)
+    with platform(durable=True, LOG_LEVEL="ERROR", API_RATE_PER_CLIENT="0", API_RATE_GLOBAL="0") as stack:
+        stack.start_web(workers=2, threads=4)
+        stack.rules_off()
+        assert stack.post("rules/", RULE).status == 201
+        stack.start_worker()
+        stack.start_beat()
+        sent = Sent()
+        killed = _run(stack, sent, payments, kills)
+        return _judge(stack, sent, payments, killed)
+
+
+def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> int:
+    threads = [
+        threading.Thread(target=_client, args=(stack, sent, number, payments // CLIENTS))
+        for number in range(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    rnd, killed, emptied = random.Random(7), 0, 0
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(rnd.uniform(0.1, 0.4))
+        done = len(sent.acknowledged) / payments
+        if killed < kills and done >= killed / kills * 0.98:
+            killed += _kill_one(stack, rnd)
+        if emptied < 2 and done >= (emptied + 1) / 3:
+            redis.Redis.from_url(stack.environment["REDIS_URL"]).flushdb()
+            emptied += 1
+    for thread in threads:
+        thread.join()
+    return killed
+
+
+def _kill_one(stack: Stack, rnd: random.Random) -> int:
+    """A web process (its master starts another), now and then a worker's child."""
+    pids = stack.children("web") if rnd.random() < 0.8 else stack.children("worker-realtime")
+    if not pids:
+        return 0
+    try:
+        os.kill(rnd.choice(pids), signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1
+
+
+def _client(stack: Stack, sent: Sent, number: int, payments: int) -> None:
+    rnd = random.Random(number)
+    for n in range(payments):
+        body = {
+            "transaction_id": f"C{number}-{n}",
+            "user_id": f"user-{rnd.randrange(PEOPLE)}",
+            "account_id": f"account-{number}",
+            "amount": f"{rnd.randrange(1, 10**6)}.{rnd.randrange(100):02d}",
+            "transaction_type": "debit",
+            "channel": "web",
+        }
+        while True:
+            try:
+                reply = stack.request("POST", "transactions/", body, timeout_s=20)
+            except (OSError, http.client.HTTPException):
+                with sent.lock:
+                    sent.repeated += 1
+                time.sleep(0.02)
+                continue
+            if reply.status in (200, 201) and reply.body["screening"].get("decision_id"):
+                with sent.lock:
+                    sent.acknowledged[body["transaction_id"]] = reply.body["screening"]["decision_id"]
+                break
+            with sent.lock:
+                sent.refused += 1
+            time.sleep(0.05)
+
+
+def _judge(stack: Stack, sent: Sent, payments: int, killed: int) -> list[Row]:
+    stored = stack.sql(
+        "SELECT t.transaction_id, t.user_id, t.occurred_at, t.arrival, d.decision_id::text, d.outcome, d.degraded,"
+        " d.results->'live'->0->4->0->0 FROM ingestion_transaction t"
+        " LEFT JOIN screening_decision d ON d.transaction_id = t.id ORDER BY t.occurred_at, t.arrival"
+    )
+    by_id = {row[0]: row for row in stored}
+    lost = [
+        name for name, decision in sent.acknowledged.items() if by_id.get(name, (None,) * 5)[4] != decision
+    ]
+    doubled = len(stored) - len(by_id)
+    counts: defaultdict[str, int] = defaultdict(int)
+    wrong = waved_through = degraded = 0
+    for _, user_id, _, _, _, outcome, is_degraded, shown in stored:
+        counts[user_id] += 1
+        degraded += bool(is_degraded)
+        wrong += not is_degraded and int(shown) != counts[user_id]
+        waved_through += outcome == "approve" and counts[user_id] > LIMIT
+    verified = _verified(stack)
+    head = f"{len(sent.acknowledged):,} payments, {killed} processes killed, Redis emptied twice"
+    return [
+        Row(f"{head}: acknowledged and lost", str(len(lost)), ratio=len(lost), bar=0, sense="<="),
+        Row("doubled", str(doubled), ratio=doubled, bar=0, sense="<="),
+        Row("approved for want of counters", str(waved_through), ratio=waved_through, bar=0, sense="<="),
+        Row(
+            f"other than the reference ({degraded:,} marked degraded apart)",
+            str(wrong),
+            ratio=wrong,
+            bar=0,
+            sense="<=",
+        ),
+        Row("velocity verify: differences", str(verified), ratio=verified, bar=0, sense="<="),
+        Row("sent again for want of an answer / told to come back", f"{sent.repeated:,} / {sent.refused:,}"),
+    ]
+
+
+def _verified(stack: Stack) -> int:
+    """Differences once what died in mid-count was taken back (within a minute)."""
+    stack.wait(lambda: stack.running[REDIS].poll() is None, "Redis runs")
+    deadline = time.monotonic() + 75
+    while True:
+        try:
+            printed = stack.manage("velocity", "verify")
+        except AssertionError as error:
+            printed = str(error)
+        found = [line for line in printed.splitlines() if "differences" in line]
+        n = int(found[0].rsplit(" differences", 1)[0].rsplit(" ", 1)[-1]) if found else -1
+        if n == 0 or time.monotonic() > deadline:
+            return n
+        time.sleep(2)
