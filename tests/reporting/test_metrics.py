@@ -1,0 +1,85 @@
+"""What Prometheus reads, and that the dashboards and alerts ask for what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from fraudsite.short_cache import forget_kept
+from reporting import metrics
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.django_db
+
+
+def read() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    forget_kept()
+    text = Client().get("/metrics").content.decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_it_tells_decisions_rules_latency_and_the_pipeline() -> None:
+    version = rule()
+    api = ApiClient()
+    payment(api, "T1", amount="5000")
+    payment(api, "T2", amount="10")
+    found = read()
+    assert found["fraudsite_decisions_last_minute", (("outcome", "review"),)] == 1
+    assert found["fraudsite_decisions_last_minute", (("outcome", "approve"),)] == 1
+    labels = (("rule", "Large amount"), ("rule_id", str(version.rule_id)), ("status", "flagged"))
+    assert found["fraudsite_rule_hits_last_minute", labels] == 1
+    assert found["fraudsite_decision_duration_ms", (("quantile", "0.99"),)] > 0
+    assert found["fraudsite_platform_up", ()] == 1
+    assert {
+        ("fraudsite_queue_depth", (("queue", each),)) for each in ("realtime", "batch", "default")
+    } <= found.keys()
+    assert found["fraudsite_outbox_waiting", ()] >= 1
+
+
+def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> Any:
+        raise DatabaseError
+
+    monkeypatch.setattr(metrics, "_rows", away)
+    found = read()
+    assert found["fraudsite_platform_up", ()] == 0
+    assert any(name.startswith("fraudsite_django_http") for name, _ in found)
+
+
+def test_its_dashboards_and_alerts_ask_for_metrics_that_exist() -> None:
+    rule()
+    payment(ApiClient(), "T1", amount="5000")
+    names = {name for name, _ in read()}
+    asked = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    for board in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
+        asked += " ".join(
+            each["expr"] for panel in json.loads(board.read_text())["panels"] for each in panel["targets"]
+        )
+    wanted = set(re.findall(r"\b(?:fraudsite|django)_[a-z_]+[a-z]\b", asked))
+    assert len(wanted) > 10
+    assert wanted <= names
+
+
+def test_its_alerts_name_parts_of_the_runbook_that_exist() -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line[3:].lower()).replace(" ", "-")
+        for line in runbook.splitlines()
+        if line.startswith("## ")
+    }
+    named = set(re.findall(r"runbook\.md#([a-z-]+)", (ROOT / "deploy/prometheus/alerts.yml").read_text()))
+    assert named
+    assert named <= headings
