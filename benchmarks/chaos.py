@@ -74,11 +74,12 @@ def chaos(*, quick: bool = False) -> list[Row]:
         stack.start_worker()
         stack.start_beat()
         sent = Sent()
-        killed = _run(stack, sent, payments, kills)
-        return _judge(stack, sent, payments, killed)
+        killed, emptied = _run(stack, sent, payments, kills)
+        return _judge(stack, sent, killed, emptied)
 
 
-def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> int:
+def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> tuple[int, int]:
+    """(processes killed, how often Redis was emptied)."""
     threads = [
         threading.Thread(target=_client, args=(stack, sent, number, payments // CLIENTS))
         for number in range(CLIENTS)
@@ -96,7 +97,7 @@ def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> int:
             emptied += 1
     for thread in threads:
         thread.join()
-    return killed
+    return killed, emptied
 
 
 def _kill_one(stack: Stack, rnd: random.Random) -> int:
@@ -139,7 +140,7 @@ def _client(stack: Stack, sent: Sent, number: int, payments: int) -> None:
             time.sleep(0.05)
 
 
-def _judge(stack: Stack, sent: Sent, payments: int, killed: int) -> list[Row]:
+def _judge(stack: Stack, sent: Sent, killed: int, emptied: int) -> list[Row]:
     stored = stack.sql(
         "SELECT t.transaction_id, t.user_id, t.occurred_at, t.arrival, d.decision_id::text, d.outcome, d.degraded,"
         " d.results->'live'->0->4->0->0 FROM ingestion_transaction t"
@@ -158,7 +159,7 @@ def _judge(stack: Stack, sent: Sent, payments: int, killed: int) -> list[Row]:
         wrong += not is_degraded and int(shown) != counts[user_id]
         waved_through += outcome == "approve" and counts[user_id] > LIMIT
     verified = _verified(stack)
-    head = f"{len(sent.acknowledged):,} payments, {killed} processes killed, Redis emptied twice"
+    head = f"{len(sent.acknowledged):,} payments, {killed} processes killed, Redis emptied {emptied} times"
     return [
         Row(f"{head}: acknowledged and lost", str(len(lost)), ratio=len(lost), bar=0, sense="<="),
         Row("doubled", str(doubled), ratio=doubled, bar=0, sense="<="),
