@@ -157,7 +157,7 @@ class WorkspaceModelAdmin(ModelAdmin):
     add_action: Action | None = None
     change_action: Action | None = None
     delete_action: Action | None = None
-    list_per_page = 50
+    list_per_page = 30
     list_fullwidth = True
 
     def has_module_permission(self, request: HttpRequest) -> bool:
