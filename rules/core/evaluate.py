@@ -29,7 +29,7 @@ from rules.core.evidence import (
     window_aggregate,
 )
 from rules.core.evidence_wording import EventWords, unknown_reason, wording_of
-from rules.core.model import Aggregate, AggregateValue, Comparison
+from rules.core.model import Aggregate, AggregateValue, Comparison, GroupKey
 from rules.core.values import Event
 from rules.core.windows import window_bounds
 
@@ -127,18 +127,6 @@ class Witness:
             () if self.window is None else group_values(self.window, run.event),
         )
 
-    def pack(self, run: Evaluation, truth: Any) -> list[Any]:
-        """What `evidence_pack` makes of the evidence."""
-        actual, threshold = self.sides(run)
-        return pack_one(
-            actual,
-            None if self.is_fixed else threshold,
-            self.extent(run)[0],
-            None if isinstance(truth, Failure) else truth,
-            self.reason(run, truth, actual, threshold),
-            group_values(self.window, run.event) if self.mutable and self.window is not None else None,
-        )
-
 
 class Seen(NamedTuple):
     """What one comparison saw, whatever rule asks; the texts as the API answers them."""
@@ -157,7 +145,17 @@ class Seen(NamedTuple):
 class Evaluation:
     """The facts of one evaluation, and the truth of every distinct comparison: True, False, None or a Failure."""
 
-    __slots__ = ("_instants", "_seen", "_words", "event", "packed", "results", "truths", "witnesses")
+    __slots__ = (
+        "_groups",
+        "_instants",
+        "_seen",
+        "_words",
+        "event",
+        "packed",
+        "results",
+        "truths",
+        "witnesses",
+    )
 
     def __init__(
         self,
@@ -173,6 +171,7 @@ class Evaluation:
         self.packed: dict[int, list[Any]] = {}
         self._seen: dict[int, Seen] = {}
         self._instants: dict[datetime, str] = {}
+        self._groups: dict[tuple[GroupKey, ...], tuple[Any, ...]] = {}
         self._words: EventWords | None = None
 
     @property
@@ -206,11 +205,17 @@ class Evaluation:
             None if isinstance(truth, Failure) else truth,
             events,
             reason,
-            () if witness.window is None else group_values(witness.window, self.event),
+            () if witness.window is None else self._group(witness.window),
             value_text(actual),
             witness.fixed_text if witness.is_fixed else value_text(threshold),
             window,
         )
+
+    def _group(self, aggregate: Aggregate) -> tuple[Any, ...]:
+        values = self._groups.get(aggregate.group_by)
+        if values is None:
+            values = self._groups[aggregate.group_by] = group_values(aggregate, self.event)
+        return values
 
     def _instant(self, moment: datetime) -> str:
         text = self._instants.get(moment)
@@ -222,7 +227,11 @@ class Evaluation:
         """Rules that share a comparison share what is stored of it."""
         item = self.packed.get(place)
         if item is None:
-            item = self.packed[place] = self.witnesses[place].pack(self, self.truths[place])
+            witness, seen = self.witnesses[place], self.seen(place)
+            threshold = None if witness.is_fixed else seen.threshold
+            group = seen.group if witness.mutable else None
+            item = pack_one(seen.actual, threshold, seen.events, seen.met, seen.reason, group)
+            self.packed[place] = item
         return item
 
 

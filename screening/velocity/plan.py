@@ -28,9 +28,12 @@ from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS, Lists
 from rules.core.model import Aggregate, All, condition_is_relative
 from rules.core.values import MONEY_SCALE, identity, read, to_units
-from rules.core.windows import evaluate_aggregate, window_bounds
+from rules.core.windows import current_fields, evaluate_aggregate, window_bounds
 
 Event = Mapping[str, Any]
+# A group of events: its hash tag and the values it stands for.
+Group = tuple[str, tuple[Any, ...]]
+Groups = dict[tuple[tuple[str, ...], tuple[str, ...]], Group | None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -212,6 +215,22 @@ class CounterPlan:
         self._current_fields = tuple(key.current_field for key in counter.feature.group_by)
         self._crosses_roles = self._event_fields != self._current_fields
 
+    def groups(self, event: Event, known: Groups) -> tuple[Group | None, Group | None]:
+        """(the group `event` is counted in, the group it reads), None where a value is missing. `known` remembers
+        the groups of one event from counter to counter."""
+        counted = self._group(event, self._event_fields, known)
+        if not self._crosses_roles:
+            return counted, counted
+        return counted, self._group(event, self._current_fields, known)
+
+    def _group(self, event: Event, fields: tuple[str, ...], known: Groups) -> Group | None:
+        key = (self._event_fields, fields)
+        if key not in known:
+            values = tuple(read(event, name) for name in fields)
+            tag = self.tag(values)
+            known[key] = None if tag is None else (tag, values)
+        return known[key]
+
     def tag(self, values: Sequence[Any]) -> str | None:
         """The tag of the group with these values of the counted event's fields; None when one is missing."""
         pairs = []
@@ -282,6 +301,10 @@ class Source:
     counter: int
     reads: list[int]
     relative: Aggregate
+    # Whether its filters refer to facts of the screened event, which may be missing.
+    asks_facts: bool
+    # The same for aggregates over the same buckets.
+    buckets: tuple[int, str | None, tuple[int, ...]]
 
 
 class VelocityPlan:
@@ -312,7 +335,8 @@ class VelocityPlan:
                     reads.append(wanted)
                 places.append(reads.index(wanted))
         relative = replace(aggregate, filters=tuple(f for f in aggregate.filters if condition_is_relative(f)))
-        return Source(aggregate, at, places, relative)
+        buckets = (at, aggregate.of, tuple(places))
+        return Source(aggregate, at, places, relative, bool(current_fields(aggregate.filters)), buckets)
 
     def stored(self) -> list[CounterPlan]:
         return [plan for plan in self.counters if plan.counter.kind != "history"]
@@ -357,14 +381,24 @@ def unknown(aggregate: Aggregate, current: Event, reason: str) -> AggregateResul
 
 
 def tree_result(
-    source: Source, plan: CounterPlan, current: Event, reads: list[Any], *, own: bool
+    source: Source,
+    plan: CounterPlan,
+    current: Event,
+    reads: list[Any],
+    *,
+    own: bool,
+    buckets: dict[Any, list[int]],
 ) -> AggregateResult:
-    """From what the tree's reads came to. `own`: whether the screened event is among the counted ones."""
+    """From what the tree's reads came to. `own`: whether the screened event is among the counted ones. `buckets`
+    holds the totals of buckets worked out for this event so far."""
     aggregate = source.aggregate
     start, end = window_bounds(aggregate, current["occurred_at"])
     scale = plan.counter.scale
     if aggregate.bucket_us is not None:
-        return _bucket_result(aggregate, plan, reads, start, end)
+        totals = buckets.get(source.buckets)
+        if totals is None:
+            totals = buckets[source.buckets] = _bucket_totals(aggregate, plan, reads)
+        return _bucket_result(aggregate, plan, totals, sum(int(each[0]) for each in reads), start, end)
     totals = list(reads[0])
     if own and aggregate.exclude_current and aggregate.delay_us == 0:
         totals = [total - mine for total, mine in zip(totals, [1, *plan.delta(current)], strict=True)]
@@ -386,17 +420,23 @@ def tree_result(
     return AggregateResult(value, events, start, end, reason)
 
 
-def _bucket_result(
-    aggregate: Aggregate, plan: CounterPlan, reads: list[Any], start: datetime | None, end: datetime
-) -> AggregateResult:
+def _bucket_totals(aggregate: Aggregate, plan: CounterPlan, reads: list[Any]) -> list[int]:
     if aggregate.of == "count":
-        totals = [int(each[0]) for each in reads]
-    else:
-        totals = [plan.columns.moments(each, plan.counter.scale, (None, None)).total for each in reads]
-    value, reason = over_bucket_totals(
-        aggregate, totals, plan.counter.scale if aggregate.of != "count" else 0
-    )
-    return AggregateResult(value, sum(int(each[0]) for each in reads), start, end, reason)
+        return [int(each[0]) for each in reads]
+    return [plan.columns.moments(each, plan.counter.scale, (None, None)).total for each in reads]
+
+
+def _bucket_result(
+    aggregate: Aggregate,
+    plan: CounterPlan,
+    totals: list[int],
+    events: int,
+    start: datetime | None,
+    end: datetime,
+) -> AggregateResult:
+    scale = plan.counter.scale if aggregate.of != "count" else 0
+    value, reason = over_bucket_totals(aggregate, totals, scale)
+    return AggregateResult(value, events, start, end, reason)
 
 
 def distinct_result(source: Source, current: Event, reads: list[Any], *, own: bool) -> AggregateResult:

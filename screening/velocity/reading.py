@@ -10,7 +10,6 @@ from rules.core import limits
 from rules.core.aggregates import AggregateResult
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
-from rules.core.values import read
 from rules.core.windows import missing_fact, window_bounds
 from screening.velocity.filling import Need
 from screening.velocity.history import history_result
@@ -18,6 +17,8 @@ from screening.velocity.plan import (
     LOG,
     CounterPlan,
     Event,
+    Group,
+    Groups,
     Source,
     VelocityPlan,
     distinct_result,
@@ -53,7 +54,7 @@ class Counting:
     event itself is among what is read there."""
 
     kind: str
-    event: Event
+    event: dict[str, Any]
     request: CountRequest
     wires: list[tuple[CounterPlan, tuple[Any, ...], str]] = field(default_factory=list)
     read_at: dict[int, int] = field(default_factory=dict)
@@ -67,49 +68,46 @@ class Counting:
 
 
 def counting_of(
-    plan: VelocityPlan, kind: str, event: Event, *, occurred_us: int | None, recall: bytes
+    plan: VelocityPlan, kind: str, event: dict[str, Any], *, occurred_us: int | None, recall: bytes
 ) -> Counting:
     """Everything to count and read for `event`, in one request."""
     event_id = str(event[ID_FIELDS[kind]])
     index_tag = f"{{{kind}:{event_digest(str(event.get('user_id') or event_id)).hex()}}}"
     counting = Counting(kind, event, CountRequest(event_digest(event_id), index_tag, occurred_us, recall, []))
+    known: Groups = {}
     for index, counter in enumerate(plan.counters):
         if counter.counter.kind != "history":
-            _add_counter(counting, index, counter)
+            _add_counter(counting, index, counter, known)
     return counting
 
 
-def _add_counter(counting: Counting, index: int, counter: CounterPlan) -> None:
+def _add_counter(counting: Counting, index: int, counter: CounterPlan, known: Groups) -> None:
     event = counting.event
-    feature = counter.counter.feature
-    counted = None
-    if feature.event == counting.kind and counter.matches(event):
-        counted = counter.counted_tag(event)
+    is_counted = counter.counter.feature.event == counting.kind and counter.matches(event)
     reads = counter.reads.get(counting.kind, ())
-    read_tag = counter.read_tag(event) if reads else None
-    if counted is not None and counted != read_tag:
-        _add_wire(
-            counting, counter, counted, [read(event, key.event_field) for key in feature.group_by], event, ()
-        )
-    if read_tag is not None:
-        own = counted == read_tag
+    if not (is_counted or reads):
+        return
+    counted, read_from = counter.groups(event, known)
+    if not is_counted:
+        counted = None
+    if not reads:
+        read_from = None
+    if counted is not None and counted != read_from:
+        _add_wire(counting, counter, counted, event, ())
+    if read_from is not None:
+        own = counted == read_from
         counting.read_at[index] = len(counting.wires)
         counting.own[index] = own
-        group = [read(event, key.current_field) for key in feature.group_by]
-        _add_wire(counting, counter, read_tag, group, event if own else None, reads)
+        _add_wire(counting, counter, read_from, event if own else None, reads)
 
 
 def _add_wire(
-    counting: Counting,
-    counter: CounterPlan,
-    tag: str,
-    group: Sequence[Any],
-    counted: Event | None,
-    reads: Any,
+    counting: Counting, counter: CounterPlan, group: Group, counted: Event | None, reads: Any
 ) -> None:
     request = counting.request
+    tag, values = group
     request.wires.append(counter.wire(tag, event=counted, argv=request.argv, reads=reads))
-    counting.wires.append((counter, tuple(group), tag))
+    counting.wires.append((counter, values, tag))
 
 
 class Reader:
@@ -123,15 +121,27 @@ class Reader:
     def results(self, plan: VelocityPlan, counting: Counting, reply: CountReply) -> list[Any]:
         """One AggregateResult (or FailedResult) for each aggregate of the event's kind, in the ruleset's order."""
         logs = _log_members(counting, reply)
-        return [self._result(plan, source, counting, reply, logs) for source in plan.sources[counting.kind]]
+        buckets: dict[Any, list[int]] = {}
+        return [
+            self._result(plan, source, counting, reply, logs, buckets)
+            for source in plan.sources[counting.kind]
+        ]
 
     def _result(
-        self, plan: VelocityPlan, source: Source, counting: Counting, reply: CountReply, logs: dict[Any, Any]
+        self,
+        plan: VelocityPlan,
+        source: Source,
+        counting: Counting,
+        reply: CountReply,
+        logs: dict[Any, Any],
+        buckets: dict[Any, list[int]],
     ) -> Any:
         event = counting.event
-        reason = missing_fact(source.aggregate, event)
-        if reason is not None:
-            return unknown(source.aggregate, event, reason)
+        # A group that is read has all its values.
+        if source.asks_facts or source.counter not in counting.read_at:
+            reason = missing_fact(source.aggregate, event)
+            if reason is not None:
+                return unknown(source.aggregate, event, reason)
         counter = plan.counters[source.counter]
         try:
             if counter.counter.kind == "history":
@@ -151,7 +161,7 @@ class Reader:
             reads = [values[place] for place in source.reads]
             if counter.counter.kind == "distinct":
                 return self._from_distinct(source, counting, reads, own=own)
-            return tree_result(source, counter, event, reads, own=own)
+            return tree_result(source, counter, event, reads, own=own, buckets=buckets)
         except EvaluationFailed as error:
             start, end = window_bounds(source.aggregate, event["occurred_at"])
             return FailedResult(str(error), start, end)
@@ -238,7 +248,9 @@ def _log_members(counting: Counting, reply: CountReply) -> dict[tuple[int, int],
     position = 0
     for at, (_floor, values) in enumerate(reply.results):
         reads = counting.request.wires[at][15]
-        for place, wanted in enumerate(reads if values is not None else ()):
+        if values is None:
+            continue
+        for place, wanted in enumerate(reads):
             if wanted[0] == LOG:
                 n = int(values[place])
                 flat = reply.members[position : position + 2 * n]

@@ -144,10 +144,13 @@ class VelocityStore:
 
     def _run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         client = self.client
-        with client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
-            replies = pipeline.execute(raise_on_error=False)
+        if len(commands) == 1:
+            replies = [self._run_one(client, commands[0])]
+        else:
+            with client.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
+                replies = pipeline.execute(raise_on_error=False)
         missing = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
         if missing:
             client.script_load(SCRIPT)
@@ -159,6 +162,13 @@ class VelocityStore:
             if isinstance(reply, Exception):
                 raise reply
         return replies
+
+    def _run_one(self, client: redis.Redis, command: Sequence[Any]) -> Any:
+        """Without the pipeline's own work, which for one payment at a time is half of what Python spends here."""
+        try:
+            return client.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
+        except redis.exceptions.ResponseError as error:
+            return error
 
     def ping(self) -> None:
         self._guard()
