@@ -32,8 +32,14 @@ SWEEP_POINTS = 20
 def conditions() -> list[dict[str, Any]]:
     """Six windows: count and average amount of a customer over 1, 7 and 30 days."""
     return [
-        {"field": "amount", "operator": "gt", "value": value, "aggregate_function": function,
-         "time_window": f"{24 * days}h", "group_by": ["user_id"]}
+        {
+            "field": "amount",
+            "operator": "gt",
+            "value": value,
+            "aggregate_function": function,
+            "time_window": f"{24 * days}h",
+            "group_by": ["user_id"],
+        }
         for days, count in zip(DAYS, (8, 40, 150), strict=True)
         for function, value in (("count", count), ("avg", 100))
     ]
@@ -61,11 +67,14 @@ def load(rows: int) -> dict[str, Any]:
     copied.seek(0)
     copies = -(-rows // len(lines))
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE sample (n bigint, user_id text, amount numeric, merchant text, at timestamptz)")
+        cursor.execute(
+            "CREATE TEMP TABLE sample (n bigint, user_id text, amount numeric, merchant text, at timestamptz)"
+        )
         cursor.copy_expert("COPY sample FROM STDIN (FORMAT csv)", copied)
         cursor.execute(
             "INSERT INTO ingestion_transaction (transaction_id, user_id, account_id, amount, currency, base_amount, "
-            "transaction_type, channel, merchant_id, status, metadata, occurred_at, arrival, received_at, payload_digest) "
+            "transaction_type, channel, merchant_id, status, metadata, occurred_at, arrival, received_at, "
+            "payload_digest) "
             "SELECT 'T' || (c * 100000 + n), user_id || '-' || c, user_id || '-' || c, amount, 'NGN', amount, 'debit', "
             "'pos', merchant || '-' || c, 'completed', '{}', at, row_number() OVER (ORDER BY at, c, n), at, "
             "decode('00000000000000000000000000000000', 'hex') "
@@ -73,7 +82,6 @@ def load(rows: int) -> dict[str, Any]:
             [copies, rows],
         )
         cursor.execute("ANALYZE ingestion_transaction")
-        cursor.execute("CHECKPOINT")
     return {"rows": rows}
 
 
@@ -118,8 +126,13 @@ def floor() -> dict[str, Any]:
         cursor.execute("DROP TABLE bare_floor")
     written = time.perf_counter()
     (rows,) = database.execute("SELECT count(*) FROM windows").fetchall()[0]
-    return {"rows": rows, "seconds": written - started, "read_s": read - started, "windows_s": computed - read,
-            "write_s": written - computed}
+    return {
+        "rows": rows,
+        "seconds": written - started,
+        "read_s": read - started,
+        "windows_s": computed - read,
+        "write_s": written - computed,
+    }
 
 
 def batch() -> dict[str, Any]:
@@ -173,7 +186,9 @@ def _backtest(more: dict[str, Any]) -> dict[str, Any]:
     from screening.batch.backtesting import backtest_advance
 
     started = time.perf_counter()
-    row = backtest_create(body={"rule": document(conditions()[:1], "tried"), **more}, principal="user:benchmark")
+    row = backtest_create(
+        body={"rule": document(conditions()[:1], "tried"), **more}, principal="user:benchmark"
+    )
     while backtest_advance(row.pk):
         pass
     seconds = time.perf_counter() - started
@@ -186,7 +201,12 @@ def main(arguments: list[str]) -> None:
     django.setup()
     name, *values = arguments
     jobs: dict[str, Callable[..., dict[str, Any]]] = {
-        "load": load, "floor": floor, "batch": batch, "pack": pack, "backtest": backtest, "sweep": sweep
+        "load": load,
+        "floor": floor,
+        "batch": batch,
+        "pack": pack,
+        "backtest": backtest,
+        "sweep": sweep,
     }
     found = jobs[name](*(int(value) for value in values))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

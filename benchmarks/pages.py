@@ -41,7 +41,8 @@ DAYS = 30
 
 _TRANSACTIONS = """
 INSERT INTO ingestion_transaction (transaction_id, user_id, account_id, counterparty_account_id, amount, currency,
-    base_amount, transaction_type, channel, merchant_id, device_id, card_id, country_code, status, metadata, occurred_at,
+    base_amount, transaction_type, channel, merchant_id, device_id, card_id, country_code, status, metadata,
+    occurred_at,
     arrival, received_at, payload_digest)
 SELECT 'B' || n, 'user-' || n %% 50000, 'acct-' || n %% 60000, 'acct-' || (n * 7) %% 60000, (n %% 90000) + 1, 'NGN',
     (n %% 90000) + 1, 'transfer', (ARRAY['web','mobile','pos','atm'])[1 + n %% 4], 'merchant-' || n %% 2000,
@@ -51,16 +52,20 @@ SELECT 'B' || n, 'user-' || n %% 50000, 'acct-' || n %% 60000, 'acct-' || (n * 7
 FROM generate_series(%(first)s, %(last)s) AS n
 """
 _DECISIONS = """
-INSERT INTO screening_decision (decision_id, transaction_id, outcome, overall_status, total_risk_score, ruleset, degraded,
+INSERT INTO screening_decision (decision_id, transaction_id, outcome, overall_status, total_risk_score,
+    ruleset, degraded,
     results, facts, duration_ms, created_at)
-SELECT gen_random_uuid(), t.id, CASE WHEN t.id %% 25 = 0 THEN 'review' WHEN t.id %% 331 = 0 THEN 'block' ELSE 'approve' END,
-    CASE WHEN t.id %% 25 = 0 OR t.id %% 331 = 0 THEN 'flagged' ELSE 'clean' END, CASE WHEN t.id %% 25 = 0 THEN 60 ELSE 0 END,
+SELECT gen_random_uuid(), t.id, CASE WHEN t.id %% 25 = 0 THEN 'review' WHEN t.id %% 331 = 0 THEN 'block' ELSE
+    'approve' END,
+    CASE WHEN t.id %% 25 = 0 OR t.id %% 331 = 0 THEN 'flagged' ELSE 'clean' END, CASE WHEN t.id %% 25 = 0 THEN
+    60 ELSE 0 END,
     1, false, '{"live": [], "shadow": []}', '{}', 2.5, t.occurred_at
 FROM ingestion_transaction t WHERE t.transaction_id LIKE 'B%%' ORDER BY t.id
 """
 _HITS = """
 INSERT INTO screening_rulehit (decision_id, rule_id, rule_version, status, risk_score, is_shadow, created_at)
-SELECT d.id, (%(rules)s::bigint[])[1 + d.id %% array_length(%(rules)s::bigint[], 1)], 1, 'flagged', 60, false, d.created_at
+SELECT d.id, (%(rules)s::bigint[])[1 + d.id %% array_length(%(rules)s::bigint[], 1)], 1, 'flagged', 60, false,
+    d.created_at
 FROM screening_decision d WHERE d.outcome <> 'approve'
 """
 _CASES = """
@@ -73,12 +78,14 @@ SELECT gen_random_uuid(), 'case ' || n, 'user-' || n, 'acct-' || n, CASE WHEN n 
 FROM generate_series(1, %(cases)s) AS n
 """
 _ALERTS = """
-INSERT INTO screening_alert (alert_id, kind, decision_id, rule_id, rule_version, transaction_id, event_kind, event_id, user_id,
+INSERT INTO screening_alert (alert_id, kind, decision_id, rule_id, rule_version, transaction_id, event_kind,
+    event_id, user_id,
     account_id, signal, severity, reason, status, case_id, occurred_at, created_at)
 SELECT gen_random_uuid(), 'rule', h.decision_id, h.rule_id, 1, d.transaction_id, 'transaction', 'B' || h.id, t.user_id,
     t.account_id, 'velocity', (ARRAY['low','medium','high','critical'])[1 + h.id %% 4], 'a reason', 'open',
     (SELECT min(id) FROM screening_case) + h.id %% %(cases)s, h.created_at, h.created_at
-FROM screening_rulehit h JOIN screening_decision d ON d.id = h.decision_id JOIN ingestion_transaction t ON t.id = d.transaction_id
+FROM screening_rulehit h JOIN screening_decision d ON d.id = h.decision_id JOIN ingestion_transaction t ON t.id
+    = d.transaction_id
 """
 
 
@@ -135,10 +142,12 @@ def _fill(first: int, last: int, *, whole: int) -> None:
     with connection.cursor() as cursor:
         if first > 1:
             cursor.execute(
-                "TRUNCATE screening_rulehit, screening_alert, reporting_minutefigures, reporting_merchanthour, reporting_rollupstate CASCADE"
+                "TRUNCATE screening_rulehit, screening_alert, reporting_minutefigures, reporting_merchanthour, "
+                "reporting_rollupstate CASCADE"
             )
             cursor.execute(
-                "DELETE FROM screening_decision WHERE transaction_id IN (SELECT id FROM ingestion_transaction WHERE transaction_id LIKE 'B%')"
+                "DELETE FROM screening_decision WHERE transaction_id IN "
+                "(SELECT id FROM ingestion_transaction WHERE transaction_id LIKE 'B%')"
             )
             cursor.execute("DELETE FROM ingestion_transaction WHERE transaction_id LIKE 'B%'")
             values["first"] = 1

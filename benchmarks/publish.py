@@ -105,7 +105,9 @@ def main() -> int:
     returned: list[tuple[float, int, int]] = []
     for publish in range(given.publishes):
         limit = 1001 + publish
-        rule_update(rule_id=rule_id, changes={"conditions": _rule(limit)["conditions"]}, principal="user:benchmark")
+        rule_update(
+            rule_id=rule_id, changes={"conditions": _rule(limit)["conditions"]}, principal="user:benchmark"
+        )
         returned.append((time.monotonic(), ruleset_current_number(), limit))
         time.sleep(0.05)
     stop.set()

@@ -19,7 +19,13 @@ app = Celery("fraudsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Subjects with tasks of their own; an app's `tasks` module is found without being named.
-TASK_PACKAGES = ("screening.batch", "screening.events_api", "screening.imports", "screening.outbox", "screening.webhooks")
+TASK_PACKAGES = (
+    "screening.batch",
+    "screening.events_api",
+    "screening.imports",
+    "screening.outbox",
+    "screening.webhooks",
+)
 app.autodiscover_tasks(TASK_PACKAGES)
 
 

@@ -131,7 +131,9 @@ class ExchangeRate(models.Model):
                 fields=["currency", "base_currency", "valid_on"], name="exchange_rate_once_a_day"
             ),
             models.CheckConstraint(condition=Q(rate__gt=0), name="exchange_rate_positive"),
-            models.CheckConstraint(condition=~Q(currency=F("base_currency")), name="exchange_rate_of_another"),
+            models.CheckConstraint(
+                condition=~Q(currency=F("base_currency")), name="exchange_rate_of_another"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -83,6 +83,7 @@ def period_of(kind: str, day: date) -> Period:
         case Kind.MONTHLY_COMPLIANCE:
             first = day.replace(day=1)
             return Period(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+    raise ValueError(f"no such kind of report: {kind}")
 
 
 def last_whole_period(kind: str, today: date) -> Period:

@@ -84,7 +84,9 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
         if _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES):
             return Saved(base, parsed.warnings)
         _check_name_is_free(parsed.rule.name, besides=rule)
-        version = _add_version(rule, _definition(parsed), principal=principal, note=_changed_keys(base, parsed))
+        version = _add_version(
+            rule, _definition(parsed), principal=principal, note=_changed_keys(base, parsed)
+        )
         _settle(version, state=_first_state(as_draft), principal=principal)
     return Saved(version, parsed.warnings)
 
@@ -117,7 +119,9 @@ def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
         rule = rule_get(rule_id)
         parsed = _parse(version_get(rule, number).definition)
         _check_name_is_free(parsed.rule.name, besides=rule)
-        version = _add_version(rule, _definition(parsed), principal=principal, note=f"rollback to version {number}")
+        version = _add_version(
+            rule, _definition(parsed), principal=principal, note=f"rollback to version {number}"
+        )
         _settle(version, state=_decided_state(), principal=principal)
     return Saved(version, parsed.warnings)
 

@@ -128,7 +128,7 @@ class ScreeningResultsView(ApiView):
 
 
 def _results_wanted(params: Any) -> dict[str, Any]:
-    errors = []
+    errors: list[FieldError] = []
     known = ("transaction_id", "rule_id", "status", "screening_type", "page", "page_size")
     errors.extend(FieldError(name, "is not a filter") for name in params if name not in known)
     rule_id = params.get("rule_id")

@@ -93,7 +93,8 @@ CROSS JOIN LATERAL jsonb_array_elements(d.results -> 'live') WITH ORDINALITY AS 
 def _results_where(
     *, transaction_id: str | None, rule_id: int | None, status: str | None
 ) -> tuple[str, list[Any]]:
-    conditions, values = [], []
+    conditions: list[str] = []
+    values: list[Any] = []
     if transaction_id is not None:
         conditions.append(
             "d.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"

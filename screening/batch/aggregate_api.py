@@ -15,7 +15,9 @@ class AggregatesView(ApiView):
     # A query with a body: it changes nothing.
     required_scopes = {"POST": "read"}
 
-    @extend_schema(request=AggregateRequestSerializer, responses={200: AggregateSerializer}, operation_id="aggregates")
+    @extend_schema(
+        request=AggregateRequestSerializer, responses={200: AggregateSerializer}, operation_id="aggregates"
+    )
     def post(self, request: Request) -> Response:
         """An aggregate over stored transactions, by group, in a window up to now or in a range."""
         return Response(aggregate_answer(body=request.data))

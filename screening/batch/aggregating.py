@@ -26,13 +26,13 @@ from redis.exceptions import RedisError
 
 from fraudsite.errors import FieldError, Invalid, Unprocessable
 from fraudsite.exact_json import to_json
-from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS
+from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.compile import CompiledRuleset
 from rules.core.durations import from_us, parse_duration, to_us
 from rules.core.fields import FIELDS, is_metadata_path
 from rules.core.model import Aggregate, Condition, GroupKey
 from rules.core.parse_aggregates import read_aggregate
-from rules.core.parse_conditions import Scope as ParseScope
+from rules.core.parse_scope import Scope as ParseScope
 from rules.core.parse_values import Problems
 from rules.core.values import number_text, plain
 from rules.list_selectors import list_names
@@ -41,7 +41,7 @@ from screening.batch import requests
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import Column, column_of, group_column, quoted
 from screening.batch.columns.measures import MeasureMaker, sized
-from screening.batch.columns.raws import COUNT, result_of
+from screening.batch.columns.raws import result_of
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.columns.windows import grouped_sql
@@ -55,7 +55,6 @@ EVERYTHING = "all"
 _NOT_VALID = "The input is not valid."
 # These compare with a screened transaction, and here is none.
 _WITHOUT_MEANING = ("zscore", *FROM_PREVIOUS)
-_AMOUNT_FREE = ("count",)
 
 
 @dataclass(frozen=True)
@@ -105,13 +104,21 @@ def query_read(body: Any, *, now: datetime) -> AggregateQuery:
     if window is not None and window != "lifetime":
         window_us = parse_duration(window)
         if window_us is None:
-            raise Invalid(_NOT_VALID, [FieldError("time_window", 'expected a duration such as "24h", or "lifetime"')])
+            raise Invalid(
+                _NOT_VALID, [FieldError("time_window", 'expected a duration such as "24h", or "lifetime"')]
+            )
         if date_from is not None:
             raise Invalid(_NOT_VALID, [FieldError("time_window", "give either time_window or date_from")])
         # (end − w, end]: the first microsecond after the bound.
         from_us = to_us(max(end, datetime(1971, 1, 1, tzinfo=UTC))) - window_us + 1
     filters = requests.filters_read(asked.get("filters"), "filters")
-    return AggregateQuery(aggregate, groups, filters, from_us, to_us(end + timedelta(minutes=10)) if date_to is None else to_us(end))
+    return AggregateQuery(
+        aggregate,
+        groups,
+        filters,
+        from_us,
+        to_us(end + timedelta(minutes=10)) if date_to is None else to_us(end),
+    )
 
 
 def _groups(written: Any) -> tuple[str, ...]:
@@ -145,7 +152,10 @@ def _aggregate(asked: Mapping[str, Any], groups: Sequence[str]) -> Aggregate:
         raise Invalid(
             _NOT_VALID,
             [
-                FieldError(each.path or "$", each.message + (f" (did you mean {each.suggestion!r}?)" if each.suggestion else ""))
+                FieldError(
+                    each.path or "$",
+                    each.message + (f" (did you mean {each.suggestion!r}?)" if each.suggestion else ""),
+                )
                 for each in problems.errors
             ],
         )
@@ -181,7 +191,9 @@ def _kept(key: str) -> dict[str, Any] | None:
 
 def _keep(key: str, value: dict[str, Any]) -> None:
     """Values as text, so that no digit is lost."""
-    groups = [{**each, "value": None if each["value"] is None else str(each["value"])} for each in value["groups"]]
+    groups = [
+        {**each, "value": None if each["value"] is None else str(each["value"])} for each in value["groups"]
+    ]
     try:
         cache.set(key, to_json({"groups": groups, "as_of": value["as_of"]}), timeout=CACHE_S)
     except (RedisError, OSError) as error:
@@ -189,7 +201,10 @@ def _keep(key: str, value: dict[str, Any]) -> None:
 
 
 def _decimals(kept: dict[str, Any]) -> dict[str, Any]:
-    groups = [{**each, "value": None if each["value"] is None else Decimal(each["value"])} for each in kept["groups"]]
+    groups = [
+        {**each, "value": None if each["value"] is None else Decimal(each["value"])}
+        for each in kept["groups"]
+    ]
     return {"result": _result(groups), "groups": groups, "as_of": kept["as_of"]}
 
 
@@ -216,23 +231,31 @@ def _check_currencies(run: ColumnRun, query: AggregateQuery) -> None:
     """Amounts of different currencies do not add up."""
     if query.aggregate.field != "amount" or "currency" in query.groups:
         return
-    found = [row[0] for row in run.stage.run("SELECT DISTINCT currency FROM screened ORDER BY 1 LIMIT 6").fetchall()]
+    found = [
+        row[0]
+        for row in run.stage.run("SELECT DISTINCT currency FROM screened ORDER BY 1 LIMIT 6").fetchall()
+    ]
     if len(found) > 1:
         raise Unprocessable(
             "The amounts are in several currencies.",
-            [FieldError("field", f"amounts are in {', '.join(found)}: group by or filter on currency, or use base_amount")],
+            [
+                FieldError(
+                    "field",
+                    f"amounts are in {', '.join(found)}: group by or filter on currency, or use base_amount",
+                )
+            ],
         )
 
 
 def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
-    run.needs.groups.setdefault(
-        ("transaction", query.groups, query.groups), len(run.needs.groups)
-    )
+    run.needs.groups.setdefault(("transaction", query.groups, query.groups), len(run.needs.groups))
     maker = MeasureMaker(run.needs, run.lists, run.static, then=False)
     measure = sized(run.stage, maker.measures([query.aggregate])[0])
     columns = [column_of("transaction", name) for name in query.groups]
     rows = run.stage.run(
-        grouped_sql(measure, [(quoted(group_column(c.name)), quoted(c.name)) for c in columns], MAX_GROUPS + 1)
+        grouped_sql(
+            measure, [(quoted(group_column(c.name)), quoted(c.name)) for c in columns], MAX_GROUPS + 1
+        )
     ).fetchall()
     if len(rows) > MAX_GROUPS:
         raise Unprocessable(
@@ -273,7 +296,10 @@ def _result(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _name(values: Mapping[str, Any]) -> str:
     if not values:
         return EVERYTHING
-    return "|".join("" if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values.values())
+    return "|".join(
+        "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        for value in values.values()
+    )
 
 
-__all__ = ["AGGREGATES", "CACHE_S", "COUNT", "aggregate_answer", "query_read"]
+__all__ = ["CACHE_S", "aggregate_answer", "query_read"]

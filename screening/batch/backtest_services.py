@@ -88,7 +88,10 @@ def _enqueue(backtest: Backtest) -> None:
 def _limit(principal: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_PRINCIPAL_LOCK, principal])
-    if Backtest.objects.filter(created_by=principal, status__in=OPEN).count() >= settings.BACKTESTS_PER_PRINCIPAL:
+    if (
+        Backtest.objects.filter(created_by=principal, status__in=OPEN).count()
+        >= settings.BACKTESTS_PER_PRINCIPAL
+    ):
         raise TooMany(f"At most {settings.BACKTESTS_PER_PRINCIPAL} backtests may be open at a time.")
 
 
@@ -110,7 +113,10 @@ def _parsed(document: Any) -> RuleWording:
     except RuleErrors as errors:
         raise Invalid(
             _NOT_VALID,
-            [FieldError(f"rule.{each.path}" if each.path else "rule", _told(each)) for each in errors.problems],
+            [
+                FieldError(f"rule.{each.path}" if each.path else "rule", _told(each))
+                for each in errors.problems
+            ],
         ) from None
 
 

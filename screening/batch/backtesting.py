@@ -217,16 +217,22 @@ class Counting:
         if decided:
             self.run.stage.run("CREATE TABLE decided (pos INTEGER, letters VARCHAR)")
             for start in range(0, len(decided), 10_000):
-                values_sql = ", ".join(f"({pos}, '{letters}')" for pos, letters in decided[start : start + 10_000])
+                values_sql = ", ".join(
+                    f"({pos}, '{letters}')" for pos, letters in decided[start : start + 10_000]
+                )
                 self.run.stage.run(f"INSERT INTO decided VALUES {values_sql}")
-            self.run.stage.run("UPDATE judged SET letters = d.letters FROM decided d WHERE d.pos = judged.pos")
+            self.run.stage.run(
+                "UPDATE judged SET letters = d.letters FROM decided d WHERE d.pos = judged.pos"
+            )
 
     def _letters(self, us: int, arrival: int, fields: list[Any], numbers: list[Any]) -> str:
         try:
             event = self.run.event_of(us, arrival, fields)
             return letters_of(self.judge.outcomes(event, self.judge.results(numbers, event)))
-        except Exception as error:  # noqa: BLE001 - a poison row is an error of its own
-            log.warning("backtest_row_failed", backtest=str(self.backtest.backtest_id), error=repr(error)[:300])
+        except Exception as error:
+            log.warning(
+                "backtest_row_failed", backtest=str(self.backtest.backtest_id), error=repr(error)[:300]
+            )
             return "e" * len(self.places)
 
     def _load_labels(self) -> None:
@@ -275,7 +281,9 @@ class Counting:
     def _in_both(self) -> int:
         if self.backtest.compared_version_id is None:
             return 0
-        return int(self.run.stage.one("SELECT count(*) FROM judged WHERE letters[1] = 'f' AND letters[2] = 'f'"))
+        return int(
+            self.run.stage.one("SELECT count(*) FROM judged WHERE letters[1] = 'f' AND letters[2] = 'f'")
+        )
 
     # -- overlap with the rules in force
 
@@ -313,7 +321,9 @@ class Counting:
             "FROM live_hits JOIN judged USING (id) GROUP BY 1"
         )
         decided = "FROM judged SEMI JOIN decisions USING (id) WHERE letters[1] = 'f'"
-        alone = "FROM judged SEMI JOIN decisions USING (id) ANTI JOIN live_hits USING (id) WHERE letters[1] = 'f'"
+        alone = (
+            "FROM judged SEMI JOIN decisions USING (id) ANTI JOIN live_hits USING (id) WHERE letters[1] = 'f'"
+        )
         return {
             "decided_hits": int(one(f"SELECT count(*) {decided}")),
             "alone": int(one(f"SELECT count(*) {alone}")),
@@ -334,9 +344,13 @@ class Counting:
         rows = self._rows(
             f"SELECT {', '.join(columns)} {self.judge.from_sql()} JOIN ({chosen}) j ON j.pos = s.pos ORDER BY s.pos"
         )
-        return [self._sample(pk, us, arrival, values[:width], values[width:]) for pk, us, arrival, *values in rows]
+        return [
+            self._sample(pk, us, arrival, values[:width], values[width:]) for pk, us, arrival, *values in rows
+        ]
 
-    def _sample(self, pk: int, us: int, arrival: int, fields: list[Any], numbers: list[Any]) -> dict[str, Any]:
+    def _sample(
+        self, pk: int, us: int, arrival: int, fields: list[Any], numbers: list[Any]
+    ) -> dict[str, Any]:
         from ingestion.models import Transaction
         from screening.selectors import event_fields_of
 

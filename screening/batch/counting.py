@@ -1,4 +1,4 @@
-"""How many transactions a scope has, and where its chunks end: asked of PostgreSQL where it can say, else of columns."""
+"""How many transactions a scope has, and where its chunks end: PostgreSQL is asked, else the column engine."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ def transactions_count(scope: Scope, lists: Lists) -> int:
     try:
         condition = _where(scope, with_filters=True)
     except _NotSaid:
-        with tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as directory:
-            with ColumnRun(CompiledRuleset([]), lists, scope, Memory(Path(directory))) as run:
-                return run.prepare()
-    return int(_one(f"SELECT count(*) FROM ingestion_transaction t WHERE {condition}")[0])  # noqa: S608
+        with (
+            tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as directory,
+            ColumnRun(CompiledRuleset([]), lists, scope, Memory(Path(directory))) as run,
+        ):
+            return run.prepare()
+    return int(_one(f"SELECT count(*) FROM ingestion_transaction t WHERE {condition}")[0])
 
 
 def chunk_end(scope: Scope, rows: int) -> Place | None:
@@ -42,7 +44,7 @@ def chunk_end(scope: Scope, rows: int) -> Place | None:
     condition = _where(scope, with_filters=False)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT t.occurred_at, t.arrival FROM ingestion_transaction t WHERE {condition} "  # noqa: S608
+            f"SELECT t.occurred_at, t.arrival FROM ingestion_transaction t WHERE {condition} "
             f"ORDER BY t.occurred_at, t.arrival OFFSET {int(rows) - 1} LIMIT 1"
         )
         row = cursor.fetchone()

@@ -205,7 +205,14 @@ def _packed_again(
     outcome: RuleOutcome = single.evaluate(event, results, setting.lists)[0]
     reason = outcome.reason if LETTERS[outcome.status] == letter == "n" else ""
     score = outcome.rule.risk_score if letter == "f" else 0
-    return [outcome.rule.rule_id, outcome.rule.version, letter, score, evidence_pack(outcome.evidence), reason]
+    return [
+        outcome.rule.rule_id,
+        outcome.rule.version,
+        letter,
+        score,
+        evidence_pack(outcome.evidence),
+        reason,
+    ]
 
 
 def _without_evidence(
@@ -275,7 +282,8 @@ class BatchResults:
     def _conditions(
         transaction_id: str | None, rule_id: int | None, status: str | None
     ) -> tuple[str, list[Any]]:
-        conditions, values = [], []
+        conditions: list[str] = []
+        values: list[Any] = []
         if transaction_id is not None:
             conditions.append(
                 "r.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"
@@ -291,7 +299,7 @@ class BatchResults:
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
         sql = (
-            f"SELECT r.batch_id, r.position, p.place - 1 {_RULE_RESULTS} {self._where} "  # noqa: S608
+            f"SELECT r.batch_id, r.position, p.place - 1 {_RULE_RESULTS} {self._where} "
             "ORDER BY r.batch_id DESC, r.position, p.place LIMIT %s OFFSET %s"
         )
         with connection.cursor() as cursor:
@@ -304,7 +312,7 @@ class BatchResults:
 
     def count(self) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) {_RULE_RESULTS} {self._where}", self._values)  # noqa: S608
+            cursor.execute(f"SELECT count(*) {_RULE_RESULTS} {self._where}", self._values)
             return int(cursor.fetchone()[0])
 
 

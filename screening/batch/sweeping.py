@@ -61,7 +61,9 @@ def _values(value: Mapping[str, Any]) -> list[Decimal]:
     low, high = (_decimal(value.get(key), f"sweep.{key}") for key in ("from", "to"))
     steps = to_number(value.get("steps"))
     if steps is None or steps != int(steps) or not 2 <= steps <= MAX_VALUES:
-        raise Invalid(_NOT_VALID, [FieldError("sweep.steps", f"expected a whole number from 2 to {MAX_VALUES}")])
+        raise Invalid(
+            _NOT_VALID, [FieldError("sweep.steps", f"expected a whole number from 2 to {MAX_VALUES}")]
+        )
     if low >= high:
         raise Invalid(_NOT_VALID, [FieldError("sweep.to", "must be more than from")])
     width = high - low

@@ -12,6 +12,10 @@ urlpatterns = [
     path("screening/batches/<uuid:batch_id>/resume/", api.BatchResumeView.as_view(), name="batch-resume"),
     path("backtests/", backtest_api.BacktestListView.as_view(), name="backtests"),
     path("backtests/<uuid:backtest_id>/", backtest_api.BacktestView.as_view(), name="backtest"),
-    path("backtests/<uuid:backtest_id>/cancel/", backtest_api.BacktestCancelView.as_view(), name="backtest-cancel"),
+    path(
+        "backtests/<uuid:backtest_id>/cancel/",
+        backtest_api.BacktestCancelView.as_view(),
+        name="backtest-cancel",
+    ),
     path("aggregates/", aggregate_api.AggregatesView.as_view(), name="aggregates"),
 ]

@@ -92,7 +92,11 @@ class BatchWriter:
             "CREATE TABLE applied (place INTEGER, rule_id BIGINT, version INTEGER, score VARCHAR, reason VARCHAR)"
         )
         for (letters,) in stage.run("SELECT DISTINCT letters FROM verdicts WHERE NOT is_hot").fetchall():
-            hits = [RuleOutcome(rules[i], "flagged", None, ()) for i, letter in enumerate(letters) if letter == "f"]  # type: ignore[arg-type]
+            hits = [
+                RuleOutcome(rules[i], "flagged", None, ())  # type: ignore[arg-type]
+                for i, letter in enumerate(letters)
+                if letter == "f"
+            ]
             draft = self.judge.decide(hits)
             row = [letters, draft.overall_status, draft.outcome, str(draft.total_risk_score)]
             self.run.database.execute("INSERT INTO patterns VALUES (?, ?, ?, ?)", row)
@@ -195,7 +199,7 @@ class BatchWriter:
                 shown = list(self.judge.outcomes_of(places, event, per_aggregate))
             draft = self.judge.decide(shown)
             hits = [self._hit(position, pk, outcome) for outcome in shown]
-        except Exception as error:  # noqa: BLE001 - a poison row is an error of its own, not of the batch
+        except Exception as error:
             log.warning(
                 "batch_row_failed", batch=str(self.batch.batch_id), transaction=pk, error=repr(error)[:300]
             )

@@ -10,11 +10,12 @@ from typing import Any
 from django.db.models import Q
 
 from rules.core import limits
+from rules.core.aggregates import AggregateResult
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
 from rules.core.values import identity, read
-from rules.core.windows import AggregateResult, evaluate_aggregate, missing_fact, window_bounds
+from rules.core.windows import evaluate_aggregate, missing_fact, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.plan import Event
 

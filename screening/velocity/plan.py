@@ -144,7 +144,8 @@ def _encode(value: Any) -> Any:
         return [str(value)]
     if isinstance(value, datetime):
         return to_us(value)
-    return None
+    # A JSON object or list: that it is there is all that rules can ask of it.
+    return {}
 
 
 def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-
 import pytest
 
 from fraudsite.short_cache import forget_kept

@@ -6,7 +6,6 @@ from django_celery_beat.models import PeriodicTask
 
 from fraudsite.roles import ROLES
 
-
 # Both, because pytest-django runs transactional tests last.
 pytestmark = pytest.mark.django_db(transaction=True)
 

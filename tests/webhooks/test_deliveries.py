@@ -161,7 +161,9 @@ def test_it_holds_back_what_an_inactive_webhook_waits_for() -> None:
 def test_it_forgets_old_entries_that_were_processed() -> None:
     alert()
     outbox_work()
-    waiting = OutboxEntry.objects.create(kind="case", subject="later", payload={"case_pk": 0, "action": "moved"})
+    waiting = OutboxEntry.objects.create(
+        kind="case", subject="later", payload={"case_pk": 0, "action": "moved"}
+    )
     assert outbox_purge() == 0
     processed = OutboxEntry.objects.exclude(pk=waiting.pk)
     count = processed.update(processed_at=timezone.now() - timedelta(days=8))

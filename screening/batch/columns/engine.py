@@ -18,8 +18,8 @@ import pyarrow as pa
 import structlog
 
 from rules.core.aggregates import FROM_PREVIOUS, AggregateResult
-from rules.core.compile import CompiledRuleset
 from rules.core.comparisons import compile_predicate
+from rules.core.compile import CompiledRuleset
 from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, All
@@ -243,7 +243,7 @@ class ColumnRun:
         current = list(
             dict.fromkeys(name for leaf in leaves(measure.relative) for name in current_fields_read(leaf))
         )
-        columns = [f"c.pos AS cpos, e.pos AS epos, e.avail AS wording, c.us AS cus"]
+        columns = ["c.pos AS cpos, e.pos AS epos, e.avail AS wording, c.us AS cus"]
         columns += [self._field_sql(kind, name, "e") + f" AS e{i}" for i, name in enumerate(counted)]
         columns += [self._field_sql("transaction", name, "c") + f" AS c{i}" for i, name in enumerate(current)]
         join = join_sql(measure, queries, self.stage.offset_columns, with_arrival=self.is_then, events=events)
@@ -287,7 +287,8 @@ class ColumnRun:
         source = count.partition(".")[0]
         table = self._table("previous")
         self.stage.run(
-            f"CREATE TABLE {table} AS SELECT {source}.pos, {count} AS r0, e.latitude AS r1, e.longitude AS r2, e.us AS r3 "
+            f"CREATE TABLE {table} AS SELECT {source}.pos, {count} AS r0, e.latitude AS r1, "
+            f"e.longitude AS r2, e.us AS r3 "
             f"FROM {source} LEFT JOIN ev_{measure.aggregate.event} e ON e.pos = {previous}"
         )
         self.places[measure.index] = [f"{table}.r{i}" for i in range(4)]

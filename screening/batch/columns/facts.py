@@ -144,7 +144,8 @@ def _add_labels(stage: Stage, kind: str) -> None:
         with source.rows(select, rest) as reader:
             stage.database.register("reading", reader)
             stage.run(
-                "CREATE TABLE labels_known AS SELECT id, list(struct_pack(us := us, arrival := arrival, value := value) "
+                "CREATE TABLE labels_known AS SELECT id, "
+                "list(struct_pack(us := us, arrival := arrival, value := value) "
                 "ORDER BY us, label_id) AS labels FROM reading GROUP BY id"
             )
             stage.database.unregister("reading")

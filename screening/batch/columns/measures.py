@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from rules.core.aggregates import scale_of
 from rules.core.lists import Lists
-from rules.core.model import Aggregate, Comparison, Condition, CurrentValue, Literal, Not
+from rules.core.model import Aggregate, Comparison, Condition, CurrentValue, Literal
 from screening.batch.columns.conditions import (
     comparison_sql,
     condition_sql,
-    fields_read,
     is_relative,
     leaves,
-    list_expires,
     literal_sql,
 )
 from screening.batch.columns.facts import label_sql
@@ -148,12 +146,3 @@ def sized(stage: Stage, measure: Measure) -> Measure:
     return Measure(
         **{**{name: getattr(measure, name) for name in measure.__dataclass_fields__}, "is_large": is_large}
     )
-
-
-def reads_lists_that_expire(condition: Condition, lists: Lists) -> bool:
-    return any(
-        hasattr(leaf.right, "name") and list_expires(leaf.right.name, lists) for leaf in leaves([condition])
-    )  # type: ignore[union-attr]
-
-
-__all__ = ["MeasureMaker", "Not", "fields_read", "sized", "units_sql"]

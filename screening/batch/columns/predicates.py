@@ -59,7 +59,7 @@ class PredicateColumns:
                 event["occurred_at"] = from_us(values[-1])
             try:
                 met = predicate(event, event, self.lists)
-            except Exception as error:  # noqa: BLE001 - becomes the error of the rules that ask
+            except Exception as error:
                 self.failures[comparison] = f"{type(error).__name__}: {error}"
                 return (FAILED,)
             return (None if met is None else int(met),)

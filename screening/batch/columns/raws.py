@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
+from rules.core import limits
 from rules.core.aggregates import (
     FROM_PREVIOUS,
-    RESULT,
     AggregateResult,
     Moments,
     benford_chi2,
@@ -22,11 +21,10 @@ from rules.core.aggregates import (
     scale_of,
     seconds_between,
 )
-from rules.core import limits
 from rules.core.durations import from_us
 from rules.core.geo import coordinates
 from rules.core.model import Aggregate
-from rules.core.values import Event, read, to_units
+from rules.core.values import RESULT, Event, read, to_units
 from rules.core.windows import missing_fact, window_bounds
 
 NO_VALUES = "there are no values to go by"

@@ -135,7 +135,7 @@ class Stage:
         return Timeline.of(self._column(f"raw_{kind}", "us"), self._column(f"raw_{kind}", "arrival"))
 
     def _column(self, table: str, name: str) -> Any:
-        chunks = self.database.sql(f"SELECT {name} FROM {table}").to_arrow_table().column(0)  # noqa: S608
+        chunks = self.database.sql(f"SELECT {name} FROM {table}").to_arrow_table().column(0)
         return chunks.to_numpy()
 
     def _stored_columns(self, kind: str) -> dict[str, tuple[str, str]]:

@@ -249,7 +249,8 @@ def _distance(function: str, found: dict[str, str]) -> Number:
         f"* power(sin(({here_long} - {there_long}) / 2), 2))"
     )
     # LEAST passes over NULL, so its absence is asked for.
-    distance = f"(CASE WHEN {chord} IS NOT NULL THEN {2 * EARTH_RADIUS_KM!r}::DOUBLE * asin(least(1.0, sqrt{chord})) END)"
+    arc = f"{2 * EARTH_RADIUS_KM!r}::DOUBLE * asin(least(1.0, sqrt{chord}))"
+    distance = f"(CASE WHEN {chord} IS NOT NULL THEN {arc} END)"
     if function == "distance_km_from_previous":
         return Number(distance, error="1e-3")
     elapsed = f"(greatest((s.us - {found['occurred']}) / 1e6, 1.0) / 3600)"
@@ -279,7 +280,8 @@ def _compared(operator: str, left: Number, right: Number) -> Truth:
     if left.units is not None and right.units is not None and left.scale == right.scale:
         return Truth(f"({left.units} {sign} {right.units})")
     gap = f"abs({left.double} - {right.double})"
-    tolerance = f"(greatest(abs({left.double}), abs({right.double})) * {_RELATIVE_ERROR} + {left.error} + {right.error} + 1e-300)"
+    size = f"greatest(abs({left.double}), abs({right.double}))"
+    tolerance = f"({size} * {_RELATIVE_ERROR} + {left.error} + {right.error} + 1e-300)"
     # NaN (nothing known) is larger than everything in SQL: it must be undecided, not far away.
     far = f"({gap} > {tolerance} AND NOT isnan({gap}) AND NOT isinf({gap}))"
     present = f"({left.double} IS NOT NULL AND {right.double} IS NOT NULL)"

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rules.core.aggregates import FROM_PREVIOUS, scale_of
 from rules.core.model import Aggregate, Condition
-from screening.batch.columns.raws import PREVIOUS, Raw, kept_of, raws_of
+from screening.batch.columns.raws import Raw, kept_of, raws_of
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,6 @@ class Measure:
     def needs_pairs(self) -> bool:
         """Whether it can only be computed by joining each transaction with the events of its window."""
         return bool(self.relative_sql or self.relative) or self.aggregate.bucket_us is not None
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Where a measure's number is found: a column of a table keyed by pos."""
-
-    table: str
-    column: str
 
 
 class Bounds(NamedTuple):
@@ -384,26 +375,3 @@ def _bucket_middle(value: str, filled: str, size: int, *, upper: bool) -> str:
     zeros = f"list_transform(range({size} - {filled}), lambda x: 0::HUGEINT)"
     present = f"coalesce(list({value}) FILTER (WHERE {value} IS NOT NULL), []::HUGEINT[])"
     return f"list_sort(list_concat({present}, {zeros}))[{place}]"
-
-
-def is_from_previous(measure: Measure) -> bool:
-    return measure.aggregate.function in FROM_PREVIOUS
-
-
-def units_scale(aggregate: Aggregate) -> int:
-    return scale_of(aggregate)
-
-
-__all__ = [
-    "PREVIOUS",
-    "Bounds",
-    "Measure",
-    "Placed",
-    "Sweep",
-    "bounds_of",
-    "is_from_previous",
-    "join_sql",
-    "matched_sql",
-    "probe_sql",
-    "sweeps_of",
-]

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,13 +15,13 @@ START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
+def _nothing_remembered() -> None:
     """Tests that commit use ids again that other tests had: nothing kept by the process may survive them."""
     from screening.batch.selectors import _setting_of
 
     for forget in (forget_keys, forget_lists, versions.forget, engines.forget, _setting_of.cache_clear):
         forget()
-    yield
+    return
 
 
 @pytest.fixture

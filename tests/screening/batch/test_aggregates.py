@@ -57,7 +57,10 @@ def test_it_aggregates_everything_filtered_in_a_range(reader: ApiClient) -> None
     assert asked(reader, aggregate_function="count", field="amount")["result"] == {"all": 4}
     by_object = asked(reader, aggregate_function="sum", field="amount", filters={"user_id": "U1"})
     by_list = asked(
-        reader, aggregate_function="sum", field="amount", filters=[{"field": "user_id", "operator": "eq", "value": "U1"}]
+        reader,
+        aggregate_function="sum",
+        field="amount",
+        filters=[{"field": "user_id", "operator": "eq", "value": "U1"}],
     )
     assert by_object["result"] == by_list["result"] == {"all": 70}
     ranged = {"date_from": "2026-03-02T12:01:00Z", "date_to": "2026-03-02T12:02:00Z"}
@@ -106,7 +109,9 @@ def test_it_works_without_redis(reader: ApiClient, monkeypatch: pytest.MonkeyPat
 
 def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
     transaction_store(7, currency="USD")
-    body = assert_problem(reader.post("aggregates/", {"aggregate_function": "sum", "field": "amount"}), 422, "field")
+    body = assert_problem(
+        reader.post("aggregates/", {"aggregate_function": "sum", "field": "amount"}), 422, "field"
+    )
     assert "USD" in body["errors"][0]["message"]
     by_currency = asked(reader, aggregate_function="sum", field="amount", group_by=["currency"])
     assert by_currency["result"] == {"NGN": 100, "USD": 100}

@@ -15,7 +15,7 @@ from screening.batch.backtesting import backtest_advance
 from screening.batch.models import Backtest
 from screening.models import Alert, Decision, RuleHit
 from tests.clients import ApiClient, assert_problem
-from tests.screening.batch.conftest import START, rule_create, rule_document, transaction_store
+from tests.screening.batch.conftest import START, rule_document, transaction_store
 
 
 def over(value: int | str, name: str = "Large") -> dict[str, Any]:
@@ -24,8 +24,12 @@ def over(value: int | str, name: str = "Large") -> dict[str, Any]:
 
 def history_store(amounts: list[int]) -> None:
     for number, amount in enumerate(amounts):
-        transaction_store(number, amount=Decimal(amount), base_amount=Decimal(amount),
-                          occurred_at=START + timedelta(hours=12 * number))
+        transaction_store(
+            number,
+            amount=Decimal(amount),
+            base_amount=Decimal(amount),
+            occurred_at=START + timedelta(hours=12 * number),
+        )
 
 
 def label(transaction_id: str, is_fraud: bool) -> None:
@@ -54,7 +58,9 @@ def test_it_tells_hits_per_day_their_share_and_amount(api: ApiClient) -> None:
     assert result["amount"] == "500"
     assert result["amount_of_traffic"] == "560"
     assert [(day["day"], day["transactions"], day["hits"]) for day in result["per_day"]] == [
-        ("2026-03-02", 1, 0), ("2026-03-03", 2, 2), ("2026-03-04", 2, 0),
+        ("2026-03-02", 1, 0),
+        ("2026-03-03", 2, 2),
+        ("2026-03-04", 2, 0),
     ]
     sample = result["sample_hits"][0]
     assert sample["transaction_id"] == "T1"
@@ -77,10 +83,19 @@ def test_it_measures_against_labels(api: ApiClient) -> None:
 def test_a_sweep_gives_the_curve(api: ApiClient) -> None:
     history_store([10, 200, 300, 20, 400])
     label("T4", True)
-    result = finished(api, rule=over(100), sweep={"path": "conditions[0].value", "values": [0, 15, 250, 1000]})
-    assert [(point["value"], point["hits"]) for point in result["sweep"]] == [(0, 5), (15, 4), (250, 2), (1000, 0)]
+    result = finished(
+        api, rule=over(100), sweep={"path": "conditions[0].value", "values": [0, 15, 250, 1000]}
+    )
+    assert [(point["value"], point["hits"]) for point in result["sweep"]] == [
+        (0, 5),
+        (15, 4),
+        (250, 2),
+        (1000, 0),
+    ]
     assert [point["labelled"]["recall"] for point in result["sweep"]] == [1, 1, 1, 0]
-    ranged = finished(api, rule=over(100), sweep={"path": "conditions[0].value", "from": 0, "to": 400, "steps": 5})
+    ranged = finished(
+        api, rule=over(100), sweep={"path": "conditions[0].value", "from": 0, "to": 400, "steps": 5}
+    )
     assert [point["value"] for point in ranged["sweep"]] == [0, 100, 200, 300, 400]
     assert ranged["sweep"][1]["hits"] == result["hits"] == 3
 
@@ -102,17 +117,30 @@ def test_it_tells_the_overlap_with_live_rules(api: ApiClient) -> None:
     rule_id = api.post("rules/", over(250, "Larger")).json()["id"]
     for number, hits in ((1, False), (2, True)):
         decision = Decision.objects.create(
-            transaction_id=_pk(f"T{number}"), outcome="review", overall_status="flagged", total_risk_score=1,
-            ruleset=1, results={"live": [], "shadow": []}, duration_ms=1,
+            transaction_id=_pk(f"T{number}"),
+            outcome="review",
+            overall_status="flagged",
+            total_risk_score=1,
+            ruleset=1,
+            results={"live": [], "shadow": []},
+            duration_ms=1,
         )
         if hits:
-            RuleHit.objects.create(decision=decision, rule_id=rule_id, rule_version=1, status="flagged", risk_score=1)
+            RuleHit.objects.create(
+                decision=decision, rule_id=rule_id, rule_version=1, status="flagged", risk_score=1
+            )
     overlap = finished(api, rule=over(100))["overlap"]
     assert overlap["hits_with_a_decision"] == 2
     assert overlap["hits_of_no_other_rule"] == 1
     assert overlap["rules"] == [
-        {"rule_id": rule_id, "rule_name": "Larger", "hits": 1, "hits_in_both": 1, "hits_only_of_rule": 0,
-         "share_of_candidate": 0.5}
+        {
+            "rule_id": rule_id,
+            "rule_name": "Larger",
+            "hits": 1,
+            "hits_in_both": 1,
+            "hits_only_of_rule": 0,
+            "share_of_candidate": 0.5,
+        }
     ]
 
 
@@ -134,7 +162,9 @@ def test_chunks_add_up_to_the_same_answer(api: ApiClient, monkeypatch: pytest.Mo
     history_store([10, 200, 300, 20, 400, 500, 5])
     label("T4", True)
     label("T2", False)
-    rule = rule_document("Two", conditions=[{**rule_document()["conditions"][0], "value": 1, "time_window": "24h"}])
+    rule = rule_document(
+        "Two", conditions=[{**rule_document()["conditions"][0], "value": 1, "time_window": "24h"}]
+    )
     whole = finished(api, rule=rule, sweep={"values": [0, 1, 2]})
     monkeypatch.setattr(backtesting, "CHUNK_ROWS", 2)
     assert finished(api, rule=rule, sweep={"values": [0, 1, 2]}) == whole
@@ -173,7 +203,9 @@ def test_it_is_cancelled_and_limited_per_principal(api: ApiClient, settings: Any
         ({"rule": over(1), "thresholds": [1]}, 400, "thresholds"),
     ],
 )
-def test_it_refuses_bad_requests_and_stores_nothing(api: ApiClient, body: Any, status: int, path: str) -> None:
+def test_it_refuses_bad_requests_and_stores_nothing(
+    api: ApiClient, body: Any, status: int, path: str
+) -> None:
     history_store([10])
     assert_problem(api.post("backtests/", body), status, path)
     assert not Backtest.objects.exists()

@@ -231,7 +231,12 @@ def test_a_poison_row_is_an_error_and_the_batch_goes_on(api: ApiClient) -> None:
     for number in range(4):
         transaction_store(number)
     # An average right at its threshold is left to the core, row by row.
-    average = {**rule_document()["conditions"][0], "operator": "gte", "value": 100, "aggregate_function": "avg"}
+    average = {
+        **rule_document()["conditions"][0],
+        "operator": "gte",
+        "value": 100,
+        "aggregate_function": "avg",
+    }
     rule_create(api, conditions=[average])
     batch_id = start(api)
     poison = Transaction.objects.get(transaction_id="T2")

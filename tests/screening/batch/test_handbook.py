@@ -12,12 +12,12 @@ import pytest
 
 from ingestion.models import Transaction
 from rules.core.compile import CompiledRuleset, compile_rule
+from rules.core.lists import NO_LISTS
 from rules.core.parse import parse_rule
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.outcomes import Judge
 from screening.batch.columns.scope import AsOf, Scope
 from screening.batch.columns.stage import Memory
-from rules.core.lists import NO_LISTS
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "handbook_small_customers.csv.gz"
 DAYS = (1, 7, 30)
@@ -57,7 +57,10 @@ def sample_store() -> dict[str, list[Decimal]]:
             expected[line["transaction_id"]] = [
                 Decimal(line[name])
                 for days in DAYS
-                for name in (f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW", f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW")
+                for name in (
+                    f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW",
+                    f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW",
+                )
             ]
             rows.append(
                 Transaction(

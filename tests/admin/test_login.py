@@ -1,0 +1,164 @@
+"""Getting in: password, second factor, lockout, and sessions that end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_otp.oath import totp
+from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from tests.staff import StaffClient, staff
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a long enough pass phrase"
+PAGE = "admin:case_queue"
+
+
+def log_in(client: Client, name: str = "ada", password: str = PASSWORD, token: str = "") -> Any:
+    return client.post(reverse("admin:login"), {"username": name, "password": password, "otp_token": token})
+
+
+def is_in(client: Client) -> bool:
+    return client.get(reverse(PAGE)).status_code == 200
+
+
+def code_of(device: TOTPDevice) -> str:
+    return f"{totp(device.bin_key, device.step, device.t0, device.digits, device.drift):06d}"
+
+
+def set_up(client: Client, name: str = "ada") -> tuple[TOTPDevice, list[str]]:
+    client.get(reverse("admin:two_factor"))
+    device = TOTPDevice.objects.get(user__username=name)
+    response = client.post(reverse("admin:two_factor"), {"token": code_of(device)})
+    assert response.status_code == 200
+    device.refresh_from_db()
+    return device, list(StaticToken.objects.values_list("token", flat=True))
+
+
+def test_it_lets_staff_in_by_password_alone_where_no_second_factor_is_required() -> None:
+    staff("ada", "Analyst")
+    client = Client()
+    assert log_in(client).status_code == 302
+    assert is_in(client)
+
+
+def test_it_keeps_strangers_out() -> None:
+    response = Client().get(reverse(PAGE))
+    assert response.status_code == 302
+    assert reverse("admin:login") in response["Location"]
+
+
+def test_it_lets_nobody_past_setting_up_the_second_factor_where_it_is_required(settings: Any) -> None:
+    settings.REQUIRE_TWO_FACTOR = True
+    staff("ada", "Analyst")
+    client = Client()
+    log_in(client)
+    assert not is_in(client)
+    assert client.get("/api/v1/rules/").status_code == 403
+    response = client.get(reverse(PAGE), follow=True)
+    assert response.redirect_chain[-1][0] == reverse("admin:two_factor")
+    _device, codes = set_up(client)
+    assert len(codes) == 8
+    assert is_in(client)
+    assert client.get("/api/v1/rules/").status_code == 200
+
+
+def test_it_asks_for_the_code_at_every_login_once_it_is_set_up() -> None:
+    client = StaffClient("ada", "Analyst")
+    device, codes = set_up(client)
+    other = Client()
+    assert "OTP token" in log_in(other).content.decode()
+    log_in(other, token="000000")
+    assert not is_in(other)
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        log_in(other, token=code_of(device))
+        assert is_in(other)
+    recovered = Client()
+    log_in(recovered, token=codes[0])
+    assert is_in(recovered)
+    again = Client()
+    log_in(again, token=codes[0])
+    assert not is_in(again), "a recovery code works once"
+
+
+def test_it_takes_no_wrong_code_for_setting_up() -> None:
+    client = StaffClient("ada", "Analyst")
+    client.get(reverse("admin:two_factor"))
+    client.post(reverse("admin:two_factor"), {"token": "123"})
+    assert not TOTPDevice.objects.get().confirmed
+
+
+def test_it_lets_an_administrator_reset_a_lost_second_factor_and_nobody_a_superusers() -> None:
+    ada = StaffClient("ada", "Analyst")
+    set_up(ada)
+    root = StaffClient("root", is_superuser=True)
+    set_up(root, "root")
+    administrator = StaffClient("grace", "Administrator")
+    chosen = [ada.user.pk, root.user.pk]
+    administrator.post(
+        reverse("admin:auth_user_changelist"), {"action": "reset_second_factor", "_selected_action": chosen}
+    )
+    assert list(TOTPDevice.objects.values_list("user__username", flat=True)) == ["root"]
+
+
+def test_it_locks_a_name_out_after_five_wrong_passwords_for_a_while() -> None:
+    staff("ada", "Analyst")
+    client = Client()
+    for _ in range(5):
+        response = log_in(client, password="wrong")
+    assert response.status_code == 429
+    assert log_in(client).status_code == 429
+    assert not is_in(client)
+    with time_machine.travel(timezone.now() + timedelta(minutes=16)):
+        assert log_in(client).status_code == 302
+
+
+def test_it_lets_an_administrator_unlock_somebody() -> None:
+    from axes.models import AccessAttempt
+
+    staff("ada", "Analyst")
+    client = Client()
+    for _ in range(5):
+        log_in(client, password="wrong")
+    attempt = AccessAttempt.objects.get()
+    administrator = StaffClient("grace", "Administrator")
+    administrator.post(reverse("admin:axes_accessattempt_delete", args=[attempt.pk]), {"post": "yes"})
+    assert log_in(client).status_code == 302
+
+
+def test_it_ends_a_session_that_nobody_uses() -> None:
+    client = StaffClient("ada", "Analyst")
+    assert is_in(client)
+    with time_machine.travel(timezone.now() + timedelta(minutes=59)):
+        assert is_in(client)
+    with time_machine.travel(timezone.now() + timedelta(minutes=59 + 61)):
+        assert not is_in(client)
+
+
+def test_it_does_not_take_a_page_that_refreshes_itself_for_a_person() -> None:
+    client = StaffClient("ada", "Analyst")
+    assert is_in(client)
+    live = reverse("admin:operations_live")
+    for minutes in (20, 40, 59):
+        with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+            assert client.get(live, headers={"x-requested-with": "live"}).status_code == 200
+    with time_machine.travel(timezone.now() + timedelta(minutes=61)):
+        assert client.get(live, headers={"x-requested-with": "live"}).status_code == 302
+
+
+def test_it_ends_every_session_half_a_day_after_its_login(settings: Any) -> None:
+    client = StaffClient("ada", "Analyst")
+    assert is_in(client)
+    start = timezone.now()
+    for minutes in range(50, 12 * 60, 50):
+        with time_machine.travel(start + timedelta(minutes=minutes)):
+            assert is_in(client)
+    with time_machine.travel(start + timedelta(hours=12, minutes=1)):
+        assert not is_in(client)

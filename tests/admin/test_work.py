@@ -1,0 +1,252 @@
+"""Pages where work is done: cases, accounts, payments, lists, webhooks, imports, batches and backtests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from django.utils import timezone
+
+from fraudsite.celery import app
+from fraudsite.models import SavedFilter
+from ingestion.events.models import Label
+from rules.list_services import NewEntry, entries_put, list_create
+from rules.models import NamedListEntry
+from screening.models import Alert, Case, Snooze, Webhook
+from screening.outbox.worker import outbox_work
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient
+from tests.staff import StaffClient, messages_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def case() -> Case:
+    rule()
+    api = ApiClient()
+    for index in range(3):
+        payment(api, f"T{index}", device_id="D1", counterparty_account_id="B1")
+    payment(api, "T9", user_id="U2", account_id="A2", device_id="D1")
+    outbox_work()
+    return Case.objects.get(account_id="A1")
+
+
+def act(client: StaffClient, case: Case, what: str, **given: Any) -> Any:
+    case.refresh_from_db()
+    body = {"version": case.version, **given}
+    return client.post(reverse("admin:case_action", args=[case.case_id, what]), body, follow=True)
+
+
+def test_it_shows_a_case_with_its_evidence_history_and_connections(case: Case) -> None:
+    html = StaffClient("ada", "Investigator").page(reverse("admin:case", args=[case.case_id]))
+    assert "An amount over a thousand" in html
+    assert "the rule looks for more than 1,000" in html
+    assert "Amounts over time" in html
+    assert "A2" in html, "who shares the device"
+    assert "Device D1, used by 2 accounts" in html
+
+
+def test_it_works_a_case_from_assigning_to_its_finding(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    act(client, case, "assign", assignee="user:ada")
+    act(client, case, "transition", to="in_review")
+    act(client, case, "note", note="Called the customer.")
+    act(client, case, "dispose", disposition="confirmed_fraud", note="Not theirs.")
+    case.refresh_from_db()
+    assert (case.status, case.assignee, case.closed_by) == ("closed", "user:ada", "user:ada")
+    assert [note.text for note in case.notes.all()] == ["Called the customer.", "Not theirs."]
+    assert Label.objects.filter(transaction_id="T0", is_fraud=True).exists()
+    html = client.page(reverse("admin:transaction", args=["T0"]))
+    assert "What it proved to be" in html
+
+
+def test_it_tells_who_acts_on_a_case_that_somebody_else_has_changed(case: Case) -> None:
+    first, second = StaffClient("ada", "Investigator"), StaffClient("grace", "Investigator")
+    seen = case.version
+    act(first, case, "assign", assignee="user:ada")
+    response = second.post(
+        reverse("admin:case_action", args=[case.case_id, "dispose"]),
+        {"version": seen, "disposition": "false_positive"},
+        follow=True,
+    )
+    assert "changed in the meantime, by user:ada" in messages_of(response)
+    case.refresh_from_db()
+    assert case.status != "closed"
+
+
+def test_it_goes_on_to_the_next_case(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    response = act(client, case, "dispose", disposition="inconclusive", and_next="1")
+    other = Case.objects.exclude(pk=case.pk).get()
+    assert response.redirect_chain[-1][0] == reverse("admin:case", args=[other.case_id])
+
+
+def test_it_keeps_filters_under_a_name_for_their_owner_alone(case: Case) -> None:
+    client = StaffClient("ada", "Analyst")
+    queue = reverse("admin:case_queue")
+    client.post(queue, {"do": "save_filter", "name": "urgent", "priority": "critical"})
+    assert "priority=critical" in client.page(queue)
+    assert "urgent" not in StaffClient("grace", "Analyst").page(queue)
+    client.post(queue, {"do": "forget_filter", "name": "urgent"})
+    assert not SavedFilter.objects.exists()
+
+
+def test_it_filters_the_queue_and_takes_chosen_cases(case: Case) -> None:
+    client = StaffClient("ada", "Analyst")
+    queue = reverse("admin:case_queue")
+    Case.objects.filter(pk=case.pk).update(due_at=timezone.now() - timedelta(hours=2))
+    assert str(case.case_id) in client.page(queue, overdue="1")
+    assert str(case.case_id) not in client.page(queue, priority="low")
+    assert str(case.case_id) in client.page(queue, who="A1")
+    case.refresh_from_db()
+    client.post(queue, {"do": "take", "case": [f"{case.case_id}:{case.version}"]})
+    case.refresh_from_db()
+    assert case.assignee == "user:ada"
+    assert str(case.case_id) in client.page(queue, assignee="me")
+
+
+@pytest.mark.parametrize(
+    "given", [{"do": "take", "case": ["not-a-case:1"]}, {"do": "take", "case": [f"{uuid4()}:x"]}]
+)
+def test_it_answers_a_malformed_choice_with_a_page(given: dict[str, Any]) -> None:
+    response = StaffClient("ada", "Analyst").post(reverse("admin:case_queue"), given)
+    assert response.status_code in (302, 400)
+
+
+def test_it_explains_a_payment_rule_by_rule(case: Case) -> None:
+    html = StaffClient("ada", "Analyst").page(reverse("admin:transaction", args=["T0"]))
+    assert "Rules that hit (1)" in html
+    assert "the rule looks for more than 1,000" in html
+    assert reverse("admin:account", args=["A1"]) in html
+
+
+def test_it_shows_an_account_and_lists_those_at_risk(case: Case) -> None:
+    client = StaffClient("ada", "Analyst")
+    html = client.page(reverse("admin:account", args=["A1"]))
+    assert "high" in html
+    assert "An amount over a thousand" in html
+    assert reverse("admin:account", args=["A1"]) in client.page(reverse("admin:accounts_at_risk"))
+    assert client.get(reverse("admin:account", args=["nobody"])).status_code == 404
+
+
+def test_it_leads_from_an_alert_to_its_case(case: Case) -> None:
+    alert = Alert.objects.filter(case=case).latest("id")
+    response = StaffClient("ada", "Analyst").get(reverse("admin:screening_alert_change", args=[alert.pk]))
+    assert response["Location"] == reverse("admin:case", args=[case.case_id])
+
+
+def test_it_snoozes_a_rule_for_an_entity() -> None:
+    version = rule()
+    client = StaffClient("ada", "Analyst")
+    given = {
+        "rule": version.rule_id,
+        "entity_type": "account_id",
+        "entity_id": "A1",
+        "days": 7,
+        "reason": "known",
+    }
+    client.post(reverse("admin:screening_snooze_add"), given)
+    assert (Snooze.objects.get().entity_id, Snooze.objects.get().created_by) == ("A1", "user:ada")
+
+
+def test_it_finds_payments_by_any_of_their_ids(case: Case) -> None:
+    client = StaffClient("ada", "Analyst")
+    url = reverse("admin:ingestion_transaction_changelist")
+    for term, found in (("T1", {"T1"}), ("U2", {"T9"}), ("D1", {"T0", "T1", "T2", "T9"}), ("T", set())):
+        html = client.page(url, q=term)
+        assert {each for each in ("T0", "T1", "T2", "T9") if f">{each}<" in html} == found, term
+
+
+def test_it_adds_removes_uploads_and_downloads_entries_of_a_list() -> None:
+    client = StaffClient("ada", "Investigator")
+    client.post(reverse("admin:named_lists"), {"name": "blocked", "description": "x", "case_sensitive": "on"})
+    action = lambda what: reverse("admin:named_list_action", args=["blocked", what])  # noqa: E731
+    client.post(action("add"), {"value": "A1", "note": "seen", "expires_on": "2099-01-31"})
+    entry = NamedListEntry.objects.get()
+    assert (entry.value, entry.added_by, entry.expires_at and entry.expires_at.day) == ("A1", "user:ada", 31)
+    file = SimpleUploadedFile("e.csv", b"value,note\nA2,x\n=1+1,formula\n")
+    assert "2 added" in messages_of(client.post(action("upload"), {"file": file}, follow=True))
+    text = client.get(reverse("admin:named_list_download", args=["blocked"])).content.decode()
+    assert "'=1+1" in text
+    assert "A2" in text
+    client.post(action("remove"), {"value": ["A1", "A2"]})
+    assert list(NamedListEntry.objects.filter(removed_in=None).values_list("value", flat=True)) == ["=1+1"]
+    bad = SimpleUploadedFile("e.csv", b"value\nok\n" + b"x" * 300 + b"\n")
+    assert "Nothing was changed" in messages_of(client.post(action("upload"), {"file": bad}, follow=True))
+
+
+def test_it_refuses_to_delete_a_list_that_a_rule_reads() -> None:
+    list_create(name="blocked", principal="user:x")
+    entries_put(name="blocked", entries=[NewEntry("A1")], principal="user:x")
+    rule(conditions=[{"field": "account_id", "operator": "in_list", "value": "blocked"}])
+    client = StaffClient("ada", "Investigator")
+    response = client.post(reverse("admin:named_list_action", args=["blocked", "delete"]), follow=True)
+    assert "is used by rule" in messages_of(response)
+
+
+def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> None:
+    from ipaddress import ip_network
+
+    settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    client = StaffClient("ada", "Administrator")
+    given = {"name": "core", "url": "https://127.0.0.1/hook", "topics": ["alert"]}
+    made = client.post(reverse("admin:webhooks"), given)
+    webhook = Webhook.objects.get()
+    assert webhook.secret in made.content.decode()
+    assert made["Cache-Control"] == "no-store"
+    assert webhook.secret not in client.page(reverse("admin:webhook", args=[webhook.pk]))
+    rotated = client.post(reverse("admin:webhook_action", args=[webhook.pk, "rotate"]))
+    webhook.refresh_from_db()
+    assert webhook.secret in rotated.content.decode()
+    assert rotated["Cache-Control"] == "no-store"
+
+
+@pytest.fixture
+def eager() -> Any:
+    before = app.conf.task_always_eager
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = before
+
+
+def test_it_imports_a_file_and_gives_its_errors_to_download(
+    eager: None, django_capture_on_commit_callbacks: Any
+) -> None:
+    client = StaffClient("ada", "Administrator")
+    rows = "transaction_id,user_id,account_id,amount,transaction_type,channel\nI1,U,A,5,debit,web\nI2,U,A,x,debit,web\n"
+    with django_capture_on_commit_callbacks(execute=True):
+        response = client.post(
+            reverse("admin:import_new"), {"file": SimpleUploadedFile("p.csv", rows.encode()), "name": "mine"}
+        )
+    assert response.status_code == 302, response.content
+    html = client.page(response["Location"])
+    assert "mine" in html
+    errors = client.get(response["Location"] + "errors.csv")
+    assert errors.status_code == 200
+
+
+def test_it_takes_no_import_from_who_may_not() -> None:
+    client = StaffClient("ada", "Analyst")
+    file = SimpleUploadedFile("p.csv", b"transaction_id\n")
+    assert client.post(reverse("admin:import_new"), {"file": file}).status_code == 403
+
+
+def test_it_checks_forgery_on_uploads_too() -> None:
+    client = StaffClient("ada", "Administrator")
+    client.handler.enforce_csrf_checks = True
+    file = SimpleUploadedFile("p.csv", b"transaction_id\n")
+    assert client.post(reverse("admin:import_new"), {"file": file}).status_code == 403
+
+
+def test_it_says_why_a_rule_cannot_be_tried_on_history() -> None:
+    version = rule()
+    client = StaffClient("ada", "Analyst")
+    body = {"rule_id": version.rule_id, "version": 1}
+    response = client.post(reverse("admin:backtest_try"), body, content_type="application/json")
+    assert response.status_code == 422
+    assert response.json()["problems"][0]["message"] == "selects no transaction that was screened"

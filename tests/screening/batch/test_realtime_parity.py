@@ -1,0 +1,144 @@
+"""Real time through the API, then the same transactions in a batch `as_of: "arrival"`: nothing may differ.
+
+Ties, late and duplicate arrivals, corrections between payments, several users, missing facts.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from screening.batch.running import batch_advance
+from screening.models import ScreeningBatch
+from tests.clients import ApiClient
+from tests.screening.batch.conftest import START
+
+TRANSACTIONS = 160
+
+
+def condition(function: str, window: str, value: Any, **more: Any) -> dict[str, Any]:
+    found = {"field": "amount", "operator": "gt", "value": value, "aggregate_function": function, **more}
+    return found if "last" in more else {**found, "time_window": window}
+
+
+CONDITIONS: dict[str, list[dict[str, Any]]] = {
+    "count": [condition("count", "10m", 3)],
+    "filtered": [
+        condition("sum", "1h", 900, filters=[{"field": "status", "operator": "eq", "value": "completed"}])
+    ],
+    "average": [condition("avg", "1h", 120), {"field": "channel", "operator": "ne", "value": "pos"}],
+    "extremes": [{"any": [condition("max", "30m", 400), condition("min", "5m", 150, exclude_current=True)]}],
+    "spread": [condition("stddev", "1h", 100), condition("zscore", "2h", 1.5, exclude_current=True)],
+    "distinct": [condition("distinct_count", "1h", 2, field="device_id", group_by=["user_id"])],
+    "median": [condition("median", "2h", 200)],
+    "incoming": [condition("count", "1h", 1, group_by=[{"counterparty_account_id": "account_id"}])],
+    "last": [condition("sum", "", 700, last=3)],
+    "delayed": [condition("count", "1h", 1, delay="10m")],
+    "near": [
+        condition(
+            "count",
+            "1h",
+            1,
+            exclude_current=True,
+            filters=[{"field": "amount", "operator": "lte", "value": {"current": "amount", "times": 1.1}}],
+        )
+    ],
+    "place": [{**condition("distance_km_from_previous", "1h", 100), "field": "amount"}],
+    "baseline": [
+        {
+            "field": "amount",
+            "operator": "gt",
+            "value": {
+                "aggregate": {
+                    "aggregate_function": "avg",
+                    "field": "amount",
+                    "time_window": "2h",
+                    "exclude_current": True,
+                },
+                "times": 2,
+            },
+        }
+    ],
+}
+
+
+def stream(choose: Random) -> list[dict[str, Any]]:
+    """Payments in order of arrival: some at one instant, some minutes late."""
+    minute, payments = 0, []
+    for number in range(TRANSACTIONS):
+        minute += choose.choice((0, 0, 1, 2, 5))
+        late = choose.choice((0, 0, 0, 0, 3, 12))
+        payment = {
+            "transaction_id": f"R{number}",
+            "user_id": choose.choice(("U1", "U2", "U3")),
+            "account_id": choose.choice(("A1", "A2")),
+            "amount": choose.choice((10, "99.5", 200, "250.0001", 500)),
+            "transaction_type": "transfer",
+            "channel": choose.choice(("web", "pos")),
+            "status": choose.choice(("completed", "pending")),
+            "occurred_at": (START + timedelta(minutes=max(0, minute - late))).isoformat(),
+        }
+        optional = {
+            "counterparty_account_id": choose.choice(("A1", "A2", None)),
+            "device_id": choose.choice(("D1", "D2", "D3", None)),
+            "currency": choose.choice(("NGN", "NGN", "USD")),
+        }
+        if choose.random() < 0.7:
+            optional |= {"latitude": choose.choice((6.5, 9.1)), "longitude": choose.choice((3.4, 7.5))}
+        payments.append({**payment, **{key: value for key, value in optional.items() if value is not None}})
+    return payments
+
+
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key not in ("id", "screening_type", "created_at")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_batch_reproduces_what_real_time_said(api: ApiClient, seed: int) -> None:
+    choose = Random(seed)
+    for name, conditions in CONDITIONS.items():
+        response = api.post(
+            "rules/",
+            {
+                "name": name,
+                "rule_type": "parity",
+                "conditions": conditions,
+                "actions": [{"action_type": "flag", "parameters": {"risk_score": 7}}],
+            },
+        )
+        assert response.status_code == 201, response.content
+    said: dict[str, dict[str, Any]] = {}
+    payments = stream(choose)
+    for number, payment in enumerate(payments):
+        response = api.post("transactions/", payment)
+        assert response.status_code == 201, response.content
+        said[payment["transaction_id"]] = response.json()["screening"]
+        if choose.random() < 0.1:
+            assert api.post("transactions/", payment).status_code == 200
+        if choose.random() < 0.15:
+            earlier = choose.choice(payments[: number + 1])["transaction_id"]
+            status = choose.choice(("completed", "failed"))
+            assert api.patch(f"transactions/{earlier}/", {"status": status}).status_code == 200
+    answer = api.post("screening/batches/", {"as_of": "arrival"})
+    assert answer.status_code == 202, answer.content
+    batch = ScreeningBatch.objects.get(batch_id=answer.json()["batch_id"])
+    while batch_advance(batch.pk):
+        pass
+    items = api.get(f"screening/batches/{batch.batch_id}/results/", page_size=1000).json()["items"]
+    assert len(items) == TRANSACTIONS
+    differing = []
+    for item in items:
+        real = said[item["transaction_id"]]
+        for key in ("overall_status", "decision", "total_risk_score"):
+            if item[key] != real[key]:
+                differing.append((item["transaction_id"], key, real[key], item[key]))
+        for now, then in zip(item["results"], real["results"], strict=True):
+            if comparable(now) != comparable(then):
+                differing.append(
+                    (item["transaction_id"], now["rule_name"], comparable(then), comparable(now))
+                )
+    assert differing == [], f"{len(differing)} differ: {differing[:2]}"
