@@ -105,8 +105,13 @@ class DeadLetterBox:
 
         try:
             for letter in letters:
+                # Letters of one partition share a key, so that they stay in its order.
                 self._producer.produce(
-                    self._topic, value=letter.value(), headers=letter.headers(), on_delivery=delivered
+                    self._topic,
+                    key=f"{letter.message.topic()}/{letter.message.partition()}",
+                    value=letter.value(),
+                    headers=letter.headers(),
+                    on_delivery=delivered,
                 )
             left = self._producer.flush(FLUSH_S)
         except Exception as error:
