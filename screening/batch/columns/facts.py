@@ -52,7 +52,7 @@ def _add_customer(stage: Stage, table: str, names: list[str]) -> None:
     _replace(
         stage,
         table,
-        f"SELECT t.*{columns}, p.since_us AS since_us FROM {table} t LEFT JOIN LATERAL (SELECT 1) ON TRUE "
+        f"SELECT t.*{columns}, p.since_us AS since_us FROM {table} t "
         f"LEFT JOIN profiles p ON p.user_id = t.user_id AND p.us <= t.us{known} "
         "QUALIFY row_number() OVER (PARTITION BY t.pos, t.avail ORDER BY p.us DESC, p.id DESC) = 1",
     )

@@ -21,7 +21,6 @@ def _nothing_remembered() -> None:
 
     for forget in (forget_keys, forget_lists, versions.forget, engines.forget, _setting_of.cache_clear):
         forget()
-    return
 
 
 @pytest.fixture
