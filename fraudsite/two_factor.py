@@ -34,14 +34,12 @@ RECOVERY_CODES = 8
 class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
     """Name, password and, from those who set one up, the code (or a recovery code)."""
 
-    otp_device = forms.CharField(required=False, widget=forms.HiddenInput)
     otp_token = forms.CharField(
         required=False,
         label="Authenticator code",
         help_text="Leave it empty if you have not set one up.",
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "inputmode": "text"}),
     )
-    otp_challenge = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
@@ -49,6 +47,12 @@ class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
         if user is not None and has_second_factor(user):
             self.clean_otp(user)
         return cleaned
+
+    def _chosen_device(self, user: Any) -> TOTPDevice | StaticDevice | None:
+        """By the code's shape, so that a mistyped code does not throttle the recovery codes, nor they the app."""
+        token = self.cleaned_data.get("otp_token", "").strip()
+        model = TOTPDevice if token.isdecimal() else StaticDevice
+        return model.objects.filter(user=user, confirmed=True).first()
 
 
 def has_second_factor(user: Any) -> bool:
@@ -97,7 +101,8 @@ def _set_up_already(request: HttpRequest) -> HttpResponse:
         return _page(request, is_set_up=True)
     if settings.REQUIRE_TWO_FACTOR:
         raise PermissionDenied("The second factor is required here.")
-    if django_otp.match_token(request.user, request.POST.get("token", "").strip()) is None:
+    device = TOTPDevice.objects.filter(user=request.user, confirmed=True).first()
+    if device is None or not device.verify_token(request.POST.get("token", "").strip()):
         messages.error(request, "That is not the code the app shows now.")
         return HttpResponseRedirect(reverse("admin:two_factor"))
     second_factor_remove(request.user)

@@ -115,7 +115,7 @@ def case_action(request: HttpRequest, case_id: UUID, what: str) -> HttpResponse:
 def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
     given, principal = request.POST, principal_of(request)
     version = given.get("version", "")
-    if not version.isdecimal():
+    if not (version.isascii() and version.isdecimal() and len(version) < 10):
         raise Invalid("Say which version of the case you have seen.", [FieldError("version", "is missing")])
     common: dict[str, Any] = {"case_id": case_id, "principal": principal, "version": int(version)}
     note = given.get("note", "").strip()
@@ -182,15 +182,23 @@ def _queue_action(request: HttpRequest) -> HttpResponse:
 
 def _take(request: HttpRequest, me: str) -> None:
     """Assign the chosen cases to oneself; those that somebody else took in the meantime are named."""
-    chosen = [value.partition(":") for value in request.POST.getlist("case")]
-    items = [
-        BulkItem(case_id=UUID(case_id), version=int(version)) for case_id, _, version in chosen if version
-    ]
+    items = [_chosen(value) for value in request.POST.getlist("case")]
     results = services.cases_bulk(items=items, action="assign", principal=me, given={"assignee": me})
     refused = [each for each in results if not each["done"]]
     messages.success(request, f"{len(results) - len(refused)} of {len(results)} cases are yours.")
     for each in refused[:5]:
         messages.warning(request, each["error"])
+
+
+def _chosen(text: str) -> BulkItem:
+    """`<case id>:<version seen>`, as the queue's boxes say it."""
+    case_id, _, version = text.partition(":")
+    if not (version.isascii() and version.isdecimal() and len(version) < 10):
+        raise Invalid("That is no choice of a case.", [FieldError("case", "expected an id and a version")])
+    try:
+        return BulkItem(case_id=UUID(case_id), version=int(version))
+    except ValueError:
+        raise Invalid("That is no choice of a case.", [FieldError("case", "is no id of a case")]) from None
 
 
 def _next_case(case: Case) -> Case | None:

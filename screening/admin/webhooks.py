@@ -95,12 +95,21 @@ def _act(request: HttpRequest, webhook_id: int, what: str) -> str:
             services.webhook_test(webhook_id=webhook_id, principal=principal_of(request))
             return "A test message is on its way; look at the deliveries."
         case "replay":
-            services.delivery_replay(webhook_id=webhook_id, delivery_id=UUID(given.get("delivery", "")))
+            services.delivery_replay(
+                webhook_id=webhook_id, delivery_id=_delivery_id(given.get("delivery", ""))
+            )
             return "It is sent again."
         case "delete":
             services.webhook_delete(webhook_id=webhook_id)
             return "The webhook was deleted."
     raise Invalid(f"There is no action {what!r} on a webhook.")
+
+
+def _delivery_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Invalid("That is no id of a delivery.") from None
 
 
 def _create(request: HttpRequest) -> HttpResponse:

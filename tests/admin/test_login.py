@@ -80,12 +80,49 @@ def test_it_asks_for_the_code_at_every_login_once_it_is_set_up() -> None:
     with time_machine.travel(timezone.now() + timedelta(minutes=2)):
         log_in(other, token=code_of(device))
         assert is_in(other)
-    recovered = Client()
-    log_in(recovered, token=codes[0])
-    assert is_in(recovered)
-    again = Client()
-    log_in(again, token=codes[0])
-    assert not is_in(again), "a recovery code works once"
+        recovered, again = Client(), Client()
+        log_in(recovered, token=codes[0])
+        assert is_in(recovered)
+        log_in(again, token=codes[0])
+        assert not is_in(again), "a recovery code works once"
+
+
+def test_it_lets_staff_in_again_where_the_second_factor_is_required(settings: Any) -> None:
+    settings.REQUIRE_TWO_FACTOR = True
+    staff("ada", "Analyst")
+    client = Client()
+    log_in(client)
+    device, _codes = set_up(client)
+    later = Client()
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        log_in(later, token=code_of(device))
+        assert is_in(later)
+
+
+def test_it_does_not_throttle_recovery_codes_by_mistyped_codes_of_the_app() -> None:
+    client = StaffClient("ada", "Analyst")
+    _device, codes = set_up(client)
+    other = Client()
+    log_in(other, token="000000")
+    log_in(other, token=codes[0])
+    assert is_in(other)
+
+
+def test_it_removes_ones_own_second_factor_with_a_code_and_only_where_it_is_not_required(
+    settings: Any,
+) -> None:
+    client = StaffClient("ada", "Analyst")
+    device, _codes = set_up(client)
+    url = reverse("admin:two_factor")
+    client.post(url, {"token": "000000"})
+    assert TOTPDevice.objects.exists()
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        token = code_of(device)
+        settings.REQUIRE_TWO_FACTOR = True
+        assert client.post(url, {"token": token}).status_code == 403
+        settings.REQUIRE_TWO_FACTOR = False
+        client.post(url, {"token": token})
+    assert not TOTPDevice.objects.exists()
 
 
 def test_it_takes_no_wrong_code_for_setting_up() -> None:

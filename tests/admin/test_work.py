@@ -45,7 +45,7 @@ def act(client: StaffClient, case: Case, what: str, **given: Any) -> Any:
 def test_it_shows_a_case_with_its_evidence_history_and_connections(case: Case) -> None:
     html = StaffClient("ada", "Investigator").page(reverse("admin:case", args=[case.case_id]))
     assert "An amount over a thousand" in html
-    assert "the rule looks for more than 1,000" in html
+    assert "1,500" in html
     assert "Amounts over time" in html
     assert "A2" in html, "who shares the device"
     assert "Device D1, used by 2 accounts" in html
@@ -89,10 +89,10 @@ def test_it_goes_on_to_the_next_case(case: Case) -> None:
 def test_it_keeps_filters_under_a_name_for_their_owner_alone(case: Case) -> None:
     client = StaffClient("ada", "Analyst")
     queue = reverse("admin:case_queue")
-    client.post(queue, {"do": "save_filter", "name": "urgent", "priority": "critical"})
+    client.post(queue, {"do": "save_filter", "name": "night shift", "priority": "critical"})
     assert "priority=critical" in client.page(queue)
-    assert "urgent" not in StaffClient("grace", "Analyst").page(queue)
-    client.post(queue, {"do": "forget_filter", "name": "urgent"})
+    assert "night shift" not in StaffClient("grace", "Analyst").page(queue)
+    client.post(queue, {"do": "forget_filter", "name": "night shift"})
     assert not SavedFilter.objects.exists()
 
 
@@ -115,13 +115,13 @@ def test_it_filters_the_queue_and_takes_chosen_cases(case: Case) -> None:
 )
 def test_it_answers_a_malformed_choice_with_a_page(given: dict[str, Any]) -> None:
     response = StaffClient("ada", "Analyst").post(reverse("admin:case_queue"), given)
-    assert response.status_code in (302, 400)
+    assert response.status_code == 400
 
 
 def test_it_explains_a_payment_rule_by_rule(case: Case) -> None:
     html = StaffClient("ada", "Analyst").page(reverse("admin:transaction", args=["T0"]))
     assert "Rules that hit (1)" in html
-    assert "the rule looks for more than 1,000" in html
+    assert "1,500" in html
     assert reverse("admin:account", args=["A1"]) in html
 
 
@@ -198,12 +198,16 @@ def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> Non
     made = client.post(reverse("admin:webhooks"), given)
     webhook = Webhook.objects.get()
     assert webhook.secret in made.content.decode()
-    assert made["Cache-Control"] == "no-store"
+    assert "no-store" in made["Cache-Control"]
     assert webhook.secret not in client.page(reverse("admin:webhook", args=[webhook.pk]))
+    malformed = client.post(
+        reverse("admin:webhook_action", args=[webhook.pk, "replay"]), {"delivery": "x"}, follow=True
+    )
+    assert "no id of a delivery" in messages_of(malformed)
     rotated = client.post(reverse("admin:webhook_action", args=[webhook.pk, "rotate"]))
     webhook.refresh_from_db()
     assert webhook.secret in rotated.content.decode()
-    assert rotated["Cache-Control"] == "no-store"
+    assert "no-store" in rotated["Cache-Control"]
 
 
 @pytest.fixture
