@@ -96,7 +96,7 @@ def main() -> int:
     staff = _prepare()
     few = max(most // 100, 100)
     _fill(1, few, whole=most)
-    small = {name: _measured(staff, path)[1] for name, path in _pages().items()}
+    small = {name: _measured(staff, path)[3] for name, path in _pages().items()}
     _fill(few + 1, most, whole=most)
     slow = _print_table(staff, small, most)
     return 1 if slow else 0
@@ -208,36 +208,41 @@ def _pages() -> dict[str, str]:
     }
 
 
-def _measured(staff: Client, path: str) -> tuple[float, int]:
-    """(median ms, queries), the first request left out."""
+def _measured(staff: Client, path: str) -> tuple[float, float, float, int]:
+    """(median ms, least ms, this process's CPU ms, queries), the first request left out.
+
+    On a busy machine the median says how busy it is; the least and the CPU time say more about the page.
+    """
     times: list[float] = []
+    cpu_ms: list[float] = []
     queries = 0
     for _ in range(REPEATS + 1):
         forget_kept()
         with CaptureQueriesContext(connection) as captured:
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             response: Any = staff.get(path)
             body = response.content
             times.append((time.perf_counter() - started) * 1000)
+            cpu_ms.append((time.process_time() - cpu) * 1000)
         # 302: the small database has no such page.
         assert response.status_code in (200, 302), (path, response.status_code, body[:300])
         queries = len(captured)
-    return statistics.median(times[1:]), queries
+    return statistics.median(times[1:]), min(times[1:]), statistics.median(cpu_ms[1:]), queries
 
 
 def _print_table(staff: Client, small: dict[str, int], most: int) -> list[str]:
     failed = []
-    print(f"| page ({most:,} transactions) | median ms | floor | queries | with a hundredth |")
-    print("|---|---|---|---|---|")
+    print(
+        f"| page ({most:,} transactions) | median ms | least ms | CPU ms | floor | queries | with a hundredth |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, path in _pages().items():
-        took_ms, queries = _measured(staff, path)
+        took_ms, least_ms, cpu_ms, queries = _measured(staff, path)
         # A page that shows more rows of a bounded list may ask no more than one that shows fewer.
         is_bad = took_ms > FLOOR_MS or queries > small[name] + 2
         failed += [name] if is_bad else []
-        print(
-            f"| {name}{' **!**' if is_bad else ''} | {took_ms:.0f} | {FLOOR_MS} | {queries} | {small[name]} |",
-            flush=True,
-        )
+        figures = f"{took_ms:.0f} | {least_ms:.0f} | {cpu_ms:.0f} | {FLOOR_MS} | {queries} | {small[name]}"
+        print(f"| {name}{' **!**' if is_bad else ''} | {figures} |", flush=True)
     return failed
 
 

@@ -16,8 +16,8 @@ _MINUTES = """
 SELECT {bucket}, channel, outcome, sum(transactions)::bigint, sum(base_amount), sum(score), sum(degraded)::bigint,
     sum(duration_ms)
 FROM (
-    SELECT minute, channel, outcome, transactions, base_amount, score, degraded, duration_ms
-    FROM reporting_minutefigures WHERE minute >= %(start)s AND minute < %(mark)s
+    SELECT {kept} AS minute, channel, outcome, transactions, base_amount, score, degraded, duration_ms
+    FROM reporting_{kept}figures WHERE {kept} >= %(start)s AND {kept} < %(mark)s
   UNION ALL
     SELECT date_trunc('minute', d.created_at, 'UTC'), t.channel, d.outcome, count(*), coalesce(sum(t.base_amount), 0),
         sum(d.total_risk_score), count(*) FILTER (WHERE d.degraded), sum(d.duration_ms)
@@ -35,7 +35,7 @@ _MERCHANTS = """
 SELECT merchant_id, sum(transactions)::bigint, sum(flagged)::bigint, sum(base_amount), sum(flagged_amount)
 FROM (
     SELECT merchant_id, transactions, flagged, base_amount, flagged_amount
-    FROM reporting_merchanthour WHERE hour >= %(start)s
+    FROM reporting_merchant{kept} WHERE {kept} >= %(start)s
   UNION ALL
     SELECT t.merchant_id, count(*), count(*) FILTER (WHERE d.outcome <> 'approve'), coalesce(sum(t.base_amount), 0),
         coalesce(sum(t.base_amount) FILTER (WHERE d.outcome <> 'approve'), 0)
@@ -46,6 +46,9 @@ GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1 LIMIT %(limit)s
 """
 
 Row = dict[str, Any]
+# Up to where the finer sums are read; further back they would be too many rows for a page.
+EXACT_HOURS = 6
+MERCHANT_HOURS = 48
 
 
 def kpis(*, minutes: int = 60, now: datetime | None = None) -> Row:
@@ -74,26 +77,37 @@ def hourly_trend(*, hours: int = 24, now: datetime | None = None) -> list[Row]:
     now = now or timezone.now()
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
     by_hour: dict[datetime, Row] = {start + timedelta(hours=index): _nothing() for index in range(hours)}
-    for moment, _channel, outcome, *sums in _figures("hour", start, now):
+    for moment, _channel, outcome, *sums in _figures("hour", start, now, kept="hour"):
         _add(by_hour.setdefault(moment, _nothing()), outcome, sums)
     return [{"hour": moment, **_finished(figures)} for moment, figures in sorted(by_hour.items())]
 
 
 def channel_risk(*, hours: int = 24, now: datetime | None = None) -> list[Row]:
-    """By channel, the one with the largest share of transactions that were not approved first."""
+    """By channel, the one with the largest share of transactions that were not approved first.
+
+    To the minute up to six hours back, whole hours beyond.
+    """
     now = now or timezone.now()
+    kept = "minute" if hours <= EXACT_HOURS else "hour"
     start = now.replace(second=0, microsecond=0) - timedelta(hours=hours)
+    start = start if kept == "minute" else start.replace(minute=0) + timedelta(hours=1)
     by_channel: dict[str, Row] = {}
-    for _moment, channel, outcome, *sums in _figures("none", start, now):
+    for _moment, channel, outcome, *sums in _figures("none", start, now, kept=kept):
         _add(by_channel.setdefault(channel, _nothing()), outcome, sums)
     rows = [{"channel": channel, **_finished(figures)} for channel, figures in by_channel.items()]
     return sorted(rows, key=lambda row: (-row["flagged_share"], -row["transactions"], row["channel"]))
 
 
 def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None = None) -> list[Row]:
-    """The merchants with the largest amount in transactions that were not approved; whole hours."""
+    """The merchants with the largest amount in transactions that were not approved.
+
+    Whole hours up to two days back, whole days (UTC) beyond.
+    """
     now = now or timezone.now()
+    kept = "hour" if hours <= MERCHANT_HOURS else "day"
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    if kept == "day":
+        start = start.replace(hour=0)
     parameters = {"start": start, "mark": _mark(start), "limit": limit}
     return [
         {
@@ -104,7 +118,9 @@ def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None 
             "base_amount": amount,
             "flagged_amount": flagged_amount,
         }
-        for merchant, transactions, flagged, amount, flagged_amount in _rows(_MERCHANTS, parameters)
+        for merchant, transactions, flagged, amount, flagged_amount in _rows(
+            _MERCHANTS.format(kept=kept), parameters
+        )
     ]
 
 
@@ -171,8 +187,10 @@ def _rule_row(row: Row) -> Row:
     }
 
 
-def _figures(bucket: str, start: datetime, end: datetime) -> Iterable[tuple[Any, ...]]:
-    sql = _MINUTES.format(bucket=_BUCKETS[bucket])
+def _figures(
+    bucket: str, start: datetime, end: datetime, *, kept: str = "minute"
+) -> Iterable[tuple[Any, ...]]:
+    sql = _MINUTES.format(bucket=_BUCKETS[bucket], kept=kept)
     return _rows(sql, {"start": start, "mark": _mark(start), "end": end})
 
 

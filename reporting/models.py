@@ -90,6 +90,46 @@ class MinuteFigures(models.Model):
         return f"{self.minute:%Y-%m-%d %H:%M} {self.channel} {self.outcome}"
 
 
+class HourFigures(models.Model):
+    """The same for one hour: for pages that look back for weeks."""
+
+    hour = models.DateTimeField()
+    channel = models.CharField(max_length=40)
+    outcome = models.CharField(max_length=10)
+    transactions = models.IntegerField()
+    base_amount = models.DecimalField(max_digits=32, decimal_places=4)
+    score = models.DecimalField(max_digits=20, decimal_places=4)
+    degraded = models.IntegerField(default=0)
+    duration_ms = models.FloatField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["hour", "channel", "outcome"], name="hour_figures_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.channel} {self.outcome}"
+
+
+class MerchantDay(models.Model):
+    """What was decided at one merchant in one day (UTC)."""
+
+    day = models.DateTimeField(help_text="its beginning")
+    merchant_id = models.CharField(max_length=128)
+    transactions = models.IntegerField()
+    flagged = models.IntegerField(help_text="not approved")
+    base_amount = models.DecimalField(max_digits=32, decimal_places=4)
+    flagged_amount = models.DecimalField(max_digits=32, decimal_places=4)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["day", "merchant_id"], name="merchant_day_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.merchant_id}"
+
+
 class MerchantHour(models.Model):
     """What was decided at one merchant in one hour."""
 
@@ -110,7 +150,7 @@ class MerchantHour(models.Model):
 
 
 class RollupState(models.Model):
-    """The one row that says until when (exclusive) decisions are summed up in the two tables above."""
+    """The one row that says until when (exclusive) decisions are summed up in the tables above."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     until = models.DateTimeField()

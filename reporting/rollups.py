@@ -1,4 +1,4 @@
-"""Summing decisions up by minute and by merchant, once each.
+"""Summing decisions up by minute and hour, and by merchant, once each.
 
 A run adds what was decided since the last one and moves the mark in the same transaction, so nothing is counted
 twice or left out, however often it is interrupted. It stays two minutes behind: a decision carries the time at which
@@ -18,24 +18,25 @@ from screening.models import Decision
 BEHIND = timedelta(minutes=2)
 STEP = timedelta(hours=1)
 
-_MINUTES = """
-INSERT INTO reporting_minutefigures AS kept
-    (minute, channel, outcome, transactions, base_amount, score, degraded, duration_ms)
-SELECT date_trunc('minute', d.created_at), t.channel, d.outcome, count(*), coalesce(sum(t.base_amount), 0),
+_FIGURES = """
+INSERT INTO reporting_{bucket}figures AS kept
+    ({bucket}, channel, outcome, transactions, base_amount, score, degraded, duration_ms)
+SELECT date_trunc('{bucket}', d.created_at), t.channel, d.outcome, count(*), coalesce(sum(t.base_amount), 0),
     sum(d.total_risk_score), count(*) FILTER (WHERE d.degraded), sum(d.duration_ms)
 FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
 WHERE d.created_at >= %s AND d.created_at < %s GROUP BY 1, 2, 3
-ON CONFLICT (minute, channel, outcome) DO UPDATE SET transactions = kept.transactions + excluded.transactions,
+ON CONFLICT ({bucket}, channel, outcome) DO UPDATE SET transactions = kept.transactions + excluded.transactions,
     base_amount = kept.base_amount + excluded.base_amount, score = kept.score + excluded.score,
     degraded = kept.degraded + excluded.degraded, duration_ms = kept.duration_ms + excluded.duration_ms
 """
 _MERCHANTS = """
-INSERT INTO reporting_merchanthour AS kept (hour, merchant_id, transactions, flagged, base_amount, flagged_amount)
-SELECT date_trunc('hour', d.created_at), t.merchant_id, count(*), count(*) FILTER (WHERE d.outcome <> 'approve'),
+INSERT INTO reporting_merchant{bucket} AS kept
+    ({bucket}, merchant_id, transactions, flagged, base_amount, flagged_amount)
+SELECT date_trunc('{bucket}', d.created_at), t.merchant_id, count(*), count(*) FILTER (WHERE d.outcome <> 'approve'),
     coalesce(sum(t.base_amount), 0), coalesce(sum(t.base_amount) FILTER (WHERE d.outcome <> 'approve'), 0)
 FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
 WHERE d.created_at >= %s AND d.created_at < %s AND t.merchant_id IS NOT NULL GROUP BY 1, 2
-ON CONFLICT (hour, merchant_id) DO UPDATE SET transactions = kept.transactions + excluded.transactions,
+ON CONFLICT ({bucket}, merchant_id) DO UPDATE SET transactions = kept.transactions + excluded.transactions,
     flagged = kept.flagged + excluded.flagged, base_amount = kept.base_amount + excluded.base_amount,
     flagged_amount = kept.flagged_amount + excluded.flagged_amount
 """
@@ -68,8 +69,9 @@ def _step() -> tuple[datetime | None, bool]:
         stop = min(_next_busy(start) + STEP, end)
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL timezone TO 'UTC'")
-            cursor.execute(_MINUTES, [start, stop])
-            cursor.execute(_MERCHANTS, [start, stop])
+            for sql, buckets in ((_FIGURES, ("minute", "hour")), (_MERCHANTS, ("hour", "day"))):
+                for bucket in buckets:
+                    cursor.execute(sql.format(bucket=bucket), [start, stop])
         RollupState.objects.filter(pk=state.pk).update(until=stop)
     return stop, stop >= end
 

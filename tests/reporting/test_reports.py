@@ -61,6 +61,7 @@ def test_it_counts_what_was_decided_this_minute(api: ApiClient) -> None:
 
 def test_it_says_the_same_before_and_after_summing_up(api: ApiClient) -> None:
     rule()
+    decided(api, ago=timedelta(days=5), start=30)
     decided(api, ago=timedelta(minutes=30))
     decided(api, ago=timedelta(minutes=5), start=10)
     decided(api, start=20)
@@ -72,12 +73,15 @@ def test_it_says_the_same_before_and_after_summing_up(api: ApiClient) -> None:
             kpis.hourly_trend(hours=3, now=now),
             kpis.channel_risk(hours=3, now=now),
             kpis.merchant_exposure(hours=3, now=now),
+            kpis.channel_risk(hours=30, now=now),
+            kpis.merchant_exposure(hours=30, now=now),
+            kpis.merchant_exposure(hours=200, now=now),
         ]
 
     with time_machine.travel(timezone.now(), tick=False):
         before = figures()
         rollups_run()
-        assert sum(MinuteFigures.objects.values_list("transactions", flat=True)) == 8
+        assert sum(MinuteFigures.objects.values_list("transactions", flat=True)) == 12
         assert figures() == before
         rollups_run()
         assert figures() == before
