@@ -6,7 +6,7 @@ pairs can be replayed; that the database answers the same is tested in tests/scr
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -24,16 +24,12 @@ from rules.core.windows import evaluate_aggregate
 from tests.reference.contract import Arrival, EventArrival, LabelArrival, Lists, PatchArrival, ScreenedEvent
 from tests.reference.over_core import SETTINGS, Stored, _at, _result
 
-_numbers = itertools.count(1)
-
 
 def _configured() -> None:
     """Outside pytest the environment names the server (`python -m fraudsite.dev with -- python -m …`)."""
     import django
 
     if not settings.configured:
-        import os
-
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
     django.setup()
 
@@ -69,8 +65,11 @@ class _Replay:
         parsed = [parse_rule(document).rule for document in rules]
         compiled = [compile_rule(rule) for rule in parsed if rule.is_active]
         self.engine = Engine(number=1, rules=compiled, shadow_ids=frozenset(), lists=lists, since={})
-        self.store = VelocityStore(namespace=f"oracle{next(_numbers)}:")
-        self.store.client.flushdb()
+        # Several processes replay on one server (`run --jobs`): each empties its own names only.
+        self.store = VelocityStore(namespace=f"oracle{os.getpid()}:")
+        kept = list(self.store.client.scan_iter(match=f"{self.store.namespace}*", count=1_000))
+        if kept:
+            self.store.client.delete(*kept)
         self.store.epoch_begin(1, last_arrival=0)
         self.stored = Stored()
         self.moment: Any = None
