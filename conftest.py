@@ -6,10 +6,13 @@ from importlib import import_module
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from pytest_django.plugin import blocking_manager_key
+from pytest_django.plugin import DjangoDbBlocker, blocking_manager_key
 from redis import Redis
+
+from tests.databases import database_close
 
 hypothesis_settings.register_profile(
     "fraudsite",
@@ -35,11 +38,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.redis)
 
 
+has_database = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """pytest-django's, which drops the database at the end: whoever is still in it is put out first.
+
+    A thread's connection outlives the thread until its garbage is collected, and the live server's threads close
+    theirs when they notice that the browser has gone: on a busy machine both may be later than the drop.
+    """
+    stash = request.config.stash
+    stash[has_database] = True
+    yield
+    stash[has_database] = False
+    with django_db_blocker.unblock():
+        name = connection.settings_dict["NAME"]
+        connection.close()
+        database_close(name)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """A transactional test ends with every table emptied, those that migrations filled too: fill them again.
 
-    Around the whole teardown, because the tables are emptied by a fixture that is taken down late.
+    Around the whole teardown, because the tables are emptied by a fixture that is taken down late. After the last
+    test that is after the database is gone, and Django points at the one that the tests' was made beside.
     """
     result = yield
     mark = item.get_closest_marker("django_db")
@@ -47,8 +73,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         {"transactional_db", "live_server", "django_db_reset_sequences"}
         & set(getattr(item, "fixturenames", ()))
     )
-    # After the last test the database itself is gone.
-    if is_emptied and nextitem is not None:
+    if is_emptied and item.config.stash.get(has_database, False):
         with item.config.stash[blocking_manager_key].unblock():
             _fill_as_migrations_did()
     return result
