@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
+import re
 from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fraudsite.api import json_body, parsers
 from fraudsite.api.json_body import MAX_DEPTH, JsonBodyError, decode
+from fraudsite.api.problems import PayloadTooLarge
 
 
 def fault(raw: bytes) -> JsonBodyError:
@@ -95,10 +98,54 @@ def test_it_takes_what_is_wide_and_not_deep() -> None:
     assert len(decode(b"[" + b",".join([b"{}"] * 1000) + b"]")) == 1000
 
 
-def test_it_does_not_take_long_for_what_it_refuses() -> None:
-    started = time.perf_counter()
-    fault(b"[" + b'{"a":1},' * 100_000 + b"NaN]")
-    assert time.perf_counter() - started < 5
+class CountingTokens:
+    """The slow reader's token pattern, which says how many characters were read with it."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern
+        self.characters = 0
+
+    def match(self, text: str, position: int) -> re.Match[str] | None:
+        match = self.pattern.match(text, position)
+        self.characters += (match.end() if match else len(text)) - position
+        return match
+
+
+@pytest.mark.parametrize(
+    ("beginning", "middle", "end"),
+    [
+        (b"[", b'{"a":1},', b"NaN]"),
+        (b"[", b"[],", b"NaN]"),
+        (b'{"a": "', b"x" * 8, b"\xff"),
+        (b'{"a": ', b" " * 8, b"NaN}"),
+        (b'{"a": "', b"\\\\", b""),
+    ],
+)
+def test_it_reads_what_it_refuses_at_most_twice(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes, middle: bytes, end: bytes
+) -> None:
+    """However long: what names the fault's place goes forward only, and looks one token ahead."""
+    tokens = CountingTokens(json_body._TOKEN)
+    monkeypatch.setattr(json_body, "_TOKEN", tokens)
+    raw = beginning + middle * 20_000 + end
+
+    fault(raw)
+
+    assert 0 < tokens.characters <= 2 * len(raw)
+
+
+def test_it_refuses_a_body_beyond_the_limit_before_it_is_read_as_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[bytes] = []
+    monkeypatch.setattr(parsers, "decode", decoded.append)
+    stream = BytesIO(b"[" * (parsers.MAX_BODY_BYTES + 1))
+
+    with pytest.raises(PayloadTooLarge):
+        parsers.JsonParser().parse(stream)
+
+    assert decoded == []
+    assert stream.read() == b""
 
 
 scalars = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.text(max_size=20)
