@@ -28,7 +28,7 @@ from screening.decisions import DecisionFacts, decision_facts, versions
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
 from screening.facts import base_amount, facts_of
-from screening.storing import DecidedTransaction, Effects, StoreResult, decisions_store
+from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, Effects, StoreResult, decisions_store
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.plan import from_us, to_us
@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 # How often a decision is made again because rules or counters changed under it; each publish costs one round.
 MAX_ROUNDS = 20
 MAX_FILL_ROUNDS = 4
+# How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
+CLOCKS_APART_US = 2_000_000
 
 store = VelocityStore()
 fence = Fence(store)
@@ -100,6 +102,12 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
         fence.lost(state.epoch, reason=str(error))
         return candidates
     fresh = [each for each in counted if each[2].status == "counted"]
+    expired = [each[0] for each in fresh if is_expired(each[2].arrival)]
+    if expired:
+        # Counted by an attempt that died, too long ago to be stored with that place: counted anew, at the end.
+        for candidate in expired:
+            take_back(engine, state.epoch, candidate)
+        return [each[0] for each in fresh]
     try:
         rows = [_decided(engine, state, *each, started=started, n=len(fresh)) for each in fresh]
     except StoreUnavailable as error:
@@ -332,10 +340,16 @@ def _is_stored_with(candidate: Candidate) -> bool:
     return Transaction.objects.filter(transaction_id=transaction_id, arrival=candidate.arrival).exists()
 
 
-def take_back(engine: Engine, epoch: int, candidate: Candidate) -> None:
-    """Take a count back out of every counter; if Redis does not answer, reconciliation does it later."""
+def is_expired(arrival: int) -> bool:
+    """Whether the fence refuses to store what was counted at that moment, by a second and more."""
+    return time.time() * 1_000_000 - arrival > MAX_COUNT_AGE_US + CLOCKS_APART_US
+
+
+def take_back(engine: Engine, epoch: int, candidate: Candidate) -> bool:
+    """Take a count back out of every counter. False when Redis does not answer or has begun another epoch:
+    reconciliation does it later, or the epoch took the count with it."""
     if candidate.arrival is None:
-        return
+        return True
     counting = counting_of(
         engine.plan,
         "transaction",
@@ -352,11 +366,13 @@ def take_back(engine: Engine, epoch: int, candidate: Candidate) -> None:
             event_id=counting.request.event_id,
             index_tag=counting.request.index_tag,
         )
-        candidate.arrival = None
     except StoreUnavailable as error:
         log.warning(
             "count_not_taken_back", transaction_id=candidate.fields["transaction_id"], reason=str(error)
         )
+        return False
+    candidate.arrival = None
+    return True
 
 
 def catch_up(engine: Engine, state: FenceState, result: StoreResult) -> None:

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from redis import RedisError
 
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
+from rules.selectors import ruleset_current_number
 from screening.engine import engines
 from screening.realtime import Candidate, fence, prepare, store, take_back
 from screening.velocity.plan import from_us
+from screening.velocity.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -24,15 +27,20 @@ PAGE = 500
 
 def counts_reconcile() -> int:
     """How many counts were taken back. Pending ones (asynchronous) whose worker died are counted anew by the sweep."""
-    state = fence.state()
+    # As the database has it: this process may have screened nothing since other processes began a new epoch.
+    state = fence.refresh()
     if not state.is_redis:
         return 0
     taken = 0
     before_us = int((time.time() - SETTLED_AFTER_S) * 1_000_000)
-    while page := store.recent(before_us=before_us, limit=PAGE):
-        taken += _reconcile_page(state.epoch, page)
-        if len(page) < PAGE:
-            break
+    try:
+        while page := store.recent(before_us=before_us, limit=PAGE):
+            taken += _reconcile_page(state.epoch, page)
+            if len(page) < PAGE:
+                break
+    except (StoreUnavailable, RedisError) as error:
+        # What is not forgotten is looked at again; a new epoch begins without it.
+        log.warning("reconciliation_put_off", reason=str(error))
     return taken
 
 
@@ -46,16 +54,17 @@ def _reconcile_page(epoch: int, page: Sequence[tuple[bytes, int]]) -> int:
     )
     lost = [each for each in transactions if (each[2]["transaction_id"], each[1]) not in stored]
     for _, arrival, fields in lost:
-        _take_back(epoch, fields, arrival)
+        if not _take_back(epoch, fields, arrival):
+            raise StoreUnavailable("a count could not be taken back")
     store.recent_forget([recall for recall, _, _ in recalled])
     return len(lost)
 
 
-def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> None:
+def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> bool:
     log.info("count_taken_back", transaction_id=fields["transaction_id"])
-    engine = engines.current()
+    engine = engines.at_least(ruleset_current_number())
     fields.pop("kind", None)
     candidate = Candidate(fields, b"", datetime.now(UTC), arrival=arrival)
     event = prepare(engine, candidate)
     event["occurred_at"] = fields["occurred_at"] or from_us(arrival)
-    take_back(engine, epoch, candidate)
+    return take_back(engine, epoch, candidate)

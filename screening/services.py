@@ -24,6 +24,7 @@ from ingestion.payloads import (
     transaction_parse,
 )
 from ingestion.selectors import transaction_body, transaction_get
+from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.decisions import decision_body
 from screening.engine import engines
@@ -281,7 +282,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
             if not row.is_pending:
                 after = event_of(event_fields_of(row))
                 correct_counters(
-                    engines.current().plan,
+                    engines.at_least(ruleset_current_number()).plan,
                     fence,
                     store,
                     before=event_of(before),

@@ -43,6 +43,7 @@ def velocity_rebuild() -> FenceState:
     """Begin a new epoch: every counter is dropped and filled from the database again."""
     state = fence.refresh()
     if state.is_redis:
+        store.epoch_end()
         switch_to_sql(state.epoch, reason="rebuild asked for")
     state = switch_to_redis(store)
     fence.refresh()

@@ -18,23 +18,26 @@ def correct_counters(
     Whoever fills one of these counters meanwhile waits for that transaction. When Redis does not answer, its
     counters are given up, to be filled from the database again.
     """
-    state = fence.state()
-    if not state.is_redis:
-        return
     tags, wires, argv = correction_wires(plan, before=before, after=after)
     if not wires:
         return
     with groups_locked(tags):
-        try:
-            store.correct(
-                epoch=state.epoch,
-                wires=wires,
-                argv=argv,
-                occurred_us=to_us(after["occurred_at"]),
-                arrival=arrival,
-            )
-        except StoreUnavailable as error:
-            fence.lost(state.epoch, reason=str(error))
+        # As the database has it, under the lock: counters of an epoch that this process has not heard of may have
+        # been filled with the row as it was; those of one that begins later are filled with what it is now.
+        state = fence.refresh()
+        while state.is_redis:
+            try:
+                store.correct(
+                    epoch=state.epoch,
+                    wires=wires,
+                    argv=argv,
+                    occurred_us=to_us(after["occurred_at"]),
+                    arrival=arrival,
+                )
+            except StoreUnavailable as error:
+                state = fence.lost(state.epoch, reason=str(error))
+            else:
+                return
 
 
 def correction_wires(

@@ -25,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 # While Redis is away it is tried again this often, by whichever request comes first.
 TRY_AGAIN_S = 1.0
+# Before the counters of an epoch are given up, decisions that were made with them get this long to be stored. Two
+# payments of one user may be under way at that moment, the later counted with the earlier; were only the earlier
+# refused, to be decided anew, the later would have been right about a payment that is now behind it.
+LAST_STORES_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ def _lock(number: int) -> None:
 
 def switch_to_sql(observed_epoch: int, *, reason: str) -> FenceState:
     """Stop trusting the counters of `observed_epoch`. Waits for decisions in flight; harmless when done already."""
+    state = fence_read()
+    if state != FenceState(observed_epoch, is_redis=True):
+        return state
+    time.sleep(LAST_STORES_S)
     with transaction.atomic():
         _lock(FENCE_LOCK)
         changed = VelocityState.objects.filter(

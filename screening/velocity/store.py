@@ -22,6 +22,9 @@ from django.conf import settings
 SCRIPT = Path(__file__).with_name("counters.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's own name for a script
 
+# Raise it when counters.lua keeps its data otherwise: what another layout wrote is then unreachable, and while old and
+# new processes run side by side they end each other's epochs (exact, degraded) instead of reading each other's keys.
+LAYOUT = 2
 # Ids are recognised as counted before for this long; a later replay is found by the database instead.
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, so that a request does not wait for a time-out each time.
@@ -90,7 +93,7 @@ def event_digest(event_id: str) -> bytes:
 class VelocityStore:
     """One process's access to the counters. Thread-safe; times out; remembers for a moment that Redis is away."""
 
-    def __init__(self, url: str | None = None, *, namespace: str = "fraudsite:") -> None:
+    def __init__(self, url: str | None = None, *, namespace: str = f"fraudsite:{LAYOUT}:") -> None:
         self.namespace = namespace
         self._url = url or settings.REDIS_URL
         self._lock = threading.Lock()
@@ -201,6 +204,13 @@ class VelocityStore:
             pipeline.delete(self.namespace + "recent")
             pipeline.set(self.namespace + "epoch", epoch)
             pipeline.execute()
+
+    def epoch_end(self) -> None:
+        """Nothing is counted any more until an epoch begins. Raises StoreUnavailable."""
+        try:
+            self.client.delete(self.namespace + "epoch")
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
 
     def epoch_current(self) -> int | None:
         try:

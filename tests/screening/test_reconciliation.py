@@ -1,0 +1,99 @@
+"""Counts whose decision was never stored: taken back by the beat's task, or by whoever comes to screen the payment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from screening import realtime, reconciliation
+from screening.models import Decision
+from screening.pending import pending_screen
+from screening.realtime import fence, store
+from screening.velocity.fence import switch_to_redis, switch_to_sql
+from screening.velocity_services import velocity_verify
+from tests.clients import ApiClient
+from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Killed(BaseException):
+    """What `kill -9` is to the code: nothing that an `except Exception` would see."""
+
+
+def counted_only(monkeypatch: pytest.MonkeyPatch, number: int) -> int:
+    """Pending transaction `number`, counted by a worker that dies before it stores the decision; its row."""
+    found: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("screening.tasks.transactions_enqueue", found.extend)
+        ApiClient().post("transactions/?mode=async", payload(number))
+
+    def dies(*_args: Any, **_kwargs: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "decisions_store", dies)
+        with pytest.raises(Killed):
+            pending_screen(found)
+    return found[0]
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> ApiClient:
+    client = ApiClient()
+    client.post("rules/", count_rule(10))
+    client.post("transactions/", payload(1))
+    monkeypatch.setattr(reconciliation, "SETTLED_AFTER_S", -5)
+    return client
+
+
+def test_it_takes_back_what_was_counted_and_never_stored(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted_only(monkeypatch, 2)
+    assert reconciliation.counts_reconcile() == 1
+    assert not velocity_verify().differences
+    assert actual(api.post("transactions/", payload(3)).json()) == 2
+
+
+def test_it_takes_back_counts_of_an_epoch_that_others_began(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that screens nothing hears of a new epoch from nobody."""
+    heard = fence.state()
+    switch_to_sql(heard.epoch, reason="test")
+    switch_to_redis(store)
+    fence.refresh()
+    api.post("transactions/", payload(3))
+    counted_only(monkeypatch, 2)
+    monkeypatch.setattr(fence, "_state", heard)
+    assert reconciliation.counts_reconcile() == 1
+    assert not velocity_verify().differences
+
+
+def test_it_keeps_what_it_could_not_take_back_for_the_next_time(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted_only(monkeypatch, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciliation, "take_back", lambda *_: False)
+        assert reconciliation.counts_reconcile() == 0
+    assert reconciliation.counts_reconcile() == 1
+    assert not velocity_verify().differences
+
+
+def test_it_counts_anew_what_was_counted_too_long_ago_to_be_stored(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = counted_only(monkeypatch, 2)
+    first_arrival = store.recent(before_us=2**53, limit=10)[-1][1]
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    monkeypatch.setattr(realtime, "is_expired", lambda arrival: arrival == first_arrival)
+    assert pending_screen([pk]) == 1
+    decision = Decision.objects.get(transaction__transaction_id="T2")
+    assert decision.transaction.arrival != first_arrival
+    assert actual({"screening": api.get("transactions/T2/screening/").json()}) == 3
+    assert actual(api.post("transactions/", payload(4)).json()) == 4
+    assert not velocity_verify().differences
