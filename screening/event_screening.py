@@ -11,7 +11,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Model
 
-from rules.core.aggregates import AggregateResult
 from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
 from screening.engine import Engine, engines, outcomes_split
@@ -27,7 +26,7 @@ from screening.realtime import (
     evaluate,
     fence,
 )
-from screening.sql_mode import arrival_next, history_or_failure
+from screening.sql_mode import arrival_next, history_results
 from screening.storing import Effects, StoreResult
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
@@ -104,10 +103,7 @@ def _round_in_sql(
         with groups_locked([tag for _, _, tag in counting.wires]):
             candidate.arrival = event["arrival"] = arrival_next()
             ruleset = engine.kinds[candidate.kind].ruleset
-            results: list[AggregateResult] = [
-                history_or_failure(engine, event, aggregate, current_event=candidate.kind)
-                for aggregate in ruleset.aggregates
-            ]
+            results = history_results(engine, event, candidate.kind)
             stored = _store(engine, state, candidate, ruleset.evaluate(event, results, engine.lists))
         if not stored:
             return candidates[position:]

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Model, Q
+from django.db.models import Min, Model, Q
 
 from ingestion.events.models import AlertEvent, CardEvent, CustomerProfile, LoginEvent
 from ingestion.events.selectors import labels_known, profiles_of
@@ -85,12 +85,39 @@ def _with_facts(page: list[Event], facts: frozenset[str], known_at: datetime | N
         labels = labels_known((event["transaction_id"] for event in page), at=known_at)
         for event in page:
             event["label.is_fraud"] = labels.get(event["transaction_id"])
-    wanted = [name for name in facts if name.startswith("customer.")]
+    wanted = facts - {"label.is_fraud"}
     if wanted:
+        look_up_facts(page, wanted)
+    return page
+
+
+def look_up_facts(page: Sequence[Event], names: frozenset[str]) -> None:
+    """Add customer's and account's facts of these names to past events, each as of the event's own time."""
+    of_customer = [name for name in names if name.startswith("customer.")]
+    if of_customer:
         profiles = profiles_of(event["user_id"] for event in page)
         for event in page:
-            _add_profile(event, profiles.get(event["user_id"], ()), wanted)
-    return page
+            _add_profile(event, profiles.get(event["user_id"], ()), of_customer)
+    if "customer.age_days" in names:
+        _add_ages(page, "customer.age_days", "user_id")
+    if "account.age_days" in names:
+        _add_ages(page, "account.age_days", "account_id")
+
+
+def _add_ages(page: Sequence[Event], name: str, party: str) -> None:
+    """Whole days since the party was first seen, where nothing better is known; 0 at its first event."""
+    ageless = [event for event in page if event.get(name) is None and event.get(party)]
+    first = dict(
+        Transaction.objects.filter(
+            **{f"{party}__in": {event[party] for event in ageless}}, arrival__isnull=False
+        )
+        .values_list(party)
+        .annotate(first=Min("occurred_at"))
+        .order_by()
+    )
+    for event in ageless:
+        since = min(first.get(event[party], event["occurred_at"]), event["occurred_at"])
+        event[name] = Decimal((event["occurred_at"] - since).days)
 
 
 def _add_profile(event: Event, profiles: Sequence[CustomerProfile], wanted: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from django.db import connection
 
 from ingestion.models import Transaction
 from rules.core.errors import EvaluationFailed
+from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
 from screening.decisions import versions
 from screening.engine import Engine
@@ -53,10 +54,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
         if candidate.fields["occurred_at"] is None:
             event["occurred_at"] = from_us(candidate.arrival)
         ruleset = engine.kinds["transaction"].ruleset
-        results = [
-            history_or_failure(engine, event, aggregate, current_event="transaction")
-            for aggregate in ruleset.aggregates
-        ]
+        results = history_results(engine, event, "transaction")
         outcomes = ruleset.evaluate(event, results, engine.lists)
         row = decided_row(engine, candidate, outcomes, degraded=True, started=started)
         result = decisions_store(
@@ -75,10 +73,15 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     return True
 
 
-def history_or_failure(engine: Engine, event: dict[str, Any], aggregate: Any, *, current_event: str) -> Any:
-    """The aggregate's value from the database; what cannot be evaluated fails its rules alone."""
+def history_results(engine: Engine, event: dict[str, Any], kind: str) -> list[Any]:
+    """One AggregateResult (or FailedResult) for each aggregate of the event's kind, from the database alone."""
+    return [_result_or_failure(engine, event, each, kind) for each in engine.kinds[kind].ruleset.aggregates]
+
+
+def _result_or_failure(engine: Engine, event: dict[str, Any], aggregate: Aggregate, kind: str) -> Any:
+    """What cannot be evaluated fails its rules alone."""
     try:
-        return history_result(aggregate, event, current_event=current_event, lists=engine.lists)
+        return history_result(aggregate, event, current_event=kind, lists=engine.lists)
     except EvaluationFailed as error:
         start, end = window_bounds(aggregate, event["occurred_at"])
         return FailedResult(str(error), start, end)
