@@ -630,7 +630,7 @@ end
 
 -- After removing an event of `value`: when was it seen before? Newest first, DISTINCT_BOUND events at most; a value
 -- not met within them keeps its time, which can only count too many.
-local DISTINCT_BOUND = 5000
+local DISTINCT_BOUND = 2000
 local function distinct_forget(key, value)
   for from = 0, DISTINCT_BOUND - 1, 500 do
     local page = call('ZREVRANGE', key, from, from + 499, 'WITHSCORES')
