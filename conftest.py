@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker, blocking_manager_key
 from redis import Redis
 
-from tests.databases import database_close
+from tests.databases import database_close, trail_may_be_emptied
 
 hypothesis_settings.register_profile(
     "fraudsite",
@@ -52,6 +52,8 @@ def django_db_setup(
     """
     stash = request.config.stash
     stash[has_database] = True
+    with django_db_blocker.unblock():
+        trail_may_be_emptied()
     yield
     stash[has_database] = False
     with django_db_blocker.unblock():

@@ -29,6 +29,7 @@ from screening.events_api.services import events_take  # noqa: E402
 from screening.models import Alert, Case, RiskSignal  # noqa: E402
 from screening.outbox.worker import outbox_work  # noqa: E402
 from screening.services import transaction_submit  # noqa: E402
+from tests.databases import trail_may_be_emptied  # noqa: E402
 
 WORK_EVERY = 500
 Key = tuple[str, str]
@@ -62,6 +63,7 @@ def run_stack(seed: int, fraud_rate: float, events: int) -> Outcome:
 
 def _prepare() -> None:
     call_command("migrate", verbosity=0)
+    trail_may_be_emptied()
     call_command("flush", verbosity=0, interactive=False)
     call_command("rulepack", "install", verbosity=0)
 

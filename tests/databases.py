@@ -17,3 +17,20 @@ def database_close(name: str) -> None:
             " WHERE datname = %s AND usename = current_user",
             [name],
         )
+
+
+_NEVER_EMPTIED = {"reporting_auditentry": "audit_never_emptied", "reporting_report": "report_never_emptied"}
+
+
+def trail_may_be_emptied() -> None:
+    """Lift what refuses TRUNCATE of the audit trail: Django empties all tables after a transactional test."""
+    with connection.cursor() as cursor:
+        for table, trigger in _NEVER_EMPTIED.items():
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+
+
+def trail_is_never_emptied() -> None:
+    """Refuse it again, as everywhere but in the tests' database."""
+    with connection.cursor() as cursor:
+        for table, trigger in _NEVER_EMPTIED.items():
+            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")

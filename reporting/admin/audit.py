@@ -29,9 +29,21 @@ TABLES = {
     "screening_alert": "alert",
     "screening_snooze": "snooze",
     "screening_webhook": "webhook",
+    "screening_webhookdelivery": "delivery sent again",
     "screening_screeningbatch": "batch",
+    "screening_backtest": "backtest",
+    "ingestion_importjob": "import",
+    "ingestion_label": "label",
+    "ingestion_transaction": "correction of a transaction",
+    "ingestion_exchangerate": "exchange rate",
     "reporting_report": "report",
     "django_celery_beat_periodictask": "schedule",
+    "django_celery_beat_crontabschedule": "time of a schedule",
+    "django_celery_beat_intervalschedule": "interval of a schedule",
+    "auth_user_user_permissions": "action of a user",
+    "otp_totp_totpdevice": "second factor",
+    "otp_static_staticdevice": "recovery codes",
+    "fraudsite_savedfilter": "saved filter",
 }
 
 

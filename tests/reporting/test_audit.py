@@ -20,21 +20,11 @@ from rules.list_services import NewEntry, entries_put, list_create
 from rules.services import rule_create, rule_update
 from tests.admin.samples import LARGE, payment
 from tests.clients import ApiClient
+from tests.databases import trail_is_never_emptied, trail_may_be_emptied
+from tests.reporting.audit_trail import sql, written
 from tests.staff import StaffClient
 
 pytestmark = pytest.mark.django_db
-
-
-def written() -> None:
-    """Entries are written when a transaction commits; a test's own never does, so it is told that it does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-
-
-def sql(statement: str, *values: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
 
 
 def tamper(statement: str, *values: Any) -> None:
@@ -140,6 +130,17 @@ def test_it_refuses_to_be_changed(statement: str) -> None:
     three_changes()
     with pytest.raises(DatabaseError, match="only ever added to"), transaction.atomic():
         sql(statement)
+
+
+@pytest.mark.parametrize("table", ["reporting_auditentry", "reporting_report"])
+def test_it_refuses_to_be_emptied(table: str) -> None:
+    """As it is everywhere but here: the tests' database is emptied after some tests, so they lift this."""
+    three_changes()
+    trail_is_never_emptied()
+    with pytest.raises(DatabaseError, match="only ever added to"), transaction.atomic():
+        sql(f"TRUNCATE {table}, rules_namedlistentry CASCADE")
+    trail_may_be_emptied()
+    assert verify().entries >= 5
 
 
 def test_it_verifies_an_untouched_trail() -> None:
