@@ -1,4 +1,8 @@
-"""One statement and one commit: transactions, decisions, hits, alerts, signals and outbox rows, past the fence."""
+"""One statement and one commit: transactions, decisions, hits, alerts, signals and outbox rows, past the fence.
+
+The statement is the same for one row and for hundreds (they come as one JSON array), so that each connection plans it
+once: planning took longer than running it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
-from django.db import connection
-from psycopg2.extras import Json
+from django.db import OperationalError, ProgrammingError, connection
 
 from fraudsite.exact_json import to_json
 from screening.decisions import DecisionFacts
@@ -61,7 +65,6 @@ _DECISION_COLUMNS: dict[str, str] = {
 }
 _EFFECT_COLUMNS = {"hits": "jsonb", "alerts": "jsonb", "signals": "jsonb", "outbox": "jsonb"}
 _INPUT = {**_TRANSACTION_COLUMNS, **_DECISION_COLUMNS, **_EFFECT_COLUMNS}
-_ROW = "(" + ",".join(f"%s::{kind}" for kind in _INPUT.values()) + ")"
 _NAMES = ",".join(_TRANSACTION_COLUMNS)
 
 _INSERT = f"""
@@ -123,14 +126,27 @@ outbox_rows AS (
 SELECT fence.epoch, fence.mode, fence.ruleset, fence.passed,
     (SELECT coalesce(jsonb_object_agg(transaction_id, decision_pk), '{{}}') FROM made) FROM fence
 """  # noqa: S608 - names of columns, no input
+# $1 epoch, $2 ruleset, $3 the oldest arrival among the rows, $4 how old a count may be (us), $5 the rows.
 _FENCE = """
-WITH checked AS MATERIALIZED (SELECT * FROM screening_fence(%s, %s)),
+WITH checked AS MATERIALIZED (SELECT * FROM screening_fence($1, $2)),
 fence AS MATERIALIZED (
     SELECT epoch, mode, ruleset,
-        passed AND %s > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - %s AS passed
+        passed AND $3 > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $4 AS passed
     FROM checked
 ),
 """
+_ROWS = f"""
+input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($5) AS row({",".join(f"{name} {kind}" for name, kind in _INPUT.items())})
+),
+"""  # noqa: S608 - names of columns, no input
+_STATEMENTS = {
+    "decisions_insert": _FENCE + _ROWS + _INSERT + "," + _EFFECTS,
+    "decisions_complete": _FENCE + _ROWS + _COMPLETE + "," + _EFFECTS,
+}
+_PARAMETERS = "(bigint, bigint, bigint, bigint, jsonb)"
+# SQLSTATE invalid_sql_statement_name: a pooler between us and PostgreSQL has given this session another one.
+_NOT_PREPARED = "26000"
 
 
 @dataclass(slots=True)
@@ -168,9 +184,27 @@ class StoreResult:
     decision_pks: dict[str, int]
 
 
-class _ExactJson(Json):  # type: ignore[misc]
-    def dumps(self, obj: Any) -> str:
-        return to_json(obj).decode()
+class _Prepared:
+    """Which connections know which of the statements; a connection that is closed is forgotten with it."""
+
+    def __init__(self) -> None:
+        self._by_connection: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+    def execute(self, name: str, values: list[Any]) -> tuple[Any, ...]:
+        with connection.cursor() as cursor:
+            # Django's wrapper may have opened the connection just now.
+            known = self._by_connection.setdefault(connection.connection, set())
+            if name not in known:
+                cursor.execute(f"PREPARE {name} {_PARAMETERS} AS {_STATEMENTS[name]}")
+                known.add(name)
+            cursor.execute(f"EXECUTE {name} (%s, %s, %s, %s, %s)", values)
+            return tuple(cursor.fetchone())
+
+    def forget(self) -> None:
+        self._by_connection.pop(connection.connection, None)
+
+
+_prepared = _Prepared()
 
 
 def decisions_store(
@@ -178,43 +212,45 @@ def decisions_store(
 ) -> StoreResult:
     """Store all rows that are new (or, with `are_pending`, still pending), or none when the fence refuses."""
     ordered = sorted(rows, key=lambda row: row.fields["transaction_id"])
-    source = "input(" + ",".join(_INPUT) + ") AS (VALUES " + ",".join([_ROW] * len(ordered)) + "),"
-    sql = _FENCE + source + (_COMPLETE if are_pending else _INSERT) + "," + _EFFECTS
     oldest = min(row.arrival for row in ordered)
-    values: list[Any] = [epoch, ruleset, oldest, MAX_COUNT_AGE_US]
-    for row in ordered:
-        values.extend(_values(row))
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        found_epoch, mode, found_ruleset, passed, pks = cursor.fetchone()
+    name = "decisions_complete" if are_pending else "decisions_insert"
+    values = [epoch, ruleset, oldest, MAX_COUNT_AGE_US, to_json([_document(row) for row in ordered]).decode()]
+    found_epoch, mode, found_ruleset, passed, pks = _execute(name, values)
     return StoreResult(found_epoch, mode == "redis", found_ruleset, passed, orjson.loads(pks))
 
 
-def _values(row: DecidedTransaction) -> list[Any]:
-    fields = row.fields
-    decision = row.decision
-    effects = row.effects
-    own = {
-        "metadata": _ExactJson(fields["metadata"]),
-        "arrival": row.arrival,
-        "received_at": row.received_at,
-        "payload_digest": row.digest,
-    }
-    return [
-        *(own[name] if name in own else fields.get(name) for name in _TRANSACTION_COLUMNS),
-        str(decision.decision_id),
-        decision.outcome,
-        decision.overall_status,
-        decision.total_risk_score,
-        decision.ruleset,
-        decision.allowed_by,
-        decision.degraded,
-        _ExactJson(decision.stored()),
-        _ExactJson(row.facts),
-        decision.duration_ms,
-        decision.created_at,
-        _ExactJson(effects.hits),
-        _ExactJson(effects.alerts),
-        _ExactJson(effects.signals),
-        _ExactJson(effects.outbox),
-    ]
+def _execute(name: str, values: list[Any]) -> tuple[Any, ...]:
+    try:
+        return _prepared.execute(name, values)
+    except (OperationalError, ProgrammingError) as error:
+        # Inside a transaction that failed nothing can be tried again.
+        if getattr(error.__cause__, "pgcode", None) != _NOT_PREPARED or connection.in_atomic_block:
+            raise
+    _prepared.forget()
+    return _prepared.execute(name, values)
+
+
+def _document(row: DecidedTransaction) -> dict[str, Any]:
+    fields, decision, effects = row.fields, row.decision, row.effects
+    document = {name: fields.get(name) for name in _TRANSACTION_COLUMNS}
+    document.update(
+        arrival=row.arrival,
+        received_at=row.received_at,
+        payload_digest="\\x" + row.digest.hex(),
+        decision_id=decision.decision_id,
+        outcome=decision.outcome,
+        overall_status=decision.overall_status,
+        total_risk_score=decision.total_risk_score,
+        ruleset=decision.ruleset,
+        allowed_by=decision.allowed_by,
+        degraded=decision.degraded,
+        results=decision.stored(),
+        facts=row.facts,
+        duration_ms=decision.duration_ms,
+        created_at=decision.created_at,
+        hits=effects.hits,
+        alerts=effects.alerts,
+        signals=effects.signals,
+        outbox=effects.outbox,
+    )
+    return document
