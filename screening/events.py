@@ -53,16 +53,24 @@ class EventSource:
         self,
         condition: Q,
         *,
-        limit: int | None = None,
+        newest: int | None = None,
+        where: tuple[str, Sequence[Any]] | None = None,
         facts: frozenset[str] = frozenset(),
         known_at: datetime | None = None,
     ) -> Iterator[Event]:
-        """Counted events that match, in (occurred_at, arrival) order, read in pages. `facts` beside their own are
-        added as they were known at `known_at`."""
+        """Counted events that match, in (occurred_at, arrival) order, read in pages; only the `newest` so many of
+        them if given. `where` is a condition in SQL with its values. `facts` beside their own are added as they
+        were known at `known_at`."""
         rows = self.model._default_manager.filter(condition, arrival__isnull=False)
-        rows = rows.order_by("occurred_at", "arrival").values(*self.columns, *self.extra)
+        if where is not None:
+            rows = rows.extra(where=[where[0]], params=list(where[1]))  # noqa: S610 - from sql_conditions
+        rows = rows.values(*self.columns, *self.extra)
+        if newest is None:
+            found = rows.order_by("occurred_at", "arrival").iterator(chunk_size=PAGE)
+        else:
+            found = reversed(rows.order_by("-occurred_at", "-arrival")[:newest])
         page: list[Event] = []
-        for row in rows[:limit] if limit else rows.iterator(chunk_size=PAGE):
+        for row in found:
             page.append(event_of(row))
             if len(page) == PAGE:
                 yield from _with_facts(page, facts, known_at)

@@ -25,6 +25,7 @@ from screening.velocity.filling import groups_locked
 from screening.velocity.history import history_result
 from screening.velocity.plan import from_us
 from screening.velocity.reading import FailedResult, counting_of
+from screening.velocity.sql_windows import window_results
 
 # Of processes without a limit of their own.
 LONGEST_STATEMENT_MS = 8_000
@@ -75,7 +76,9 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
 
 def history_results(engine: Engine, event: dict[str, Any], kind: str) -> list[Any]:
     """One AggregateResult (or FailedResult) for each aggregate of the event's kind, from the database alone."""
-    return [_result_or_failure(engine, event, each, kind) for each in engine.kinds[kind].ruleset.aggregates]
+    aggregates = engine.kinds[kind].ruleset.aggregates
+    found: dict[Aggregate, Any] = window_results(aggregates, event, current_event=kind, lists=engine.lists)
+    return [found.get(each) or _result_or_failure(engine, event, each, kind) for each in aggregates]
 
 
 def _result_or_failure(engine: Engine, event: dict[str, Any], aggregate: Aggregate, kind: str) -> Any:

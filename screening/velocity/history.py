@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
 
 from rules.core import limits
-from rules.core.aggregates import AggregateResult
+from rules.core.aggregates import FROM_PREVIOUS, AggregateResult
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
@@ -18,6 +19,8 @@ from rules.core.values import identity, read
 from rules.core.windows import evaluate_aggregate, missing_fact, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.plan import Event
+from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
+from screening.velocity.sql_windows import window_results
 
 Group = tuple[Any, ...]
 
@@ -51,23 +54,75 @@ def _in_groups(source: EventSource, fields: Sequence[str], groups: Sequence[Grou
 def history_result(
     aggregate: Aggregate, current: Event, *, current_event: str, lists: Lists
 ) -> AggregateResult:
-    """The value of `aggregate` from the database alone. Raises EvaluationFailed beyond MAX_SCANNED_EVENTS events."""
+    """The value of `aggregate` from the database alone, over the events themselves: what `sql_windows` leaves to
+    Python. Raises EvaluationFailed beyond MAX_SCANNED_EVENTS events."""
     start, end = window_bounds(aggregate, current["occurred_at"])
     reason = missing_fact(aggregate, current)
     if reason is not None:
         return AggregateResult(None, 0, start, end, reason)
-    source = EVENT_SOURCES[aggregate.event]
-    fields = [key.event_field for key in aggregate.group_by]
-    group = tuple(read(current, key.current_field) for key in aggregate.group_by)
-    condition = _in_groups(source, fields, [group]) & Q(occurred_at__lte=end)
-    if start is not None:
-        condition &= Q(occurred_at__gt=start)
-    facts = source.facts_needed(aggregate)
+    chosen = _Chosen.of(aggregate, current)
+    if chosen.is_exact and aggregate.function in FROM_PREVIOUS and aggregate.last is None:
+        found = _from_newest_located(aggregate, current, chosen, current_event=current_event, lists=lists)
+        if found is not None:
+            return found
+    limit = aggregate.last if chosen.is_exact and aggregate.last else limits.MAX_SCANNED_EVENTS + 1
     events = list(
-        source.events(
-            condition, limit=limits.MAX_SCANNED_EVENTS + 1, facts=facts, known_at=current["occurred_at"]
+        chosen.source.events(
+            chosen.condition,
+            newest=limit,
+            where=chosen.where,
+            facts=chosen.source.facts_needed(aggregate),
+            known_at=current["occurred_at"],
         )
     )
     if len(events) > limits.MAX_SCANNED_EVENTS:
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
     return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The events of an aggregate's group and window before `current`, as far as SQL can say: `where` are as many of
+    its filters as it can say exactly (`is_exact`: all of them, and the group)."""
+
+    source: EventSource
+    condition: Q
+    where: tuple[str, list[Any]]
+    is_exact: bool
+
+    @classmethod
+    def of(cls, aggregate: Aggregate, current: Event) -> _Chosen:
+        start, end = window_bounds(aggregate, current["occurred_at"])
+        source = EVENT_SOURCES[aggregate.event]
+        fields = [key.event_field for key in aggregate.group_by]
+        group = tuple(read(current, key.current_field) for key in aggregate.group_by)
+        condition = _in_groups(source, fields, [group]) & Q(occurred_at__lte=end)
+        if start is not None:
+            condition &= Q(occurred_at__gt=start)
+        statement = Statement()
+        at, arrival = (
+            statement.value(current["occurred_at"], "time"),
+            statement.constant(current["arrival"], "bigint"),
+        )
+        said = [f"(occurred_at, arrival) <= ({at}, {arrival})", f"arrival <> {arrival}"]
+        is_exact = all(name in source.columns for name in fields)
+        for each in aggregate.filters:
+            try:
+                said.append(conditions_sql((each,), aggregate.event, source.columns, current, statement))
+            except Inexpressible:
+                is_exact = False
+        return cls(source, condition, statement.positional(" AND ".join(said)), is_exact)
+
+
+def _from_newest_located(
+    aggregate: Aggregate, current: Event, chosen: _Chosen, *, current_event: str, lists: Lists
+) -> AggregateResult | None:
+    """What needs no more than the newest event with coordinates, and how many there are; None if SQL cannot count."""
+    counting = replace(aggregate, function="count", field=None)
+    counted = window_results([counting], current, current_event=current_event, lists=lists).get(counting)
+    if counted is None:
+        return None
+    located = chosen.condition & Q(latitude__isnull=False, longitude__isnull=False)
+    events = list(chosen.source.events(located, newest=1, where=chosen.where))
+    found = evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
+    return found._replace(events=counted.events)
