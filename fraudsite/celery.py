@@ -2,11 +2,12 @@
 
 import os
 import time
+from typing import Any
 
 import redis
 import structlog
 from celery import Celery
-from celery.signals import heartbeat_sent, setup_logging, task_postrun, task_prerun
+from celery.signals import before_task_publish, heartbeat_sent, setup_logging, task_postrun, task_prerun
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
@@ -14,6 +15,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
 # A sorted set of worker names by the second of their last heartbeat.
 WORKERS_KEY = "fraudsite:workers"
 WORKER_SILENCE_S = 15
+REQUEST_ID_HEADER = "fraudsite_request_id"
+# What each task under way bound, by its id.
+_bound: dict[str, Any] = {}
 
 app = Celery("fraudsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -49,11 +53,24 @@ def _announce_worker(sender: object = None, **_kwargs: object) -> None:
         return
 
 
+@before_task_publish.connect
+def _send_request_id(headers: dict[str, Any] | None = None, **_kwargs: object) -> None:
+    """The task's lines name the request that asked for it."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if headers is not None and request_id is not None:
+        headers[REQUEST_ID_HEADER] = request_id
+
+
 @task_prerun.connect
-def _bind_task(task_id: str = "", task: object = None, **_kwargs: object) -> None:
-    structlog.contextvars.bind_contextvars(task_id=task_id, task=getattr(task, "name", ""))
+def _bind_task(task_id: str = "", task: Any = None, **_kwargs: object) -> None:
+    named = {"task_id": task_id, "task": getattr(task, "name", "")}
+    request_id = getattr(getattr(task, "request", None), REQUEST_ID_HEADER, None)
+    if request_id is not None:
+        named["request_id"] = request_id
+    _bound[task_id] = structlog.contextvars.bind_contextvars(**named)
 
 
 @task_postrun.connect
-def _unbind_task(**_kwargs: object) -> None:
-    structlog.contextvars.unbind_contextvars("task_id", "task")
+def _unbind_task(task_id: str = "", **_kwargs: object) -> None:
+    """As before the task, which may have been run where it was asked for."""
+    structlog.contextvars.reset_contextvars(**_bound.pop(task_id, {}))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
+from fraudsite.logging import transactions_log
 from screening.alerts.own_events import own_alerts_of_decisions
 from screening.outbox.tasks import outbox_kick
 from screening.realtime import Candidate
@@ -13,8 +15,9 @@ from screening.realtime import Candidate
 log = structlog.get_logger(__name__)
 
 
-def decisions_follow_up(candidates: Iterable[Candidate]) -> None:
+def decisions_follow_up(candidates: Sequence[Candidate]) -> None:
     """Never raises: the decision stands, and the outbox worker does what was missed."""
+    transactions_log("transaction_decided", map(_line, (each for each in candidates if each.decided)))
     effects = [(each.decided, each.effects) for each in candidates if each.decided and each.effects]
     signalled = [decided.pk for decided, made in effects if any(alert["signal"] for alert in made.alerts)]
     try:
@@ -27,3 +30,15 @@ def decisions_follow_up(candidates: Iterable[Candidate]) -> None:
             outbox_kick()
     except Exception:
         log.exception("outbox_not_kicked")
+
+
+def _line(candidate: Candidate) -> dict[str, Any]:
+    decided = candidate.decided
+    assert decided is not None
+    return {
+        "transaction_id": candidate.fields["transaction_id"],
+        "decision_id": str(decided.decision_id),
+        "decision": decided.outcome,
+        "degraded": decided.degraded,
+        "took_ms": decided.duration_ms,
+    }

@@ -15,6 +15,7 @@ from psycopg2.extras import Json, execute_values
 from fraudsite.api.json_body import JsonBodyError, decode
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
 from fraudsite.exact_json import to_json
+from fraudsite.logging import about_transaction, transactions_log
 from ingestion.models import Transaction, TransactionRevision
 from ingestion.payloads import (
     FIELD_NAMES,
@@ -59,6 +60,7 @@ class Answer:
 def transaction_submit(*, document: Any) -> Answer:
     """Screen a transaction in real time: 201 new, 200 replayed; raises Invalid, Conflict, ScreeningBusy."""
     parsed = transaction_parse(document, now=datetime.now(UTC))
+    about_transaction(parsed.transaction_id)
     candidate = Candidate(parsed.fields, parsed.digest, datetime.now(UTC))
     deadline = time.monotonic() + WAIT_FOR_OTHER_S
     complete_at = time.monotonic() + COMPLETE_AFTER_S
@@ -111,9 +113,11 @@ def _replay(stored: Transaction, parsed: ParsedTransaction) -> Answer:
 def transaction_accept(*, document: Any) -> Answer:
     """Store a transaction for a worker to screen: 202, or as `transaction_submit` answers a replay."""
     parsed = transaction_parse(document, now=datetime.now(UTC))
+    about_transaction(parsed.transaction_id)
     accepted = pending_store([parsed])
     if parsed.transaction_id not in accepted:
         return _replay(transaction_get(parsed.transaction_id), parsed)
+    transactions_log("transaction_accepted", [{"transaction_id": parsed.transaction_id}])
     enqueue(list(accepted.values()))
     stored = transaction_get(parsed.transaction_id)
     return Answer(
@@ -229,6 +233,9 @@ def transactions_accept_bulk(*, documents: Sequence[tuple[Any, list[FieldError]]
         if first.setdefault(each.transaction_id, each) is not each:
             repeated.append((index, each))
     accepted = pending_store(list(first.values())) if first else {}
+    transactions_log(
+        "transaction_accepted", ({"transaction_id": name, "job_id": job_id} for name in accepted)
+    )
     enqueue(list(accepted.values()))
     known = [(index, each) for index, each in parsed if each.transaction_id not in accepted]
     replayed, conflicts = _replays([*known, *((i, e) for i, e in repeated if e.transaction_id in accepted)])
