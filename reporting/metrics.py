@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from fraudsite.short_cache import kept
-from reporting.pipeline import pipeline_health
+from reporting.pipeline import pipeline_health, velocity_memory_bytes, workers_alive
 from reporting.workload import cases_workload
 
 KEPT_S = 5
@@ -54,7 +54,7 @@ class _Platform:
 
     def collect(self) -> Iterator[Metric]:
         try:
-            families = [*_decisions(), _rule_hits(), *_pipeline(), _cases()]
+            families = [*_decisions(), _rule_hits(), *_pipeline(), *_redis(), _cases()]
         except DatabaseError as error:
             log.warning("metrics_without_database", error=type(error).__name__)
             families = []
@@ -119,6 +119,15 @@ def _pipeline() -> list[Metric]:
         ),
         _gauge("webhook_deliveries_waiting", "Deliveries not made yet", health["webhook_deliveries_waiting"]),
     ]
+
+
+def _redis() -> list[Metric]:
+    """Left out, not 0, while Redis does not say."""
+    told = {
+        "workers_alive": ("Celery workers heard of in the last 15 s", workers_alive()),
+        "velocity_memory_bytes": ("Memory of the Redis that keeps the counters", velocity_memory_bytes()),
+    }
+    return [_gauge(name, what, value) for name, (what, value) in told.items() if value is not None]
 
 
 def _cases() -> Metric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import connection
 from django.db.models import Min
 from django.utils import timezone
 
+from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
 
@@ -20,6 +22,9 @@ _PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 _COUNTED_UP_TO = 10_000
 _pool = redis.ConnectionPool.from_url(
     settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
+)
+_velocity_pool = redis.ConnectionPool.from_url(
+    settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
 )
 
 
@@ -53,6 +58,28 @@ def queue_depths() -> dict[str, int] | None:
         return None
     step = len(_PRIORITY_SUFFIXES)
     return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
+
+
+def workers_alive() -> int | None:
+    """How many Celery workers were heard of in the last seconds; None while Redis cannot be reached."""
+    try:
+        heard: Any = _redis().zcount(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+    except redis.RedisError:
+        return None
+    return int(heard)
+
+
+def velocity_memory_bytes() -> int | None:
+    """What the Redis of the counters holds in memory; None while it cannot be reached."""
+    try:
+        memory: Any = _redis().info("memory")
+    except redis.RedisError:
+        return None
+    return int(memory["used_memory"])
+
+
+def _redis() -> redis.Redis:
+    return redis.Redis(connection_pool=_velocity_pool)
 
 
 def _age_s(moment: datetime | None) -> float:

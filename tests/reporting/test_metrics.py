@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fraudsite.short_cache import forget_kept
 from reporting import metrics
+from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient
 
@@ -47,6 +48,8 @@ def test_it_tells_decisions_rules_latency_and_the_pipeline() -> None:
         ("fraudsite_queue_depth", (("queue", each),)) for each in ("realtime", "batch", "default")
     } <= found.keys()
     assert found["fraudsite_outbox_waiting", ()] >= 1
+    assert found["fraudsite_workers_alive", ()] == 0
+    assert found["fraudsite_velocity_memory_bytes", ()] > 100_000
 
 
 def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,18 +62,48 @@ def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.Monke
     assert any(name.startswith("fraudsite_django_http") for name, _ in found)
 
 
-def test_its_dashboards_and_alerts_ask_for_metrics_that_exist() -> None:
+def expressions() -> list[tuple[str, str]]:
+    """Every query of the dashboards and alerts, with the legend that is made of its labels."""
+    found = []
+    for board in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json")):
+        for panel in json.loads(board.read_text())["panels"]:
+            found += [(each["expr"], each.get("legendFormat", "")) for each in panel["targets"]]
+    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    return found + [(each, "") for each in re.findall(r"^ +expr: (.+)$", alerts, re.MULTILINE)]
+
+
+def test_its_dashboards_and_alerts_ask_for_metrics_and_labels_that_exist() -> None:
     rule()
     payment(ApiClient(), "T1", amount="5000")
-    names = {name for name, _ in read()}
-    asked = (ROOT / "deploy/prometheus/alerts.yml").read_text()
-    for board in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
-        asked += " ".join(
-            each["expr"] for panel in json.loads(board.read_text())["panels"] for each in panel["targets"]
-        )
-    wanted = set(re.findall(r"\b(?:fraudsite|django)_[a-z_]+[a-z]\b", asked))
-    assert len(wanted) > 10
-    assert wanted <= names
+    outbox_work()
+    # A request counts itself once it is answered.
+    read()
+    labels: dict[str, set[str]] = {}
+    for name, pairs in read():
+        labels.setdefault(name, set()).update(key for key, _ in pairs)
+    asked = expressions()
+    assert len(asked) > 15
+    for expression, legend in asked:
+        # `up` is Prometheus's own.
+        for name, braces in re.findall(r"\b(fraudsite_\w+)(\{[^}]*\})?", expression):
+            assert name in labels, expression
+            matched = set(re.findall(r"(\w+)=", braces))
+            assert matched <= labels[name], expression
+        shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
+        grouped = {each for group in re.findall(r"by \(([^)]*)\)", expression) for each in group.split(", ")}
+        known = set().union(*(labels[name] for name in re.findall(r"\bfraudsite_\w+", expression)))
+        assert shown | grouped <= known, expression
+        assert shown <= grouped, f"{expression}: what the legend shows is aggregated away"
+
+
+def test_its_dashboards_count_the_platform_once_however_many_web_servers_tell_of_it() -> None:
+    """Every web server exports the platform's figures: a sum over them would count each figure again."""
+    for expression, _ in expressions():
+        for name in re.findall(r"\bfraudsite_(\w+)", expression):
+            if not name.startswith("django_") and "by" in expression:
+                assert re.search(rf"(?:max|min)(?: by \([^)]*\))? ?\(fraudsite_{name}", expression), (
+                    expression
+                )
 
 
 def test_its_alerts_name_parts_of_the_runbook_that_exist() -> None:
