@@ -55,16 +55,17 @@ class EventSource:
         *,
         newest: int | None = None,
         where: tuple[str, Sequence[Any]] | None = None,
+        fields: frozenset[str] | None = None,
         facts: frozenset[str] = frozenset(),
         known_at: datetime | None = None,
     ) -> Iterator[Event]:
         """Counted events that match, in (occurred_at, arrival) order, read in pages; only the `newest` so many of
-        them if given. `where` is a condition in SQL with its values. `facts` beside their own are added as they
-        were known at `known_at`."""
+        them if given. `where` is a condition in SQL with its values; `fields`: those that are read (None: all).
+        `facts` beside their own are added as they were known at `known_at`."""
         rows = self.model._default_manager.filter(condition, arrival__isnull=False)
         if where is not None:
             rows = rows.extra(where=[where[0]], params=list(where[1]))  # noqa: S610 - from sql_conditions
-        rows = rows.values(*self.columns, *self.extra)
+        rows = rows.values(*dict.fromkeys((*self._columns_for(fields), "arrival")))
         if newest is None:
             found = rows.order_by("occurred_at", "arrival").iterator(chunk_size=PAGE)
         else:
@@ -76,6 +77,15 @@ class EventSource:
                 yield from _with_facts(page, facts, known_at)
                 page = []
         yield from _with_facts(page, facts, known_at)
+
+    def _columns_for(self, fields: frozenset[str] | None) -> tuple[str, ...]:
+        everything = tuple(dict.fromkeys((*self.columns, *self.extra)))
+        if fields is None:
+            return everything
+        known = {name.partition(".")[0] for name in fields} | {"occurred_at"}
+        # Whatever is no column of its own derives from others.
+        is_plain = known <= set(everything)
+        return tuple(name for name in everything if name in known) if is_plain else everything
 
     def facts_needed(self, aggregate: Aggregate) -> frozenset[str]:
         """Facts beside the event's own that `aggregate` reads of past events."""

@@ -32,6 +32,8 @@ from rules.core.values import (
     to_units,
 )
 
+NO_VALUES = "there are no values to go by"
+
 
 class AggregateResult(NamedTuple):
     """What one aggregate came to. The window is (start, end]: `start` None means from the beginning.
@@ -103,7 +105,7 @@ def finish(
         case "sum":
             return from_units(moments.total, moments.scale), None
     if moments.n == 0 or moments.minimum is None or moments.maximum is None:
-        return None, "there are no values to go by"
+        return None, NO_VALUES
     match aggregate.function:
         case "avg":
             return RESULT.divide(Decimal(moments.total), Decimal(moments.n * 10**moments.scale)), None
@@ -159,6 +161,10 @@ def benford_chi2(counts: Sequence[int]) -> Decimal | None:
         difference = WORKING.subtract(Decimal(observed), expected)
         chi2 = WORKING.add(chi2, WORKING.divide(WORKING.multiply(difference, difference), expected))
     return rounded(chi2)
+
+
+def too_few_for_benford() -> str:
+    return f"there are fewer than {limits.MIN_BENFORD_VALUES} values to go by"
 
 
 def first_digits(units: Iterable[int]) -> list[int]:
@@ -221,12 +227,12 @@ def _over_units(
 ) -> tuple[Decimal | None, str | None]:
     if aggregate.function == "median":
         median = median_of([value for value in units if value is not None], scale)
-        return median, None if median is not None else "there are no values to go by"
+        return median, None if median is not None else NO_VALUES
     if aggregate.function == "benford_chi2":
         chi2 = benford_chi2(first_digits(value for value in units if value is not None))
         return (
             chi2,
-            None if chi2 is not None else f"there are fewer than {limits.MIN_BENFORD_VALUES} values to go by",
+            None if chi2 is not None else too_few_for_benford(),
         )
     return finish(aggregate, Moments.of(units, scale), current=current)
 
@@ -297,6 +303,7 @@ __all__ = [
     "AGGREGATES",
     "BUCKET_TOTALS",
     "FROM_PREVIOUS",
+    "NO_VALUES",
     "AggregateFunction",
     "AggregateResult",
     "Moments",
@@ -309,4 +316,5 @@ __all__ = [
     "median_of",
     "scale_of",
     "seconds_between",
+    "too_few_for_benford",
 ]

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from rules.core import limits
 from rules.core.aggregates import FROM_PREVIOUS, AggregateResult
+from rules.core.counters import event_fields
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
@@ -71,6 +72,7 @@ def history_result(
             chosen.condition,
             newest=limit,
             where=chosen.where,
+            fields=_fields_read(aggregate),
             facts=chosen.source.facts_needed(aggregate),
             known_at=current["occurred_at"],
         )
@@ -78,6 +80,16 @@ def history_result(
     if len(events) > limits.MAX_SCANNED_EVENTS:
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
     return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
+
+
+def _fields_read(aggregate: Aggregate) -> frozenset[str]:
+    """The fields of past events that `aggregate` reads."""
+    names = {*event_fields(aggregate.filters), *(key.event_field for key in aggregate.group_by)}
+    if aggregate.field is not None:
+        names.add(aggregate.field)
+    if aggregate.function in FROM_PREVIOUS:
+        names.update(("latitude", "longitude"))
+    return frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,17 @@ from django.db import connection
 
 from rules.core import limits
 from rules.core.aggregates import (
+    NO_VALUES,
     AggregateResult,
     Moments,
+    benford_chi2,
     finish,
+    first_digits,
+    median_of,
     over_bucket_totals,
     scale_of,
     seconds_between,
+    too_few_for_benford,
 )
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
@@ -35,7 +40,7 @@ from screening.velocity.sql_conditions import Column, Inexpressible, Statement, 
 
 OF_VALUES = ("sum", "avg", "min", "max", "stddev", "zscore")
 OF_TIMES = ("seconds_since_first", "seconds_since_last")
-PUSHED = ("count", *OF_VALUES, "distinct_count", *OF_TIMES)
+PUSHED = ("count", *OF_VALUES, "distinct_count", *OF_TIMES, "median", "benford_chi2")
 
 
 def window_results(
@@ -84,6 +89,8 @@ class GroupReading:
         outer: list[str] = []
         places: dict[Aggregate, slice] = {}
         for aggregate in aggregates:
+            if aggregate.function == "median" and self._counts_current(aggregate):
+                continue
             # What a half-made translation named is unused then, and harmless.
             try:
                 value = self._value_sql(aggregate, statement)
@@ -196,6 +203,15 @@ class GroupReading:
             return Decimal(events), None
         scale = scale_of(aggregate)
         mine = to_units(read(self.current, aggregate.field or ""), scale)
+        if aggregate.function == "benford_chi2":
+            counts = [int(each) for each in row[1:]]
+            if own and mine is not None:
+                counts = [sum(pair) for pair in zip(counts, first_digits([mine]), strict=True)]
+            chi2 = benford_chi2(counts)
+            return chi2, None if chi2 is not None else too_few_for_benford()
+        if aggregate.function == "median":
+            middle = median_of([_units(each, scale) for each in row[1:] if each is not None], scale)
+            return middle, None if middle is not None else NO_VALUES
         moments = _moments(row, scale)
         if own:
             _add(moments, mine)
@@ -250,6 +266,13 @@ def _outer(aggregate: Aggregate, at: int, mine: str | None) -> list[str]:
         case "distinct_count":
             columns.append(only(f"count(DISTINCT v{at})"))
             columns.append(only(f"bool_or(v{at} = {mine})") if mine else "FALSE")
+        case "median":
+            # The middle one or, of an even number, the middle two.
+            middle = "percentile_disc(0.5) WITHIN GROUP (ORDER BY v{}{})"
+            columns += [only(middle.format(at, "")), only(middle.format(at, " DESC"))]
+        case "benford_chi2":
+            digit = f"left(ltrim(translate(abs(v{at})::text, '.', ''), '0'), 1)"
+            columns += [f"count(*) FILTER (WHERE m{at} AND {digit} = '{n}')" for n in range(1, 10)]
         case "sum" | "avg":
             columns += [only(f"count(v{at})"), only(f"sum(v{at})")]
         case "min" | "max" | "stddev" | "zscore":
