@@ -18,6 +18,8 @@ local CHUNK = 64
 local CARRY = 1e11
 local LOADING = 9e15
 local HOLD_MS = 60000
+-- What was counted this recently may not be in the database yet, and trimmed it could not be filled back in from there.
+local IN_FLIGHT_US = 60000000
 local call = redis.call
 local msgpack, msgunpack = cmsgpack.pack, cmsgpack.unpack
 local spack, sunpack = struct.pack, struct.unpack
@@ -26,12 +28,18 @@ local format = string.format
 local MEMBER = { [0] = '>I7I3I2' }
 for i = 1, 12 do MEMBER[i] = MEMBER[i - 1] .. 'i6' end
 
+local TIME = call('TIME')
+local NOW_US = TIME[1] * 1000000 + TIME[2]
+local NOW_MS = math.floor(NOW_US / 1000)
+
 local function num(x) return format('%.0f', x) end
 local function arrival_of(member) return (sunpack('>I7', member)) end
 
 -- Positions in meta. Running totals of the open chunk follow from META_COLS on.
-local FLOOR, T_LAST, A_LAST, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM = 1, 2, 3, 4, 5, 6, 7, 8
-local META_COLS = 8
+-- EXPIRES (ms): until when the counter's keys live at least, 0 when one of them may have begun anew without an end.
+-- TRIMMED: 1 once a chunk was dropped; before that nothing precedes the first event.
+local FLOOR, T_LAST, A_LAST, EXPIRES, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM, TRIMMED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local META_COLS = 10
 
 ---------------------------------------------------------------------------------------------- tree: reading
 
@@ -46,7 +54,7 @@ local function tree_open(c, raw)
 end
 
 local function tree_create(self, floor)
-  local meta = { floor, -1, -1, 1, 1, 0, 2, -1 }
+  local meta = { floor, -1, -1, 0, 1, 1, 0, 2, -1, 0 }
   for i = 1, self.n do meta[META_COLS + i] = 0 end
   self.meta = meta
   local zero = { 0 }
@@ -82,6 +90,12 @@ end
 
 -- Totals (count, columns) up to and including position `n`, `cols[from…]` of `chunk`.
 function Tree:total(chunk, n, cols, from)
+  if chunk == 1 then
+    -- The very first chunk has nothing before it.
+    local out = { n }
+    for i = 1, self.n do out[i + 1] = cols and cols[from + i - 1] or 0 end
+    return out
+  end
   local c = self:header('c' .. chunk)
   local b = self:header('b' .. c[1])
   local out = { n + c[2] + b[1] }
@@ -94,6 +108,7 @@ function Tree:total_all()
 end
 
 function Tree:total_before_first()
+  if self.meta[TRIMMED] == 0 then return self:total(1, 0, nil, 1) end
   local first_super = self:header('L')[1]
   return self:total(self:header('l' .. first_super)[1], 0, nil, 1)
 end
@@ -272,9 +287,12 @@ function Tree:add_peak(t, arr, value)
     local after = call('ZRANGE', key, place, place)[1]
     if not (after and self:exceeds(suffix, peak_of(self, after), value)) then
       local kept = self:peaks_kept(suffix, place, value)
-      if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
+      -- Added first: a key whose last member goes is gone, and so is the time at which it expires.
       call('ZADD', key, num(t), packed)
-      local surplus = call('ZCARD', key) - PEAKS
+      if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
+      local size = call('ZCARD', key)
+      if size == 1 and place == 0 then self.meta[EXPIRES] = 0 end
+      local surplus = size - PEAKS
       if surplus > 0 then
         local last = call('ZRANGE', key, surplus - 1, surplus - 1, 'WITHSCORES')
         call('ZREMRANGEBYRANK', key, 0, surplus - 1)
@@ -287,6 +305,7 @@ end
 -- An event was taken out: what it had made needless is not known any more, so peaks begin anew after the newest.
 function Tree:forget_peaks()
   call('UNLINK', self.key .. ':x', self.key .. ':n')
+  self.meta[EXPIRES] = 0
   self.meta[PEAKS_FROM] = math.max(self.meta[PEAKS_FROM], self.meta[T_LAST])
 end
 
@@ -544,6 +563,7 @@ function Tree:remove(t, arr)
     for i = 1, self.n do delta[i] = delta[i] - before[3 + i] end
   end
   call('ZREM', self.key, raw)
+  self.meta[EXPIRES] = 0
   local size = self:rewrite(rank - 1, chunk, -1, delta, {})
   if size < m[3] - 1 then size = m[3] - 1 end
   self:shift_after(chunk, -1, delta)
@@ -565,16 +585,19 @@ function Tree:trim(horizon)
   local head = call('ZRANGE', self.key, 0, 2 * CHUNK, 'WITHSCORES')
   if #head < 4 * CHUNK + 2 then return end
   local _, chunk = sunpack('>I7I3', head[1])
+  local settled = NOW_US - IN_FLIGHT_US
   local n = 0
   for i = 1, #head, 2 do
-    local _, id = sunpack('>I7I3', head[i])
+    local arr, id = sunpack('>I7I3', head[i])
     if id ~= chunk then break end
+    if arr > settled then return end
     n = n + 1
   end
   local last_time = tonumber(head[2 * n])
   if last_time > horizon or chunk == self.meta[OPEN] then return end
   call('ZREMRANGEBYRANK', self.key, 0, n - 1)
   self.meta[FLOOR] = math.max(self.meta[FLOOR], last_time)
+  self.meta[TRIMMED] = 1
   self:forget_chunks_through(chunk)
 end
 
@@ -608,8 +631,16 @@ local function log_trim(c, meta, horizon)
   local n = c.cap > 0 and call('ZCARD', key) - c.cap or call('ZCOUNT', key, '-inf', num(horizon))
   if n <= 0 then return end
   if n > 2 * CHUNK then n = 2 * CHUNK end
-  local last = call('ZRANGE', key, n - 1, n - 1, 'WITHSCORES')
-  meta[FLOOR] = math.max(meta[FLOOR], tonumber(last[2]))
+  local oldest = call('ZRANGE', key, 0, n - 1, 'WITHSCORES')
+  local settled = NOW_US - IN_FLIGHT_US
+  for i = 1, #oldest, 2 do
+    if arrival_of(oldest[i]) > settled then
+      n = (i - 1) / 2
+      break
+    end
+  end
+  if n == 0 then return end
+  meta[FLOOR] = math.max(meta[FLOOR], tonumber(oldest[2 * n]))
   call('ZREMRANGEBYRANK', key, 0, n - 1)
   if c.kind == 'distinct' then
     local old = call('ZCOUNT', key .. ':d', '-inf', num(meta[FLOOR]))
@@ -619,7 +650,10 @@ end
 
 local function log_insert(c, meta, t, arr, payload)
   call('ZADD', c.key, num(t), spack('>I7', arr) .. payload)
-  if c.kind == 'distinct' and payload ~= '' then call('ZADD', c.key .. ':d', 'GT', num(t), payload) end
+  if c.kind == 'distinct' and payload ~= '' and call('ZADD', c.key .. ':d', 'GT', num(t), payload) == 1
+    and call('ZCARD', c.key .. ':d') == 1 then
+    meta[EXPIRES] = 0
+  end
   if t > meta[T_LAST] or (t == meta[T_LAST] and arr > meta[A_LAST]) then meta[T_LAST], meta[A_LAST] = t, arr end
 end
 
@@ -651,6 +685,11 @@ local function log_remove(c, t, arr)
   local member = log_find(c.key, t, arr)
   if not member then return false end
   call('ZREM', c.key, member)
+  if call('EXISTS', c.key) == 0 then
+    local meta = msgunpack(call('HGET', c.key .. ':h', 'm'))
+    meta[EXPIRES] = 0
+    call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  end
   if c.kind == 'distinct' and #member > 7 then distinct_forget(c.key, member:sub(8)) end
   return true
 end
@@ -683,15 +722,18 @@ local function counter_of(wire, base)
     cap = wire[12] }
 end
 
-local function expire(c)
-  if c.ttl <= 0 then return end
-  call('PEXPIRE', c.key, c.ttl)
-  call('PEXPIRE', c.key .. ':h', c.ttl)
+-- Sees to it that the counter's keys live for c.ttl from now on; they are told so again only after an eighth of that.
+local function expire(c, meta)
+  if c.ttl <= 0 or meta[EXPIRES] >= NOW_MS + c.ttl then return end
+  local ttl = num(math.floor(c.ttl * 9 / 8))
+  meta[EXPIRES] = NOW_MS + math.floor(c.ttl * 9 / 8)
+  call('PEXPIRE', c.key, ttl)
+  call('PEXPIRE', c.key .. ':h', ttl)
   if c.extremes then
-    call('PEXPIRE', c.key .. ':x', c.ttl)
-    call('PEXPIRE', c.key .. ':n', c.ttl)
+    call('PEXPIRE', c.key .. ':x', ttl)
+    call('PEXPIRE', c.key .. ':n', ttl)
   end
-  if c.kind == 'distinct' then call('PEXPIRE', c.key .. ':d', c.ttl) end
+  if c.kind == 'distinct' then call('PEXPIRE', c.key .. ':d', ttl) end
 end
 
 local function write_event(c, meta_raw, t, arr, delta, payload)
@@ -701,15 +743,15 @@ local function write_event(c, meta_raw, t, arr, delta, payload)
     tree:insert(t, arr, delta)
     -- A late event's own window may reach what was filled back in for it: only the newest event trims.
     if tree.meta[OPEN] ~= chunk and c.retention > 0 and t == tree.meta[T_LAST] then tree:trim(t - c.retention) end
+    expire(c, tree.meta)
     tree:save_meta()
-    expire(c)
     return tree
   end
   local meta = msgunpack(meta_raw)
   if not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
   if (c.retention > 0 or c.cap > 0) and t == meta[T_LAST] then log_trim(c, meta, t - c.retention) end
+  expire(c, meta)
   call('HSET', c.key .. ':h', 'm', msgpack(meta))
-  expire(c)
   return meta
 end
 
@@ -719,9 +761,9 @@ local function create(c, floor)
     tree_create(tree, floor)
     tree:save_meta()
   else
-    call('HSET', c.key .. ':h', 'm', msgpack({ floor, -1, -1 }))
+    call('HSET', c.key .. ':h', 'm', msgpack({ floor, -1, -1, 0 }))
   end
-  expire(c)
+  if c.ttl > 0 then call('PEXPIRE', c.key .. ':h', c.ttl) end
 end
 
 -- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
@@ -833,11 +875,6 @@ end
 
 local commands = {}
 
-local function now_us()
-  local time = call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-
 -- Which events were counted, and when: one hash a day of arrival, today's and yesterday's are looked at. A hash costs
 -- a third less than a sorted set, and a whole day expires at once. The arrival is kept as time of that day: with five
 -- bytes it fits the allocator's smallest class, with seven it would take twice that.
@@ -878,7 +915,7 @@ function commands.count(request)
   local ns, base = request[1], request[2]
   if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
   local follow = request[5]
-  local now = now_us()
+  local now = NOW_US
   local seen = index_find(base, ARGV[5], ARGV[3], now)
   if seen and not follow then return { 'seen', msgpack({ seen }) } end
   local arr
@@ -966,8 +1003,9 @@ function commands.fill(request)
     end
   end
   if request[6] then meta[FLOOR] = math.min(meta[FLOOR], request[5]) end
+  meta[EXPIRES] = 0
+  expire(c, meta)
   call('HSET', c.key .. ':h', 'm', msgpack(meta))
-  expire(c)
   return { 'ok' }
 end
 
