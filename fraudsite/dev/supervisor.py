@@ -30,6 +30,7 @@ LONGEST_BACKOFF_S = 30.0
 HEALTHY_LIFE_S = 60.0
 CRASHES_BEFORE_READY = 3
 LARGEST_LOG_BYTES = 50 * 2**20
+LOGS_LOOKED_AT_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Supervisor:
     kept: dict[str, Kept] = field(default_factory=dict)
     is_stopping: bool = False
     stop_reason: str = ""
+    logs_looked_at: float = 0.0
 
     @property
     def url(self) -> str:
@@ -77,7 +79,7 @@ class Supervisor:
 
     def start(self) -> None:
         stack.stop_leftovers(self.home)
-        _rotate_logs(self.home)
+        rotate_logs(self.home.logs, LARGEST_LOG_BYTES)
         self.servers = stack.start_servers(self.home)
         values = self.servers.environment | {
             "PORT": str(self.port),
@@ -177,6 +179,9 @@ class Supervisor:
             if process.poll() is not None:
                 self._restart_server(name, process.returncode)
         now = time.monotonic()
+        if now >= self.logs_looked_at + LOGS_LOOKED_AT_EVERY_S:
+            self.logs_looked_at = now
+            rotate_logs(self.home.logs, LARGEST_LOG_BYTES)
         for kept in list(self.kept.values()):
             if kept.restart_at is None and kept.process.poll() is not None:
                 self._plan_restart(kept, now)
@@ -368,10 +373,13 @@ def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _rotate_logs(home: Home) -> None:
-    for log in home.logs.glob("*.log"):
-        if log.stat().st_size > LARGEST_LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+def rotate_logs(folder: Path, largest_bytes: int) -> None:
+    """What was written so far becomes `.log.1`. The file stays the one its process has open, which appends to it: a
+    line written between the copy and the cut is lost."""
+    for log in folder.glob("*.log"):
+        if log.stat().st_size > largest_bytes:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def _read_secret(path: Path) -> str:
