@@ -133,6 +133,24 @@ def result_bodies(batch: ScreeningBatch, rows: Sequence[BatchResult]) -> list[di
     return bodies
 
 
+def outcomes_told(
+    batch: ScreeningBatch, rows: Sequence[BatchResult]
+) -> list[tuple[dict[str, Any], tuple[RuleOutcome, ...]]]:
+    """(transaction as the rules saw it, outcomes of all rules) of each row, from the numbers that are stored."""
+    setting = _setting(batch)
+    events = events_as_screened(batch, [row.transaction_id for row in rows])
+    found = []
+    for row in rows:
+        event = {**events[row.transaction_id], **_facts(row)}
+        numbers = numbers_read(row.numbers)
+        results = [
+            result_of(aggregate, numbers[index], event)
+            for index, aggregate in enumerate(setting.ruleset.aggregates)
+        ]
+        found.append((event, setting.ruleset.evaluate(event, results, setting.lists)))
+    return found
+
+
 @dataclass(frozen=True)
 class BatchSetting:
     """What a batch was made with: never changes, so it is compiled once."""
