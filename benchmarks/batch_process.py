@@ -118,14 +118,21 @@ def floor() -> dict[str, Any]:
     columns = ", ".join(f"count(*) OVER w{d} AS c{d}, sum(amount) OVER w{d} AS s{d}" for d in DAYS)
     database.execute(f"CREATE TABLE windows AS SELECT id, {columns} FROM ordered WINDOW {frames}")
     computed = time.perf_counter()
-    with tempfile.NamedTemporaryFile(suffix=".csv") as file, connection.cursor() as cursor:
-        database.execute(f"COPY (SELECT * FROM windows) TO '{file.name}' (HEADER false)")
-        names = ", ".join(f"c{d} bigint, s{d} bigint" for d in DAYS)
+    names = ", ".join(f"c{d} bigint, s{d} bigint" for d in DAYS)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS bare_floor")
         cursor.execute(f"CREATE TABLE bare_floor (id bigint PRIMARY KEY, {names})")
-        cursor.copy_expert("COPY bare_floor FROM STDIN (FORMAT csv)", file)
-        cursor.execute("DROP TABLE bare_floor")
+    with tempfile.TemporaryDirectory() as folder, connection.cursor() as cursor:
+        path = Path(folder) / "windows.csv"
+        database.execute(f"COPY (SELECT * FROM windows) TO '{path}' (HEADER false)")
+        # Opened when DuckDB is done with it: it writes beside the file and puts the whole in its place.
+        with path.open("rb") as file:
+            cursor.copy_expert("COPY bare_floor FROM STDIN (FORMAT csv)", file)
     written = time.perf_counter()
-    (rows,) = database.execute("SELECT count(*) FROM windows").fetchall()[0]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM bare_floor")
+        ((rows,),) = cursor.fetchall()
+        cursor.execute("DROP TABLE bare_floor")
     return {
         "rows": rows,
         "seconds": written - started,
