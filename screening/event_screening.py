@@ -15,7 +15,7 @@ from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import EVENT_SOURCES, event_of
-from screening.facts import facts_of
+from screening.facts import facts_of_all
 from screening.models import Alert, OutboxEntry, RiskSignal
 from screening.realtime import (
     MAX_ROUNDS,
@@ -60,13 +60,15 @@ def events_screen(kind: str, rows: Sequence[Model]) -> None:
     raise ScreeningBusy
 
 
-def _prepare(engine: Engine, candidate: EventCandidate) -> dict[str, Any]:
-    event = event_of(candidate.fields)
-    names = engine.kinds[candidate.kind].facts
-    if names:
-        event.update(facts_of(event, names))
-    candidate.event = event
-    return event
+def _prepare(engine: Engine, candidates: Sequence[EventCandidate]) -> None:
+    for candidate in candidates:
+        candidate.event = event_of(candidate.fields)
+    names = engine.kinds[candidates[0].kind].facts
+    if not names:
+        return
+    found = facts_of_all([candidate.event for candidate in candidates], names)
+    for candidate, facts in zip(candidates, found, strict=True):
+        candidate.event.update(facts)
 
 
 def _round_in_redis(
@@ -98,7 +100,8 @@ def _round_in_sql(
     engine: Engine, state: FenceState, candidates: list[EventCandidate]
 ) -> list[EventCandidate]:
     for position, candidate in enumerate(candidates):
-        event = _prepare(engine, candidate)
+        _prepare(engine, [candidate])
+        event = candidate.event
         counting = counting_of(engine.plan, candidate.kind, event, occurred_us=1, recall=b"")
         with groups_locked([tag for _, _, tag in counting.wires]):
             candidate.arrival = event["arrival"] = arrival_next()

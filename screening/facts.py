@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -64,49 +64,82 @@ def base_amount(fields: Event, at: datetime) -> Decimal | None:
     return to_base_amount(fields["amount"], rates.rate(fields["currency"], at))
 
 
-# Everything at once: the profile in force, and when user and account were first seen.
+# Everything at once, for each event asked about: the profile in force, and when user and account were first seen.
 _FACTS = """
 SELECT
     (SELECT min(occurred_at) FROM ingestion_transaction
-      WHERE %(ask_user)s AND user_id = %(user)s AND occurred_at <= %(at)s AND arrival IS NOT NULL),
+      WHERE %(ask_user)s AND user_id = asked.user_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
     (SELECT min(occurred_at) FROM ingestion_transaction
-      WHERE %(ask_account)s AND account_id = %(account)s AND occurred_at <= %(at)s AND arrival IS NOT NULL),
+      WHERE %(ask_account)s AND account_id = asked.account_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
     profile.risk_tier, profile.kyc_status, profile.account_type, profile.country_of_residence, profile.customer_since
-FROM (SELECT 1) AS always LEFT JOIN LATERAL (
+FROM unnest(%(users)s::text[], %(accounts)s::text[], %(ats)s::timestamptz[])
+    WITH ORDINALITY AS asked(user_id, account_id, at, place)
+LEFT JOIN LATERAL (
     SELECT * FROM ingestion_customerprofile
-    WHERE user_id = %(user)s AND updated_at <= %(at)s ORDER BY updated_at DESC LIMIT 1
+    WHERE user_id = asked.user_id AND updated_at <= asked.at ORDER BY updated_at DESC LIMIT 1
 ) AS profile ON true
+ORDER BY asked.place
 """
 _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
 def facts_of(event: Event, names: Iterable[str]) -> dict[str, Any]:
     """The facts of these names in force at the event's time; None where nothing is known. One query at most."""
+    return facts_of_all([event], names)[0]
+
+
+def facts_of_all(events: Sequence[Event], names: Iterable[str]) -> list[dict[str, Any]]:
+    """The facts for each of `events`, which arrive in this order: one that is not stored yet is known to those
+    behind it. One query at most."""
     names = frozenset(names)
     if not any(name.startswith(("customer.", "account.")) for name in names):
-        return dict.fromkeys(names)
-    at = event["occurred_at"]
+        return [dict.fromkeys(names) for _ in events]
+    ask_user, ask_account = "customer.age_days" in names, "account.age_days" in names
     asked = {
-        "user": event.get("user_id"),
-        "account": event.get("account_id"),
-        "at": at,
-        "ask_user": "customer.age_days" in names,
-        "ask_account": "account.age_days" in names,
+        "users": [event.get("user_id") for event in events],
+        "accounts": [event.get("account_id") for event in events],
+        "ats": [event["occurred_at"] for event in events],
+        "ask_user": ask_user,
+        "ask_account": ask_account,
     }
     with connection.cursor() as cursor:
         cursor.execute(_FACTS, asked)
-        user_since, account_since, *profile, customer_since = cursor.fetchone()
-    facts = {f"customer.{name}": value or None for name, value in zip(_PROFILE, profile, strict=True)}
-    return {
-        **dict.fromkeys(names),
-        **{name: value for name, value in facts.items() if name in names},
-        **(
-            {"customer.age_days": _age(event, "user_id", customer_since or user_since)}
-            if asked["ask_user"]
-            else {}
-        ),
-        **({"account.age_days": _age(event, "account_id", account_since)} if asked["ask_account"] else {}),
-    }
+        rows = cursor.fetchall()
+    found = []
+    users, accounts = _FirstSeen("user_id"), _FirstSeen("account_id")
+    for event, (user_since, account_since, *profile, customer_since) in zip(events, rows, strict=True):
+        facts = dict.fromkeys(names)
+        for name, value in zip(_PROFILE, profile, strict=True):
+            if f"customer.{name}" in facts:
+                facts[f"customer.{name}"] = value or None
+        if ask_user:
+            since = customer_since or users.since(event, user_since)
+            facts["customer.age_days"] = _age(event, "user_id", since)
+        if ask_account:
+            facts["account.age_days"] = _age(event, "account_id", accounts.since(event, account_since))
+        users.add(event)
+        accounts.add(event)
+        found.append(facts)
+    return found
+
+
+class _FirstSeen:
+    """When each party was first seen among events that the database does not have yet."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._first: dict[str, datetime] = {}
+
+    def add(self, event: Event) -> None:
+        party, at = event.get(self._field), event["occurred_at"]
+        if party and at < self._first.get(party, at + timedelta(1)):
+            self._first[party] = at
+
+    def since(self, event: Event, stored: datetime | None) -> datetime | None:
+        """Up to the event's own time."""
+        here = self._first.get(event.get(self._field) or "")
+        known = [at for at in (stored, here) if at is not None and at <= event["occurred_at"]]
+        return min(known, default=None)
 
 
 def _age(event: Event, field: str, since: datetime | None) -> Decimal | None:

@@ -27,7 +27,7 @@ from screening.alerts.selectors import snoozed_rules
 from screening.decisions import DecisionFacts, decision_facts, versions
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
-from screening.facts import base_amount, facts_of
+from screening.facts import base_amount, facts_of_all
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, Effects, StoreResult, decisions_store
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
@@ -123,19 +123,22 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     return []
 
 
-def prepare(engine: Engine, candidate: Candidate) -> dict[str, Any]:
-    """The event as the rules see it, before it is counted. An omitted time is provisionally now."""
-    fields = candidate.fields
-    at = fields["occurred_at"]
-    if at is None:
-        at = from_us(candidate.arrival) if candidate.arrival else datetime.now(UTC)
-    event = event_of({**fields, "occurred_at": at})
-    event["base_amount"] = base_amount(fields, at)
+def prepare(engine: Engine, candidates: Sequence[Candidate]) -> None:
+    """The events as the rules see them, before they are counted. An omitted time is provisionally now."""
+    for candidate in candidates:
+        fields = candidate.fields
+        at = fields["occurred_at"]
+        if at is None:
+            at = from_us(candidate.arrival) if candidate.arrival else datetime.now(UTC)
+        candidate.event = event_of({**fields, "occurred_at": at})
+        candidate.event["base_amount"] = base_amount(fields, at)
     names = engine.kinds["transaction"].facts
-    candidate.facts = facts_of(event, names) if names else {}
-    event.update(candidate.facts)
-    candidate.event = event
-    return event
+    if not names:
+        return
+    found = facts_of_all([candidate.event for candidate in candidates], names)
+    for candidate, facts in zip(candidates, found, strict=True):
+        candidate.facts = facts
+        candidate.event.update(facts)
 
 
 Counted = tuple[Any, Counting, CountReply]
@@ -147,12 +150,13 @@ def count_events(
     kind: str,
     candidates: Sequence[Any],
     *,
-    prepare: Callable[[Engine, Any], dict[str, Any]],
+    prepare: Callable[[Engine, Sequence[Any]], None],
 ) -> list[Counted]:
     """Count each candidate's event and read its windows, filling counters that are unknown first."""
+    prepare(engine, candidates)
     countings = []
     for candidate in candidates:
-        event = prepare(engine, candidate)
+        event = candidate.event
         given = candidate.fields["occurred_at"]
         counting = counting_of(
             engine.plan,

@@ -65,6 +65,7 @@ def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> bool:
     engine = engines.at_least(ruleset_current_number())
     fields.pop("kind", None)
     candidate = Candidate(fields, b"", datetime.now(UTC), arrival=arrival)
-    event = prepare(engine, candidate)
+    prepare(engine, [candidate])
+    event = candidate.event
     event["occurred_at"] = fields["occurred_at"] or from_us(arrival)
     return take_back(engine, epoch, candidate)

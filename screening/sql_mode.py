@@ -43,7 +43,8 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     """False: rules or epoch changed, nothing stored."""
     started = time.perf_counter()
     candidate.arrival = None
-    event = prepare(engine, candidate)
+    prepare(engine, [candidate])
+    event = candidate.event
     tags = [
         tag for _, _, tag in counting_of(engine.plan, "transaction", event, occurred_us=1, recall=b"").wires
     ]

@@ -98,3 +98,28 @@ def test_it_finds_what_a_crash_left_pending(queued: list[int]) -> None:
     Transaction.objects.update(received_at=timezone.now() - timedelta(minutes=1))
     assert pending_sweep() == 1
     assert len(queued) == 1
+
+
+def test_it_knows_the_age_of_an_account_from_the_rows_before_it(queued: list[int]) -> None:
+    api = ApiClient()
+    rule = count_rule(10) | {
+        "name": "Account of five days",
+        "conditions": [{"field": "account.age_days", "operator": "gte", "value": 5}],
+    }
+    assert api.post("rules/", rule).status_code == 201
+    now = timezone.now()
+    days_ago = {1: 3, 2: 10, 3: 1, 4: 4}
+    rows = [
+        payload(number, occurred_at=(now - timedelta(days=days)).isoformat())
+        for number, days in days_ago.items()
+    ]
+    assert api.post("transactions/bulk/", rows).json()["accepted"] == 4
+    assert pending_screen(queued) == 4
+    ages = [
+        api.get(f"transactions/T{number}/screening/").json()["results"][0]["details"]["conditions"][0][
+            "actual"
+        ]
+        for number in days_ago
+    ]
+    # The second is the first event of the account, though not the first to come; each knows those before it only.
+    assert ages == ["0", "0", "9", "6"]
