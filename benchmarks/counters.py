@@ -179,6 +179,59 @@ def late_events(*, quick: bool) -> list[Row]:
     ]
 
 
+def bounded(*, quick: bool) -> list[Row]:
+    """What must look at events one by one: the longest any call held Redis, and what one event waits for it all."""
+    from datetime import UTC, datetime
+
+    from rules.core.lists import NO_LISTS
+    from rules.core.model import Comparison, CurrentValue
+    from screening.velocity.plan import VelocityPlan, to_us
+    from screening.velocity.reading import Reader, counting_of
+
+    same_merchant = (Comparison("merchant_id", "eq", CurrentValue("merchant_id")),)
+    cases: tuple[tuple[str, str, int, dict[str, Any]], ...] = (
+        (
+            "distinct_count with delay 1 h (2,000 events at most)",
+            "distinct_count",
+            2_000,
+            {"delay_us": 3_600_000_000},
+        ),
+        ("count relative to the current event", "count", LARGE // 10, {"filters": same_merchant}),
+        ("median", "median", LARGE // 10, {}),
+    )
+    rows = []
+    for name, function, events, given in cases:
+        store = _setup()
+        plan = VelocityPlan({"transaction": [_aggregate(function, **given)]}, {}, 1)
+        now = to_us(datetime.now(UTC))
+        _fill(store, plan, "large", events, now)
+        store.client.config_set("slowlog-log-slower-than", 0)
+        store.client.slowlog_reset()
+        took = []
+        for call in range(20 if quick else 100):
+            event = _event(events + call, "large", now + 1000 + call)
+            counting = counting_of(
+                plan, "transaction", event, occurred_us=now + 1000 + call, recall=b"%d" % call
+            )
+            started = time.perf_counter()
+            reply = store.count([counting.request], epoch=1)[0]
+            Reader(store, 1, NO_LISTS).results(plan, counting, reply)
+            took.append((time.perf_counter() - started) * 1e3)
+        held = [entry["duration"] for entry in store.client.slowlog_get(2000)]
+        store.client.config_set("slowlog-log-slower-than", 10_000)
+        rows.append(
+            Row(
+                f"{name}, {events:,} events: longest hold of Redis",
+                f"{max(held) / 1000:.2f} ms (all of it {statistics.median(took):.1f} ms)",
+                "5 ms",
+                max(held) / MAX_HOLD_US,
+                1.0,
+                "<=",
+            )
+        )
+    return rows
+
+
 def memory(*, quick: bool) -> list[Row]:
     """Bytes of Redis memory per counted event and feature, the idempotency index included."""
     from datetime import UTC, datetime
@@ -223,7 +276,7 @@ def memory(*, quick: bool) -> list[Row]:
 
 def counters(*, quick: bool) -> list[Row]:
     _setup()
-    return [*memory(quick=quick), *reads(quick=quick), *late_events(quick=quick)]
+    return [*memory(quick=quick), *reads(quick=quick), *late_events(quick=quick), *bounded(quick=quick)]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from screening.velocity.plan import (
     Groups,
     Source,
     VelocityPlan,
+    bucket_of,
     distinct_result,
     log_result,
     reads_previous_only,
@@ -31,7 +32,7 @@ from screening.velocity.plan import (
 from screening.velocity.store import CountReply, CountRequest, VelocityStore, event_digest
 
 ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
-LOG_PAGE_SIZE = 2_000
+LOG_PAGE_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ def counting_of(
 ) -> Counting:
     """Everything to count and read for `event`, in one request."""
     event_id = str(event[ID_FIELDS[kind]])
-    index_tag = f"{{{kind}:{event_digest(str(event.get('user_id') or event_id)).hex()}}}"
+    owner = str(event.get("user_id") or event_id)
+    # Beside the counters of the same user.
+    index_tag = f"{{{bucket_of('t:' + owner)}}}{kind}:{event_digest(owner).hex()}"
     counting = Counting(kind, event, CountRequest(event_digest(event_id), index_tag, occurred_us, recall, []))
     known: Groups = {}
     for index, counter in enumerate(plan.counters):
