@@ -20,6 +20,8 @@ local LOADING = 9e15
 local HOLD_MS = 60000
 -- What was counted this recently may not be in the database yet, and trimmed it could not be filled back in from there.
 local IN_FLIGHT_US = 60000000
+-- Reconciliation takes back what is older than 20 s: this leaves nodes' clocks some seconds.
+local GIVEN_WITHIN_US = 15000000
 local call = redis.call
 local msgpack, msgunpack = cmsgpack.pack, cmsgpack.unpack
 local spack, sunpack = struct.pack, struct.unpack
@@ -906,7 +908,11 @@ local function index_drop(base, tag, id, arr)
   if index_get(base, tag, id, day) == arr then call('HDEL', index_key(base, tag, day), id) end
 end
 
--- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false}
+-- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false,
+--   arrival or nil, bucket or nil}
+-- On a cluster (cluster.py) an event's counters are in several buckets, each with names of its own: the user's assigns
+-- the arrival, one that no other bucket assigns (bucket = {how many there are, which this is}); the others are given
+-- it, with the event's time. What is this late with it may have been taken back meanwhile, and is not counted.
 -- ARGV[3] = id of the event, ARGV[4] = what reconciliation needs to take the count back, ARGV[5…] = payloads.
 -- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); seen (counted before, nothing done);
 -- fill (these counters are unknown or not complete far enough back, or, with none named, an event of the same user
@@ -916,11 +922,14 @@ function commands.count(request)
   if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
   local follow = request[5]
   local now = NOW_US
-  local seen = index_find(base, ARGV[5], ARGV[3], now)
-  if seen and not follow then return { 'seen', msgpack({ seen }) } end
+  local given, bucket = request[10], request[11]
+  if given and now - given > GIVEN_WITHIN_US then return { 'lost' } end
+  local seen = given or index_find(base, ARGV[5], ARGV[3], now)
+  if seen and not follow and not given then return { 'seen', msgpack({ seen }) } end
   local arr
   if seen then arr = seen else
     arr = math.max(now, tonumber(call('GET', ns .. 'arrival') or '0') + 1)
+    if bucket then arr = arr + (bucket[2] - arr) % bucket[1] end
   end
   local t = request[4] or arr
   local counters, raws, unknown = {}, {}, {}
@@ -954,7 +963,7 @@ function commands.count(request)
   end
   local results, members = {}, {}
   for i, wire in ipairs(request[8]) do
-    apply(counters[i], wire, raws[i], t, arr, seen ~= false, results, members)
+    apply(counters[i], wire, raws[i], t, arr, given and follow or not given and seen ~= false, results, members)
   end
   return { 'ok', msgpack({ arr, t, results }), unpack(members) }
 end

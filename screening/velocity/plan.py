@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,23 @@ LIFETIME, MOST_RECENT = -1, -2
 LOG_PAGE = 1_000
 PREVIOUS_PAGE = 16
 
+# Keys are spread over a cluster's nodes by bucket. Whatever is narrower than its bucket is in the same place as it.
+BUCKETS = 256
+BUCKETED_BY = {
+    name: place
+    for place, name in enumerate(
+        (
+            "user_id",
+            "account_id",
+            "counterparty_account_id",
+            "card_id",
+            "device_id",
+            "ip_address",
+            "merchant_id",
+        )
+    )
+}
+
 _READABLE = re.compile(r"[A-Za-z0-9_.:@|=+/-]{1,80}")
 
 
@@ -60,12 +78,19 @@ def from_us(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=us)
 
 
+def bucket_of(identity: str) -> int:
+    """The bucket of everything that is kept under this value."""
+    return zlib.crc32(identity.encode()) % BUCKETS
+
+
 def group_tag(pairs: Sequence[tuple[str, str]]) -> str:
-    """The hash tag of a group: (field, identity) pairs readable where they can be, else digested."""
+    """The name of a group: its bucket as the hash tag, then its (field, identity) pairs, readable where they can be,
+    else digested. All groups of one user share a bucket, and so do all of one account that name no user, and so on."""
     text = "|".join(f"{name}={value}" for name, value in pairs)
     if not _READABLE.fullmatch(text):
         text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    return "{" + text + "}"
+    _, value = min(pairs, key=lambda pair: BUCKETED_BY.get(pair[0], len(BUCKETED_BY)))
+    return f"{{{bucket_of(value)}}}{text}"
 
 
 def to_limbs(value: int, n: int) -> list[int]:
