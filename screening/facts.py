@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
+from fraudsite.prepared import PreparedStatement
 from ingestion.models import ExchangeRate
 from rules.core.derived import to_base_amount
 
@@ -65,21 +65,25 @@ def base_amount(fields: Event, at: datetime) -> Decimal | None:
 
 
 # Everything at once, for each event asked about: the profile in force, and when user and account were first seen.
-_FACTS = """
+# $1 whether to ask for the user, $2 for the account; $3 users, $4 accounts, $5 times.
+_FACTS = PreparedStatement(
+    "facts",
+    ("boolean", "boolean", "text[]", "text[]", "timestamptz[]"),
+    """
 SELECT
     (SELECT min(occurred_at) FROM ingestion_transaction
-      WHERE %(ask_user)s AND user_id = asked.user_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
+      WHERE $1 AND user_id = asked.user_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
     (SELECT min(occurred_at) FROM ingestion_transaction
-      WHERE %(ask_account)s AND account_id = asked.account_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
+      WHERE $2 AND account_id = asked.account_id AND occurred_at <= asked.at AND arrival IS NOT NULL),
     profile.risk_tier, profile.kyc_status, profile.account_type, profile.country_of_residence, profile.customer_since
-FROM unnest(%(users)s::text[], %(accounts)s::text[], %(ats)s::timestamptz[])
-    WITH ORDINALITY AS asked(user_id, account_id, at, place)
+FROM unnest($3, $4, $5) WITH ORDINALITY AS asked(user_id, account_id, at, place)
 LEFT JOIN LATERAL (
     SELECT * FROM ingestion_customerprofile
     WHERE user_id = asked.user_id AND updated_at <= asked.at ORDER BY updated_at DESC LIMIT 1
 ) AS profile ON true
 ORDER BY asked.place
-"""
+""",
+)
 _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
@@ -95,16 +99,13 @@ def facts_of_all(events: Sequence[Event], names: Iterable[str]) -> list[dict[str
     if not any(name.startswith(("customer.", "account.")) for name in names):
         return [dict.fromkeys(names) for _ in events]
     ask_user, ask_account = "customer.age_days" in names, "account.age_days" in names
-    asked = {
-        "users": [event.get("user_id") for event in events],
-        "accounts": [event.get("account_id") for event in events],
-        "ats": [event["occurred_at"] for event in events],
-        "ask_user": ask_user,
-        "ask_account": ask_account,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_FACTS, asked)
-        rows = cursor.fetchall()
+    rows = _FACTS.rows(
+        ask_user,
+        ask_account,
+        [event.get("user_id") for event in events],
+        [event.get("account_id") for event in events],
+        [event["occurred_at"] for event in events],
+    )
     found = []
     users, accounts = _FirstSeen("user_id"), _FirstSeen("account_id")
     for event, (user_since, account_since, *profile, customer_since) in zip(events, rows, strict=True):

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import orjson
-from django.db import OperationalError, ProgrammingError, connection
 
 from fraudsite.exact_json import to_json
+from fraudsite.prepared import PreparedStatement
 from screening.decisions import DecisionFacts
 
 # A count older than this is not stored any more: reconciliation may have taken it back (reconciliation.py waits
@@ -140,13 +139,9 @@ input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($5) AS row({",".join(f"{name} {kind}" for name, kind in _INPUT.items())})
 ),
 """  # noqa: S608 - names of columns, no input
-_STATEMENTS = {
-    "decisions_insert": _FENCE + _ROWS + _INSERT + "," + _EFFECTS,
-    "decisions_complete": _FENCE + _ROWS + _COMPLETE + "," + _EFFECTS,
-}
-_PARAMETERS = "(bigint, bigint, bigint, bigint, jsonb)"
-# SQLSTATE invalid_sql_statement_name: a pooler between us and PostgreSQL has given this session another one.
-_NOT_PREPARED = "26000"
+_TYPES = ("bigint", "bigint", "bigint", "bigint", "jsonb")
+_STORE_NEW = PreparedStatement("decisions_insert", _TYPES, _FENCE + _ROWS + _INSERT + "," + _EFFECTS)
+_STORE_PENDING = PreparedStatement("decisions_complete", _TYPES, _FENCE + _ROWS + _COMPLETE + "," + _EFFECTS)
 
 
 @dataclass(slots=True)
@@ -184,50 +179,17 @@ class StoreResult:
     decision_pks: dict[str, int]
 
 
-class _Prepared:
-    """Which connections know which of the statements; a connection that is closed is forgotten with it."""
-
-    def __init__(self) -> None:
-        self._by_connection: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
-
-    def execute(self, name: str, values: list[Any]) -> tuple[Any, ...]:
-        with connection.cursor() as cursor:
-            # Django's wrapper may have opened the connection just now.
-            known = self._by_connection.setdefault(connection.connection, set())
-            if name not in known:
-                cursor.execute(f"PREPARE {name} {_PARAMETERS} AS {_STATEMENTS[name]}")
-                known.add(name)
-            cursor.execute(f"EXECUTE {name} (%s, %s, %s, %s, %s)", values)
-            return tuple(cursor.fetchone())
-
-    def forget(self) -> None:
-        self._by_connection.pop(connection.connection, None)
-
-
-_prepared = _Prepared()
-
-
 def decisions_store(
     rows: Sequence[DecidedTransaction], *, epoch: int, ruleset: int, are_pending: bool = False
 ) -> StoreResult:
     """Store all rows that are new (or, with `are_pending`, still pending), or none when the fence refuses."""
     ordered = sorted(rows, key=lambda row: row.fields["transaction_id"])
     oldest = min(row.arrival for row in ordered)
-    name = "decisions_complete" if are_pending else "decisions_insert"
-    values = [epoch, ruleset, oldest, MAX_COUNT_AGE_US, to_json([_document(row) for row in ordered]).decode()]
-    found_epoch, mode, found_ruleset, passed, pks = _execute(name, values)
+    statement = _STORE_PENDING if are_pending else _STORE_NEW
+    documents = to_json([_document(row) for row in ordered]).decode()
+    found = statement.rows(epoch, ruleset, oldest, MAX_COUNT_AGE_US, documents)
+    found_epoch, mode, found_ruleset, passed, pks = found[0]
     return StoreResult(found_epoch, mode == "redis", found_ruleset, passed, orjson.loads(pks))
-
-
-def _execute(name: str, values: list[Any]) -> tuple[Any, ...]:
-    try:
-        return _prepared.execute(name, values)
-    except (OperationalError, ProgrammingError) as error:
-        # Inside a transaction that failed nothing can be tried again.
-        if getattr(error.__cause__, "pgcode", None) != _NOT_PREPARED or connection.in_atomic_block:
-            raise
-    _prepared.forget()
-    return _prepared.execute(name, values)
 
 
 def _document(row: DecidedTransaction) -> dict[str, Any]:
