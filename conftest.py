@@ -43,7 +43,10 @@ has_database = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+    request: pytest.FixtureRequest,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    django_db_keepdb: bool,
 ) -> Iterator[None]:
     """pytest-django's, which drops the database at the end: whoever is still in it is put out first.
 
@@ -56,6 +59,8 @@ def django_db_setup(
         trail_may_be_emptied()
     yield
     stash[has_database] = False
+    if django_db_keepdb:
+        return
     with django_db_blocker.unblock():
         name = connection.settings_dict["NAME"]
         connection.close()

@@ -88,6 +88,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
+def menu_entry(url_name: str) -> Entry | None:
+    """The menu's entry that leads to this page."""
+    entries = (entry for _, group in MENU for entry in group)
+    return next((entry for entry in entries if entry.url_name == url_name), None)
+
+
 def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
     try:
         link = reverse(f"admin:{entry.url_name}")

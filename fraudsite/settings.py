@@ -126,7 +126,8 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
+        # Ahead of the apps, so that a template here replaces one of unfold.
+        "DIRS": [BASE_DIR / "fraudsite" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -162,6 +163,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = ["fraudsite.formats"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

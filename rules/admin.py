@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Case, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 
 from fraudsite.admin_site import WorkspaceModelAdmin
@@ -98,11 +98,11 @@ class RuleAdmin(WorkspaceModelAdmin):
     def priority(self, rule: Any) -> int:
         return (rule.shown or {}).get("priority", 0)
 
-    @display(description="stands", label=STATE_COLOURS)
+    @display(description="state", label=STATE_COLOURS)
     def standing(self, rule: Any) -> str:
         return standing_words(rule.shown or {})
 
-    @display(description="beside it", label=STATE_COLOURS)
+    @display(description="newer version", label=STATE_COLOURS)
     def waiting(self, rule: Any) -> str:
         if not rule.open or rule.open["number"] == (rule.shown or {}).get("number"):
             return ""
@@ -140,10 +140,8 @@ class RulesetVersionAdmin(WorkspaceModelAdmin):
     @display(description="rules in force")
     def in_force(self, ruleset: RulesetVersion) -> str:
         versions = RuleVersion.objects.select_related("rule").in_bulk(ruleset.live)
-        lines = (
-            format_html("<li>{} <span class='fs-muted'>version {}</span></li>", each.rule.name, each.number)
-            for each in (versions[pk] for pk in ruleset.live if pk in versions)
-        )
+        shown = [(each.rule.name, each.number) for each in (versions.get(pk) for pk in ruleset.live) if each]
         return format_html(
-            "<ol class='fs-plain'>{}</ol>", format_html("".join("{}" for _ in ruleset.live), *lines)
+            "<ol class='fs-plain'>{}</ol>",
+            format_html_join("", "<li>{} <span class='fs-muted'>version {}</span></li>", shown),
         )

@@ -10,8 +10,11 @@ from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 
 from fraudsite.exact_json import ExactEncoder, to_json
+from fraudsite.large_tables import COUNT_LIMIT, LimitedPaginator
+from fraudsite.navigation import menu_entry
 
 register = template.Library()
 
@@ -123,3 +126,25 @@ def case_link_by_id(case_id: Any) -> SafeString | str:
 def exact_script(value: Any, element_id: str) -> SafeString:
     """`json_script` that keeps numbers numbers: Django's writes a Decimal as text."""
     return json_script(value, element_id, encoder=ExactEncoder)
+
+
+@register.simple_tag
+def menu_title(opts: Any) -> dict[str, str]:
+    """What the menu calls the list of a model, with the list's address."""
+    url_name = f"{opts.app_label}_{opts.model_name}_changelist"
+    entry = menu_entry(url_name)
+    try:
+        link = reverse(f"admin:{url_name}")
+    except NoReverseMatch:
+        link = reverse("admin:index")
+    return {"title": entry.title if entry else capfirst(opts.verbose_name_plural), "link": link}
+
+
+@register.simple_tag
+def count_words(cl: Any) -> str:
+    """ "534 alerts". Of a large table only so many are counted: "the newest 10,000 transactions"."""
+    opts = cl.opts
+    if isinstance(cl.paginator, LimitedPaginator) and cl.result_count >= COUNT_LIMIT:
+        return f"the first {COUNT_LIMIT:,} {opts.verbose_name_plural}; search or filter for others"
+    name = opts.verbose_name if cl.result_count == 1 else opts.verbose_name_plural
+    return f"{cl.result_count:,} {name}"

@@ -1,26 +1,14 @@
-"""Reports: made, kept, downloaded; and their schedules."""
+"""Reports: made, kept, downloaded."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django_celery_beat.admin import PeriodicTaskAdmin as BeatTaskAdmin
-from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
-from django_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    SolarSchedule,
-)
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from fraudsite.admin_site import WorkspaceModelAdmin, page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action
 from reporting.models import Report
@@ -83,43 +71,3 @@ def _make(request: HttpRequest) -> HttpResponse:
         messages.success(request, "The report was made.")
         return HttpResponseRedirect(reverse("admin:report", args=[report.report_id]))
     return HttpResponseRedirect(reverse("admin:reports"))
-
-
-for model in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, ClockedSchedule):
-    if admin.site.is_registered(model):
-        admin.site.unregister(model)
-
-
-class _TaskChoice(UnfoldAdminSelectWidget, TaskSelectWidget):
-    pass
-
-
-class _ScheduleForm(PeriodicTaskForm):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = _TaskChoice()
-
-
-@admin.register(PeriodicTask)
-class ScheduleAdmin(WorkspaceModelAdmin, BeatTaskAdmin):
-    """Reports and the system's own tasks: when they run, and whether."""
-
-    view_action = add_action = change_action = delete_action = Action.REPORTS_WRITE
-    form = _ScheduleForm
-    actions = ("enable_tasks", "disable_tasks", "run_tasks")
-    list_display = ("name", "enabled", "scheduler", "last_run_at", "total_run_count")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
-        return super().get_queryset(request).select_related("interval", "crontab", "solar", "clocked")
-
-
-@admin.register(CrontabSchedule)
-class CrontabAdmin(WorkspaceModelAdmin):
-    view_action = add_action = change_action = Action.REPORTS_WRITE
-    list_display = ("__str__", "human_readable")
-
-
-@admin.register(IntervalSchedule)
-class IntervalAdmin(WorkspaceModelAdmin):
-    view_action = add_action = change_action = Action.REPORTS_WRITE

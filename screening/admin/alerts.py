@@ -31,8 +31,8 @@ class AlertAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     """Newest first, repeats left out."""
 
     list_display = (
-        "severity_shown",
         "what",
+        "severity_shown",
         "rule_name",
         "who",
         "case_shown",
@@ -77,7 +77,7 @@ class AlertAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     def who(self, alert: Alert) -> str:
         return alert.account_id or alert.user_id or ""
 
-    @display(description="case")
+    @display(description="case no.")
     def case_shown(self, alert: Alert) -> str:
         if alert.case is None:
             return ""

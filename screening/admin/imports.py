@@ -81,7 +81,7 @@ def import_page(request: HttpRequest, import_id: Any) -> HttpResponse:
     return render(
         request,
         "workspace/screening/import.html",
-        title=job.name or job.file_name,
+        title=f"Import of {job.name or job.file_name}",
         live_url=reverse("admin:import_live", args=[job.import_id]),
         may_import=may(request.user, Action.TRANSACTIONS_WRITE),
         may_resume=job.status in (Status.CANCELLED, Status.FAILED),

@@ -159,7 +159,7 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
     return render(
         request,
         "workspace/screening/transaction.html",
-        title=row.transaction_id,
+        title=f"Payment {row.transaction_id}",
         row=row,
         amount=money_words(row),
         decision=decision,

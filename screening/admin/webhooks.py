@@ -49,7 +49,7 @@ def webhook_page(request: HttpRequest, webhook_id: int, secret: str = "") -> Htt
     response = render(
         request,
         "workspace/screening/webhook.html",
-        title=webhook.name,
+        title=f"Webhook {webhook.name}",
         webhook=webhook,
         deliveries=shown[:DELIVERIES],
         topics=Topic.values,

@@ -13,8 +13,9 @@ from reporting.models import AuditEntry
 from screening.batch import backtesting
 from screening.batch.backtesting import backtest_advance
 from screening.imports.running import import_run
-from screening.models import Backtest, WebhookDelivery
-from tests.admin.samples import LARGE, payment
+from screening.models import Alert, Backtest, WebhookDelivery
+from screening.outbox.worker import outbox_work
+from tests.admin.samples import LARGE, payment, rule
 from tests.clients import ApiClient
 from tests.reporting.audit_trail import sql, written
 
@@ -140,3 +141,15 @@ def test_it_tells_who_sent_a_delivery_again_and_not_each_attempt() -> None:
     assert found["actor"] == api.principal
     assert found["row"] == str(delivery.delivery_id)
     assert found["old"]["status"] == "delivered"
+
+
+def test_it_writes_nothing_of_alerts_that_are_put_together() -> None:
+    rule()
+    api = ApiClient()
+    for number in range(3):
+        payment(api, f"T{number}")
+    outbox_work()
+    assert Alert.objects.filter(repeat_of__isnull=False).exists()
+    assert entries("screening_alert") == []
+    Alert.objects.filter(repeat_of=None).update(status="closed")
+    assert {each["action"] for each in entries("screening_alert")} == {"update"}

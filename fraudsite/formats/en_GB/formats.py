@@ -1,0 +1,7 @@
+"""Times as the whole workspace writes them: to the second, by the 24-hour clock, in UTC."""
+
+DATE_FORMAT = "j M Y"
+TIME_FORMAT = "H:i:s"
+DATETIME_FORMAT = "j M Y H:i:s"
+SHORT_DATE_FORMAT = "j M Y"
+SHORT_DATETIME_FORMAT = "j M Y H:i"

@@ -1,0 +1,160 @@
+"""The workspace against data that was not made for it: nothing at all, markup, slashes, other scripts, very long."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from fraudsite.short_cache import forget_kept
+from reporting.reports import report_make
+from rules.approval import version_submit
+from rules.list_services import NewEntry, entries_put, list_create
+from screening.models import Alert, Case
+from screening.outbox.worker import outbox_work
+from tests.admin.crawling import crawl
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient
+from tests.staff import StaffClient
+
+pytestmark = pytest.mark.django_db
+
+STARTS = [
+    "/admin/",
+    "/admin/operations/",
+    "/admin/cases/",
+    "/admin/accounts/",
+    "/admin/rules/waiting/",
+    "/admin/lists/",
+    "/admin/imports/",
+    "/admin/batches/",
+    "/admin/backtests/",
+    "/admin/webhooks/",
+    "/admin/reports/",
+    "/admin/performance/",
+    "/admin/exposure/",
+    "/admin/audit/",
+]
+NAMES = {
+    "markup": "\"><script>alert(1)</script><b title='",
+    "a template": "{{ 7|add:7 }}{% now 'Y' %}${7*7}",
+    "a path": "a/b?c=d&e=f#g%2Fh",
+    "a formula": '=HYPERLINK("http://x","y")',
+    "right to left": "حساب\u202e\u2067مخفي",
+    "combining": "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L" + "é" * 5,
+    "long": "x" * 128,
+    "spaces": "  a  b\t\n c ",
+}
+
+
+def wrong(statuses: dict[str, int]) -> dict[str, int]:
+    return {address: status for address, status in statuses.items() if status not in (200, 302)}
+
+
+def test_it_shows_every_page_of_an_empty_database() -> None:
+    statuses, pages = crawl(StaffClient("root", is_superuser=True), *STARTS)
+    assert wrong(statuses) == {}
+    assert len(statuses) > 30
+    assert "None" not in [line.strip() for line in pages.splitlines()]
+
+
+def submitted(api: ApiClient, name: str) -> bool:
+    """A payment in which everything is called this; whether it was taken."""
+    ids = ("transaction_id", "user_id", "account_id", "merchant_id", "device_id", "counterparty_account_id")
+    body = {
+        **dict.fromkeys(ids, name),
+        "merchant_name": name,
+        "amount": "5000",
+        "transaction_type": "transfer",
+        "channel": "web",
+        "metadata": {name: name},
+    }
+    answer = api.post("transactions/", body)
+    assert answer.status_code in (201, 400), answer.content
+    return bool(answer.status_code == 201)
+
+
+def test_it_shows_and_links_whatever_things_are_called() -> None:
+    api = ApiClient()
+    list_create(name="blocked", principal="user:ada", description=NAMES["markup"])
+    staff = StaffClient("root", is_superuser=True)
+    for name in NAMES.values():
+        rule(name=name[:100])
+        entries_put(name="blocked", entries=[NewEntry(name, note=name)], principal="user:ada")
+    taken = [name for name in NAMES.values() if submitted(api, name)]
+    assert len(taken) > 5
+    outbox_work()
+    assert Case.objects.count() == len(taken)
+    report_make(kind="daily_operations", day=timezone.now().date(), principal="user:root")
+    for case, name in zip(Case.objects.all(), taken, strict=True):
+        address = reverse("admin:case_action", args=[case.case_id, "note"])
+        staff.post(address, {"version": case.version, "note": name})
+
+    statuses, pages = crawl(
+        staff,
+        *STARTS,
+        "/admin/ingestion/transaction/",
+        *(reverse("admin:transaction", args=[name]) for name in taken),
+        *(reverse("admin:account", args=[name]) for name in taken),
+    )
+
+    assert wrong(statuses) == {}
+    assert len(statuses) > 60
+    assert "<script>alert(1)" not in pages
+    assert "&lt;script&gt;alert(1)" in pages
+    assert "${7*7}" in pages
+    assert "{{ 7|add:7 }}" in pages
+
+
+def test_it_does_once_what_is_clicked_twice(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    version = rule(name="Twice")
+    version_submit(rule_id=version.rule_id, number=version.number, principal="user:maker")
+    approver = StaffClient("grace", "Approver")
+    address = reverse("admin:rule_move", args=[version.rule_id, version.number, "approve"])
+    first = approver.post(address, follow=True)
+    second = approver.post(address, follow=True)
+    assert first.status_code == second.status_code == 200
+    version.refresh_from_db()
+    assert version.state == "live"
+
+
+ALERT_PAGES = ("/admin/screening/alert/", "/admin/cases/", "/admin/operations/", "/admin/accounts/")
+
+
+def queries(staff: StaffClient) -> dict[str, int]:
+    """How many a page takes, once it was asked for before."""
+    found = {}
+    for address in ALERT_PAGES:
+        staff.page(address)
+        forget_kept()
+        with CaptureQueriesContext(connection) as captured:
+            staff.page(address)
+        found[address] = len(captured)
+    return found
+
+
+def test_ten_thousand_alerts_take_as_many_queries_as_one() -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    alert = Alert.objects.filter(rule__isnull=False).first()
+    assert alert is not None
+    staff = StaffClient("ivy", "Investigator")
+    before = queries(staff)
+    own = ("id", "alert_id", "decision_id", "rule_version")
+    fields = {
+        each.attname: getattr(alert, each.attname)
+        for each in Alert._meta.concrete_fields
+        if each.attname not in own
+    }
+    Alert.objects.bulk_create(
+        (Alert(**fields, alert_id=uuid4(), rule_version=number) for number in range(2, 10_002)),
+        batch_size=2_000,
+    )
+    assert queries(staff) == before
