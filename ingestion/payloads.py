@@ -233,7 +233,8 @@ def _metadata(value: Any) -> dict[str, Any]:
 def _check_metadata(value: Any, path: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
-            _refuse_card_number(key, f"{path}.{key}")
+            # Never repeated in the answer: answers are logged.
+            _refuse_card_number(key, f"{path}.[card number]")
             _check_metadata(inner, f"{path}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):

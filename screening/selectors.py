@@ -57,6 +57,9 @@ def screening_body(row: Transaction, *, replayed: bool) -> dict[str, Any]:
     decision = decision_of(row)
     if decision is None:
         return {"transaction_id": row.transaction_id, **_PENDING, "replayed": replayed}
+    if row.arrival is None:
+        # Read while it was pending, decided since: the decision is of the time and amounts that it was given then.
+        row.refresh_from_db()
     return decision_body(decision_facts_of(decision), event_fields_of(row), replayed=replayed)
 
 

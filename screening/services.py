@@ -105,9 +105,8 @@ def _replay(stored: Transaction, parsed: ParsedTransaction) -> Answer:
             f"Transaction {parsed.transaction_id!r} was submitted before with another payload; nothing was changed.",
             [FieldError("transaction_id", "is taken by a transaction with another payload")],
         )
-    body = transaction_body(stored)
     screening = screening_body(stored, replayed=True)
-    return Answer(200, {**body, "screening": screening, "replayed": True})
+    return Answer(200, {**transaction_body(stored), "screening": screening, "replayed": True})
 
 
 def transaction_accept(*, document: Any) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -24,6 +24,8 @@ class HasScope(BasePermission):
         user = request.user
         if not getattr(user, "is_authenticated", False):
             raise NotAuthenticated("Give an API key: `Authorization: Api-Key <key>`.")
+        if not hasattr(view, (request.method or "").lower()):
+            raise MethodNotAllowed(request.method)
         wanted = required_scopes(view, request.method or "GET")
         if isinstance(request.auth, ApiKey):
             return self._key_may(request.auth, wanted)

@@ -29,6 +29,17 @@ def test_it_answers_405_and_says_what_is_allowed(api: ApiClient) -> None:
     assert "POST" in response["Allow"]
 
 
+@pytest.mark.parametrize("method", ["put", "delete"])
+def test_it_answers_405_to_a_change_that_there_is_not(api: ApiClient, method: str) -> None:
+    response = getattr(api, method)("transactions/", {})
+    assert_problem(response, 405)
+    assert "POST" in response["Allow"]
+
+
+def test_it_asks_for_a_key_before_it_says_what_is_allowed() -> None:
+    assert_problem(Client().delete("/api/v1/transactions/"), 401)
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "text/xml", "x"])
 def test_it_answers_415_for_what_it_does_not_read(api: ApiClient, content_type: str) -> None:
     assert_problem(api.client.post("/api/v1/rules/", b"x=1", content_type=content_type), 415)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ingestion.models import Transaction
 from screening.models import Decision
 from screening.pending import pending_screen
+from screening.selectors import screening_body
 from screening.tasks import pending_sweep
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_idempotency import actual, count_rule
@@ -41,6 +42,17 @@ def test_it_accepts_now_and_decides_later(queued: list[int]) -> None:
     assert pending_screen(queued) == 1
     assert api.get("transactions/T1/screening/").json()["decision"] == "approve"
     assert api.get("transactions/T1/").json()["occurred_at"] is not None
+
+
+def test_it_answers_what_was_decided_while_it_read(queued: list[int]) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    api.post("transactions/?mode=async", payload(1))
+    read_before = Transaction.objects.get()
+    pending_screen(queued)
+    results = screening_body(read_before, replayed=True)["results"]
+    assert results[0]["details"]["conditions"][0]["window"]["end"] is not None
+    assert read_before.occurred_at is not None
 
 
 def test_it_screens_a_redelivered_task_once(queued: list[int]) -> None:

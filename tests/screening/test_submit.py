@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients import ApiClient
+from tests.clients import ApiClient, assert_problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,3 +56,9 @@ def test_it_flags_the_eleventh_of_eleven_transactions_not_the_tenth() -> None:
     condition = last["results"][0]["details"]["conditions"][0]
     assert (condition["actual"], condition["threshold"], condition["met"]) == ("11", "10", True)
     assert last["results"][0]["aggregated_data"] == {"count(amount) by user_id in 24h": "11"}
+
+
+def test_it_does_not_repeat_a_card_number_that_is_a_key() -> None:
+    answer = ApiClient().post("transactions/", payload(1, metadata={"a": {"4111111111111111": 1}}))
+    assert_problem(answer, 400, "metadata.a.[card number]")
+    assert b"4111" not in answer.content
