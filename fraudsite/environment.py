@@ -115,6 +115,16 @@ def redis_url(name: str = "REDIS_URL") -> str:
     return value
 
 
+def redis_urls(name: str) -> tuple[str, ...]:
+    """Addresses of a cluster's nodes, none when the variable is not given."""
+    values = words(name)
+    if any(urlsplit(value).scheme not in ("redis", "rediss") for value in values):
+        raise SettingError(
+            f"{name} must be addresses that begin with redis:// or rediss://, comma-separated."
+        )
+    return tuple(values)
+
+
 def redis_database_url(redis_address: str, database_number: int) -> str:
     """The address of another database of the same Redis, as redis-py reads it."""
     parts = urlsplit(redis_address)

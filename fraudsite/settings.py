@@ -196,6 +196,8 @@ DATABASES["default"]["OPTIONS"] = (
 
 # --- Redis: database 0 holds velocity and caches, database 1 Celery's queues ----------------------------------------
 REDIS_URL = environment.redis_url("REDIS_URL")
+# Some nodes of a Redis Cluster, comma-separated: velocity is kept there, and the rest in REDIS_URL's server.
+REDIS_CLUSTER_URLS = environment.redis_urls("REDIS_CLUSTER_URLS")
 REDIS_SOCKET_TIMEOUT_S = 2.0
 REDIS_CONNECT_TIMEOUT_S = 1.0
 CACHES = {

@@ -29,11 +29,12 @@ from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
 from screening.facts import base_amount, facts_of_all
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, Effects, StoreResult, decisions_store
+from screening.velocity.cluster import store_of_settings
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import Counting, Reader, counting_of
-from screening.velocity.store import CountReply, StoreUnavailable, VelocityStore
+from screening.velocity.store import CountReply, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ MAX_FILL_ROUNDS = 4
 # How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
 CLOCKS_APART_US = 2_000_000
 
-store = VelocityStore()
+store = store_of_settings()
 fence = Fence(store)
 
 

@@ -56,7 +56,7 @@ def _reconcile_page(epoch: int, page: Sequence[tuple[bytes, int]]) -> int:
     for _, arrival, fields in lost:
         if not _take_back(epoch, fields, arrival):
             raise StoreUnavailable("a count could not be taken back")
-    store.recent_forget([recall for recall, _, _ in recalled])
+    store.recent_forget(page)
     return len(lost)
 
 

@@ -1,5 +1,7 @@
 """A pytest plugin, named in pyproject.toml, that gives each run PostgreSQL and Redis of its own.
 
+With FRAUDSITE_TEST_CLUSTER=1 velocity is kept in a three-node Redis Cluster instead of a single Redis.
+
 It works when it is imported, which is before pytest-django reads the settings. With `-n`, every worker has its own
 database (pytest-django adds the worker's name) and its own Redis, so that tests may flush it.
 """
@@ -12,6 +14,8 @@ from fraudsite.dev import environment, throw_away
 from fraudsite.dev.output import Refused
 
 REDIS_URLS = "FRAUDSITE_TEST_REDIS_URLS"
+# 1: velocity is kept in a Redis Cluster of three nodes, each of pytest's processes has its own.
+ON_CLUSTER = "FRAUDSITE_TEST_CLUSTER"
 MOST_WORKERS = 8
 
 
@@ -19,10 +23,20 @@ def _prepare() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         _start_servers()
-        return
-    urls = os.environ[REDIS_URLS].split()
-    number = int(worker.removeprefix("gw"))
-    os.environ["REDIS_URL"] = urls[number % len(urls)]
+    else:
+        urls = os.environ[REDIS_URLS].split()
+        number = int(worker.removeprefix("gw"))
+        os.environ["REDIS_URL"] = urls[number % len(urls)]
+    if os.environ.get(ON_CLUSTER) == "1" and (worker is not None or _worker_count(sys.argv[1:]) == 1):
+        _start_cluster()
+
+
+def _start_cluster() -> None:
+    from fraudsite.dev import redis_cluster
+
+    cluster = redis_cluster.start()
+    atexit.register(cluster.stop)
+    os.environ["REDIS_CLUSTER_URLS"] = ",".join(cluster.urls)
 
 
 def _start_servers() -> None:

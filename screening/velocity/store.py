@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's o
 
 # Raise it when counters.lua keeps its data otherwise: what another layout wrote is then unreachable, and while old and
 # new processes run side by side they end each other's epochs (exact, degraded) instead of reading each other's keys.
-LAYOUT = 2
+LAYOUT = 3
 # Ids are recognised as counted before for this long; a later replay is found by the database instead.
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, so that a request does not wait for a time-out each time.
 RETRY_AFTER_S = 1.0
 # Fills of a page of events each; more at once would hold Redis up for long.
 FILLS_AN_EXCHANGE = 200
+SCAN_PAGE = 1_000
 
 
 class StoreUnavailable(Exception):
@@ -160,7 +161,7 @@ class VelocityStore:
             for i in missing:
                 replies[i] = client.execute_command("EVALSHA", SCRIPT_SHA, 0, *commands[i])
         for reply in replies:
-            if isinstance(reply, redis.exceptions.ResponseError) and _is_refusal(str(reply)):
+            if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(str(reply)):
                 raise redis.ConnectionError(str(reply))
             if isinstance(reply, Exception):
                 raise reply
@@ -180,6 +181,10 @@ class VelocityStore:
         except (redis.RedisError, OSError) as error:
             self._away_until = time.monotonic() + RETRY_AFTER_S
             raise StoreUnavailable(str(error)) from error
+
+    def forget_everything(self) -> None:
+        """Empty the whole server."""
+        self.client.flushall()
 
     def forget_absence(self) -> None:
         self._away_until = 0.0
@@ -229,7 +234,7 @@ class VelocityStore:
         """
         exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
         commands = [self._count_command(request, epoch, exchange) for request in requests]
-        return [_count_reply(reply) for reply in self._call(commands)]
+        return [count_reply(reply) for reply in self._call(commands)]
 
     def _count_command(self, request: CountRequest, epoch: int, exchange: str | bool) -> list[Any]:
         blob = [
@@ -259,21 +264,21 @@ class VelocityStore:
         """Take an event back out of every counter it may be in. Harmless when it is in none."""
         blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
         reply = self._call([["uncount", msgspec.msgpack.encode(blob), event_id, index_tag]])[0]
-        _refuse_lost(reply)
+        refuse_lost(reply)
 
     def correct(
         self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int
     ) -> None:
         """Replace an event, in the counters of `wires`, by what it is now."""
         blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
-        _refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
+        refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
 
     def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
         """Give counters events they lack, many in one exchange. Harmless for events they have."""
         commands = [each.command(self.namespace, self.base(epoch), epoch) for each in fills]
         for start in range(0, len(commands), FILLS_AN_EXCHANGE):
             for reply in self._call(commands[start : start + FILLS_AN_EXCHANGE]):
-                _refuse_lost(reply)
+                refuse_lost(reply)
 
     def log_page(
         self, *, epoch: int, key: str, from_us: int, to_us: int, offset: int, limit: int
@@ -288,15 +293,22 @@ class VelocityStore:
             raise StoreUnavailable(str(error)) from error
         return [(member, int(score)) for member, score in page]
 
-    def members(self, key: str) -> list[tuple[bytes, float]]:
+    def members(self, key: str, *, epoch: int) -> list[tuple[bytes, int]]:
         """All members of a counter's sorted set with their times, oldest first (for verification)."""
-        return list(self.client.zrange(key, 0, -1, withscores=True))
+        page = self.client.zrange(self.base(epoch) + key, 0, -1, withscores=True)
+        return [(member, int(score)) for member, score in page]
+
+    def tags_of(self, counter_id: str, *, epoch: int) -> Iterator[str]:
+        """The groups of which this counter is kept."""
+        base, suffix = self.base(epoch), f":{counter_id}:h"
+        for key in self.client.scan_iter(match=f"{base}*{suffix}", count=SCAN_PAGE):
+            yield key.decode()[len(base) : -len(suffix)]
 
     def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
         """(floor, [count, columns…] of a tree's events beyond it), read atomically."""
         blob = [self.namespace, self.base(epoch), str(epoch), wire]
         reply = self._call([["totals", msgspec.msgpack.encode(blob)]])[0]
-        _refuse_lost(reply)
+        refuse_lost(reply)
         floor, totals = msgspec.msgpack.decode(reply[1])
         return int(floor), totals
 
@@ -322,12 +334,13 @@ class VelocityStore:
         found = self.client.zrangebyscore(self.namespace + "recent", arrival, arrival)
         return found[0] if found else None
 
-    def recent_forget(self, recalls: Sequence[bytes]) -> None:
-        if recalls:
-            self.client.zrem(self.namespace + "recent", *recalls)
+    def recent_forget(self, settled: Sequence[tuple[bytes, int]]) -> None:
+        """What `recent` gave is dealt with."""
+        if settled:
+            self.client.zrem(self.namespace + "recent", *(recall for recall, _ in settled))
 
 
-def _count_reply(reply: list[Any]) -> CountReply:
+def count_reply(reply: list[Any]) -> CountReply:
     status = _bytes(reply[0]).decode()
     if status == "lost":
         raise StoreLost("the counters' epoch is gone")
@@ -341,12 +354,12 @@ def _count_reply(reply: list[Any]) -> CountReply:
     return CountReply("counted", int(arrival), int(occurred_us), values, reply[2:])
 
 
-def _refuse_lost(reply: list[Any]) -> None:
+def refuse_lost(reply: list[Any]) -> None:
     if _bytes(reply[0]) == b"lost":
         raise StoreLost("the counters' epoch is gone")
 
 
-def _is_refusal(message: str) -> bool:
+def is_refusal(message: str) -> bool:
     return message.startswith(("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY"))
 
 

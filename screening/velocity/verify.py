@@ -11,8 +11,6 @@ from screening.events import EVENT_SOURCES
 from screening.velocity.plan import CounterPlan, Event, VelocityPlan, to_us
 from screening.velocity.store import VelocityStore
 
-SCAN_PAGE = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -39,10 +37,9 @@ def counters_compare(
     for counter in plan.stored():
         result.counters += 1
         expected = _expected(counter)
-        for key in store.client.scan_iter(match=f"{store.base(epoch)}*:{counter.id}:h", count=SCAN_PAGE):
+        for tag in store.tags_of(counter.id, epoch=epoch):
             if at_most is not None and result.groups >= at_most:
                 return
-            tag = key.decode()[len(store.base(epoch)) : -len(f":{counter.id}:h")]
             result.groups += 1
             difference = _compare(store, epoch, counter, tag, expected.get(tag, {}))
             if difference is not None:
@@ -78,8 +75,8 @@ def contents(
     store: VelocityStore, epoch: int, counter: CounterPlan, wire: list[Any]
 ) -> tuple[int, set[tuple[int, int]], Any]:
     """(floor, the events held as (time µs, arrival), totals of those beyond the floor: None but for trees)."""
-    key = store.base(epoch) + wire[0]
-    held = {(int(score), int.from_bytes(member[:7], "big")) for member, score in store.members(key)}
+    members = store.members(wire[0], epoch=epoch)
+    held = {(time_us, int.from_bytes(member[:7], "big")) for member, time_us in members}
     floor, columns = store.totals(epoch=epoch, wire=wire)
     if counter.counter.kind != "tree":
         return floor, held, None

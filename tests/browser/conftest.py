@@ -54,7 +54,7 @@ def _fresh(transactional_db: Any, settings: Any) -> Iterator[None]:
     forget_kept()
     forget_lists()
     store.forget_absence()
-    store.client.flushall()
+    store.forget_everything()
     engines.forget()
     decisions.versions.forget()
     facts.rates.forget()

@@ -15,7 +15,7 @@ def _fresh(request: pytest.FixtureRequest) -> None:
     forget_kept()
     forget_lists()
     store.forget_absence()
-    store.client.flushall()
+    store.forget_everything()
     engines.forget()
     decisions.versions.forget()
     facts.rates.forget()

@@ -15,7 +15,7 @@ from screening.realtime import fence, store
 def _fresh_screening(request: pytest.FixtureRequest) -> Iterator[None]:
     """Forget what an earlier test's rulesets and counters taught this process."""
     store.forget_absence()
-    store.client.flushall()
+    store.forget_everything()
     engines.forget()
     decisions.versions.forget()
     facts.rates.forget()

@@ -1,0 +1,154 @@
+"""A Redis Cluster of three embedded nodes on this machine, without replicas, for tests."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from redis.connection import Connection
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as Unreachable
+
+from fraudsite.dev import binaries, processes
+from fraudsite.dev.output import refuse
+from fraudsite.dev.throw_away import PREFIX
+
+SLOTS = 16_384
+NODES = 3
+PATIENCE_S = 120.0
+
+
+@dataclass
+class Cluster:
+    """Nodes by number; `start_node` brings a killed one back at its old address, with nothing in it."""
+
+    root: Path
+    password: str
+    ports: list[tuple[int, int]]
+    running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"redis://:{self.password}@127.0.0.1:{port}" for port, _ in self.ports]
+
+    def start_node(self, number: int) -> None:
+        port, bus_port = self.ports[number]
+        folder = self.root / str(number)
+        folder.mkdir(exist_ok=True)
+        configuration = folder / "redis.conf"
+        lines = [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"cluster-port {bus_port}",
+            "cluster-enabled yes",
+            "cluster-node-timeout 3000",
+            f"requirepass {self.password}",
+            f"masterauth {self.password}",
+            f"dir {folder}",
+            "daemonize no",
+            'logfile ""',
+            "appendonly no",
+            'save ""',
+            "maxmemory-policy noeviction",
+        ]
+        configuration.touch(mode=0o600)
+        configuration.write_text("\n".join(lines) + "\n")
+        self.running[number] = processes.spawn(
+            [binaries.redis_server().path, configuration], log=self.root / f"{number}.log", folder=folder
+        )
+        self._wait(lambda: self.ask(number, "PING") == b"PONG", "a node answers")
+
+    def kill_node(self, number: int) -> None:
+        process = self.running.pop(number)
+        processes.kill_session(process.pid)
+        process.wait()
+
+    def wait_until_whole(self) -> None:
+        """Until every node knows all others and that every slot is served."""
+        for number in self.running:
+            self._wait(partial(self._is_whole, number), "the cluster is whole")
+
+    def _is_whole(self, number: int) -> bool:
+        state = str(self.ask(number, "CLUSTER", "INFO").decode())
+        nodes = str(self.ask(number, "CLUSTER", "NODES").decode())
+        return "cluster_state:ok" in state and f"cluster_known_nodes:{NODES}" in state and "fail" not in nodes
+
+    def ask(self, number: int, *command: Any) -> Any:
+        """One command to one node; None when it cannot be reached."""
+        connection = Connection(
+            host="127.0.0.1", port=self.ports[number][0], password=self.password, protocol=2
+        )
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        except (Unreachable, BusyLoadingError):
+            return None
+        finally:
+            connection.disconnect()
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > deadline:
+                refuse(f"Redis Cluster: not within {PATIENCE_S:.0f} s: {what} (logs: {self.root})")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in self.running.values():
+            processes.stop(process, signal_number=signal.SIGKILL, patience_s=5.0)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def start() -> Cluster:
+    root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    cluster = Cluster(root, secrets.token_hex(16), _free_ports(2 * NODES))
+    try:
+        for number in range(NODES):
+            cluster.start_node(number)
+        _join(cluster)
+        cluster.wait_until_whole()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+@contextmanager
+def running() -> Iterator[Cluster]:
+    cluster = start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _join(cluster: Cluster) -> None:
+    for number in range(NODES):
+        first, last = number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1
+        cluster.ask(number, "CLUSTER", "ADDSLOTSRANGE", first, last)
+        cluster.ask(number, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    for port, bus_port in cluster.ports[1:]:
+        cluster.ask(0, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
+
+
+def _free_ports(n: int) -> list[tuple[int, int]]:
+    """Pairs of ports. All are held until all are found, so that none is found twice."""
+    probes = [socket.socket() for _ in range(n)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        ports = [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+    return list(zip(ports[::2], ports[1::2], strict=True))

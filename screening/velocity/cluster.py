@@ -1,0 +1,432 @@
+"""The velocity store on a Redis Cluster: the same script, once per bucket an event concerns.
+
+Each of the buckets is a small store of its own, in one slot, with its own epoch, arrivals, index and list of recent
+events; group_tag says which bucket a group is in. An event is counted in its user's bucket first, which assigns the
+arrival, then in all others at once, which are given it: exact per user, and for other groups exact as soon as both
+of two events are counted (docs/decisions/0009-redis-cluster.md).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import redis
+from django.conf import settings
+
+from screening.velocity.cluster_nodes import ClusterNodes, info_value
+from screening.velocity.plan import BUCKETS, LOG
+from screening.velocity.store import (
+    FILLS_AN_EXCHANGE,
+    INDEX_TTL_MS,
+    RETRY_AFTER_S,
+    SCAN_PAGE,
+    SCRIPT,
+    SCRIPT_SHA,
+    CountReply,
+    CountRequest,
+    Fill,
+    StoreUnavailable,
+    VelocityStore,
+    count_reply,
+    is_refusal,
+    refuse_lost,
+)
+
+LATENESS_US = 3_600_000_000
+
+
+@dataclass(slots=True)
+class Part:
+    """What one bucket is asked of one event: some of its wires (`at`: their places), with their payloads alone."""
+
+    bucket: int
+    at: list[int] = field(default_factory=list)
+    wires: list[list[Any]] = field(default_factory=list)
+    argv: list[bytes] = field(default_factory=list)
+
+
+def bucket_of_tag(tag: str) -> int:
+    """The bucket of a group, a key or an index tag: its hash tag."""
+    return int(tag[1 : tag.index("}")])
+
+
+def parts_of(wires: Sequence[list[Any]], argv: Sequence[bytes], *, first_argument: int) -> dict[int, Part]:
+    """Wires by bucket. `first_argument` is the script's number of the first payload."""
+    parts: dict[int, Part] = {}
+    for at, wire in enumerate(wires):
+        bucket = bucket_of_tag(wire[0])
+        part = parts.setdefault(bucket, Part(bucket))
+        if wire[14]:
+            part.argv.append(argv[wire[14] - first_argument])
+            wire = [*wire[:14], first_argument + len(part.argv) - 1, *wire[15:]]
+        part.at.append(at)
+        part.wires.append(wire)
+    return parts
+
+
+class ClusterVelocityStore(VelocityStore):
+    """As VelocityStore. Every bucket is asked under one epoch; a loss anywhere ends it everywhere."""
+
+    def __init__(self, urls: Sequence[str], **options: Any) -> None:
+        super().__init__(urls[0], **options)
+        self._urls = tuple(urls)
+        self._nodes: ClusterNodes | None = None
+        self._nodes_pid = 0
+
+    # Connections -------------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> ClusterNodes:
+        if self._nodes is None or self._nodes_pid != os.getpid():
+            with self._lock:
+                if self._nodes is None or self._nodes_pid != os.getpid():
+                    self._nodes = ClusterNodes(self._urls, namespace=self.namespace)
+                    self._nodes_pid = os.getpid()
+        return self._nodes
+
+    def _away(self, error: Exception) -> StoreUnavailable:
+        self._away_until = time.monotonic() + RETRY_AFTER_S
+        return StoreUnavailable(str(error))
+
+    def _ask(self, commands: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """Plain commands to buckets. Raises StoreUnavailable."""
+        try:
+            replies = self.nodes.ask(commands)
+            _raise_refusals(replies)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            raise self._away(error) from error
+        return replies
+
+    def _call_script(self, commands: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
+        self._guard()
+        scripted = [
+            (bucket, ("EVALSHA", SCRIPT_SHA, 1, self._name(bucket), *command)) for bucket, command in commands
+        ]
+        replies = self._ask(scripted)
+        missing = [
+            at for at, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)
+        ]
+        if missing:
+            self._everyone("SCRIPT", "LOAD", SCRIPT)
+            again = self._ask([scripted[at] for at in missing])
+            for at, reply in zip(missing, again, strict=True):
+                replies[at] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _everyone(self, *command: Any) -> Mapping[Any, Any]:
+        try:
+            return self.nodes.ask_everyone(*command)
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error) from error
+
+    def ping(self) -> None:
+        """That every bucket has a primary and every primary answers; slots are asked for anew."""
+        self._guard()
+        try:
+            self.nodes.learn()
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error) from error
+        for info in self._everyone("CLUSTER", "INFO").values():
+            if info_value(info, "cluster_state") != "ok":
+                raise self._away(redis.ConnectionError("the cluster is down"))
+
+    def forget_everything(self) -> None:
+        self._everyone("FLUSHALL")
+
+    # Names -------------------------------------------------------------------------------------------------
+
+    def _name(self, bucket: int) -> str:
+        return f"{self.namespace}{{{bucket}}}:"
+
+    def base(self, epoch: int, tag: str = "{0}") -> str:
+        return f"{self._name(bucket_of_tag(tag))}{epoch}:"
+
+    def _head(self, bucket: int, epoch: int) -> list[Any]:
+        name = self._name(bucket)
+        return [name, f"{name}{epoch}:", str(epoch)]
+
+    # Epochs ------------------------------------------------------------------------------------------------
+
+    def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
+        for node, reply in self._everyone("CONFIG", "GET", "maxmemory-policy").items():
+            if reply[1] != b"noeviction":
+                raise StoreUnavailable(
+                    f"Redis evicts keys (maxmemory-policy {reply[1].decode()} of {node}): counters would be lost "
+                    "silently"
+                )
+        infos = self._everyone("INFO", "server").values()
+        run_ids = " ".join(sorted(info_value(info, "run_id") for info in infos))
+        commands: list[tuple[int, Sequence[Any]]] = []
+        for bucket in range(BUCKETS):
+            name = self._name(bucket)
+            commands += [
+                (bucket, ("SET", name + "run_ids", run_ids)),
+                (bucket, ("SET", name + "arrival", last_arrival)),
+                (bucket, ("DEL", name + "recent")),
+            ]
+        _raise_errors(self._ask(commands))
+        _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))
+
+    def epoch_end(self) -> None:
+        _raise_errors(self._ask(self._of_all("DEL", "epoch")))
+
+    def epoch_current(self) -> int | None:
+        found = set(self._ask(self._of_all("GET", "epoch")))
+        value = found.pop() if len(found) == 1 else None
+        return int(value) if value else None
+
+    def _of_all(
+        self, command: str, name: str, *values: Any, buckets: Iterable[int] = range(BUCKETS)
+    ) -> list[tuple[int, Sequence[Any]]]:
+        return [(bucket, (command, self._name(bucket) + name, *values)) for bucket in buckets]
+
+    # Counting ----------------------------------------------------------------------------------------------
+
+    def count(self, requests: Sequence[CountRequest], *, epoch: int) -> list[CountReply]:
+        """As VelocityStore.count. An event whose other buckets must be filled is counted in its user's all the same,
+        and goes on from there when it is asked for again."""
+        exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
+        split = [parts_of(each.wires, each.argv, first_argument=6) for each in requests]
+        homes = [bucket_of_tag(each.index_tag) for each in requests]
+        first = [
+            self._count_part(request, parts.pop(home, Part(home)), epoch, exchange)
+            for request, parts, home in zip(requests, split, homes, strict=True)
+        ]
+        replies = [count_reply(reply) for reply in self._call_script(first)]
+        rest: list[tuple[int, Part]] = []
+        for at, reply in enumerate(replies):
+            own = _own_part(requests[at], homes[at])
+            if reply.status == "fill":
+                reply.unknown = [own.at[index] for index in reply.unknown]
+            elif reply.status == "counted":
+                rest += [(at, part) for part in split[at].values()]
+                replies[at] = _Merged(requests[at], reply, own)
+        calls = [
+            self._count_part(requests[at], part, epoch, exchange, given=replies[at]) for at, part in rest
+        ]
+        for (at, part), raw in zip(rest, self._call_script(calls) if calls else [], strict=True):
+            merged = replies[at]
+            assert isinstance(merged, _Merged)
+            merged.add(part, count_reply(raw))
+        return [each.whole() if isinstance(each, _Merged) else each for each in replies]
+
+    def _count_part(
+        self,
+        request: CountRequest,
+        part: Part,
+        epoch: int,
+        exchange: str | bool,
+        *,
+        given: CountReply | None = None,
+    ) -> tuple[int, Sequence[Any]]:
+        blob = [
+            *self._head(part.bucket, epoch),
+            given.occurred_us if given else request.occurred_us or False,
+            request.follow,
+            LATENESS_US,
+            INDEX_TTL_MS,
+            part.wires,
+            exchange,
+            given.arrival if given else False,
+            [BUCKETS, part.bucket],
+        ]
+        head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
+        return part.bucket, [*head, *part.argv]
+
+    def uncount(
+        self,
+        *,
+        epoch: int,
+        wires: list[list[Any]],
+        occurred_us: int,
+        arrival: int,
+        event_id: bytes,
+        index_tag: str,
+    ) -> None:
+        home = bucket_of_tag(index_tag)
+        parts = parts_of(wires, [b""] * len(wires), first_argument=6) if wires else {}
+        parts.setdefault(home, Part(home))
+        # The index last: until it is gone nobody counts the event anew.
+        for buckets in ([each for each in parts if each != home], [home]):
+            calls = []
+            for bucket in buckets:
+                blob = [*self._head(bucket, epoch), parts[bucket].wires, occurred_us, arrival]
+                known_by = event_id if bucket == home else b""
+                calls.append((bucket, ["uncount", msgspec.msgpack.encode(blob), known_by, index_tag]))
+            for reply in self._call_script(calls) if calls else []:
+                refuse_lost(reply)
+
+    def correct(
+        self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int
+    ) -> None:
+        calls = []
+        for bucket, part in parts_of(wires, argv, first_argument=3).items():
+            blob = [*self._head(bucket, epoch), part.wires, occurred_us, arrival]
+            calls.append((bucket, ["correct", msgspec.msgpack.encode(blob), *part.argv]))
+        for reply in self._call_script(calls):
+            refuse_lost(reply)
+
+    def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
+        page: list[tuple[int, Sequence[Any]]] = []
+        for each in fills:
+            bucket = bucket_of_tag(each.wire[0])
+            name, base, _ = self._head(bucket, epoch)
+            page.append((bucket, each.command(name, base, epoch)))
+            if len(page) == FILLS_AN_EXCHANGE:
+                self._fill_page(page)
+                page = []
+        if page:
+            self._fill_page(page)
+
+    def _fill_page(self, page: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        for reply in self._call_script(page):
+            refuse_lost(reply)
+
+    # Reading -----------------------------------------------------------------------------------------------
+
+    def log_page(
+        self, *, epoch: int, key: str, from_us: int, to_us: int, offset: int, limit: int
+    ) -> list[tuple[bytes, int]]:
+        lower = f"({from_us}" if from_us >= 0 else "-inf"
+        command = (
+            "ZREVRANGEBYSCORE",
+            self.base(epoch, key) + key,
+            to_us,
+            lower,
+            "WITHSCORES",
+            "LIMIT",
+            offset,
+            limit,
+        )
+        return _pairs(self._one(bucket_of_tag(key), command))
+
+    def members(self, key: str, *, epoch: int) -> list[tuple[bytes, int]]:
+        command = ("ZRANGE", self.base(epoch, key) + key, 0, -1, "WITHSCORES")
+        return _pairs(self._one(bucket_of_tag(key), command))
+
+    def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
+        bucket = bucket_of_tag(wire[0])
+        blob = [*self._head(bucket, epoch), wire]
+        reply = self._call_script([(bucket, ["totals", msgspec.msgpack.encode(blob)])])[0]
+        refuse_lost(reply)
+        floor, totals = msgspec.msgpack.decode(reply[1])
+        return int(floor), totals
+
+    def tags_of(self, counter_id: str, *, epoch: int) -> Iterator[str]:
+        pattern = f"{self.namespace}{{*}}:{epoch}:*:{counter_id}:h"
+        for address in self.nodes.primaries():
+            for key in self.nodes.scan(address, pattern, count=SCAN_PAGE):
+                # namespace, {bucket}:, epoch:, then the tag, which begins with its bucket as well.
+                _, _, rest = key[len(self.namespace) :].partition(f":{epoch}:")
+                yield rest.removesuffix(f":{counter_id}:h")
+
+    def _one(self, bucket: int, command: Sequence[Any]) -> Any:
+        reply = self._ask([(bucket, command)])[0]
+        if isinstance(reply, Exception):
+            raise StoreUnavailable(str(reply)) from reply
+        return reply
+
+    # Readiness and reconciliation --------------------------------------------------------------------------
+
+    def ready_counters(self, epoch: int) -> set[str]:
+        """Those that every bucket knows as ready."""
+        replies = self._ask(self._of_all("SMEMBERS", f"ready:{epoch}"))
+        _raise_errors(replies)
+        return set.intersection(*({each.decode() for each in reply} for reply in replies))
+
+    def ready_add(self, epoch: int, ids: Sequence[str]) -> None:
+        if ids:
+            _raise_errors(self._ask(self._of_all("SADD", f"ready:{epoch}", *ids)))
+
+    def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
+        """As VelocityStore.recent, but so many of each bucket, or somewhat more in all."""
+        of_each = max(1, 4 * limit // BUCKETS)
+        page = ("-inf", before_us, "WITHSCORES", "LIMIT", 0, of_each)
+        replies = self._ask(self._of_all("ZRANGEBYSCORE", "recent", *page))
+        _raise_errors(replies)
+        found = [pair for reply in replies for pair in _pairs(reply)]
+        return sorted(found, key=lambda pair: pair[1])
+
+    def recent_at(self, arrival: int) -> bytes | None:
+        bucket = arrival % BUCKETS
+        found = self._one(bucket, ("ZRANGEBYSCORE", self._name(bucket) + "recent", arrival, arrival))
+        return bytes(found[0]) if found else None
+
+    def recent_forget(self, settled: Sequence[tuple[bytes, int]]) -> None:
+        commands = [
+            (arrival % BUCKETS, ("ZREM", self._name(arrival % BUCKETS) + "recent", recall))
+            for recall, arrival in settled
+        ]
+        if commands:
+            _raise_errors(self._ask(commands))
+
+
+class _Merged(CountReply):
+    """One event's replies from several buckets on their way to being one."""
+
+    def __init__(self, request: CountRequest, first: CountReply, own: Part) -> None:
+        super().__init__("counted", first.arrival, first.occurred_us)
+        self._request = request
+        self._results: dict[int, tuple[int, list[Any] | None]] = {}
+        self._members: dict[int, list[bytes]] = {}
+        self._must_wait = False
+        self.add(own, first)
+
+    def add(self, part: Part, reply: CountReply) -> None:
+        if reply.status == "fill":
+            self._must_wait = True
+            self.unknown += [part.at[index] for index in reply.unknown]
+            return
+        position = 0
+        for at, (floor, values) in zip(part.at, reply.results, strict=True):
+            self._results[at] = floor, values
+            reads = self._request.wires[at][15]
+            n = sum(int(value) for read, value in zip(reads, values or [], strict=False) if read[0] == LOG)
+            self._members[at] = reply.members[position : position + 2 * n]
+            position += 2 * n
+
+    def whole(self) -> CountReply:
+        if self._must_wait:
+            # It has its arrival already: asked again, it goes on with that.
+            self._request.follow = True
+            return CountReply("fill", unknown=self.unknown)
+        places = range(len(self._request.wires))
+        members = [member for at in places for member in self._members[at]]
+        return CountReply(
+            "counted", self.arrival, self.occurred_us, [self._results[at] for at in places], members
+        )
+
+
+def _own_part(request: CountRequest, home: int) -> Part:
+    return Part(home, [at for at, wire in enumerate(request.wires) if bucket_of_tag(wire[0]) == home])
+
+
+def _pairs(flat: Sequence[Any]) -> list[tuple[bytes, int]]:
+    return [(flat[at], int(flat[at + 1])) for at in range(0, len(flat), 2)]
+
+
+def _raise_errors(replies: Iterable[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise StoreUnavailable(str(reply)) from reply
+
+
+def _raise_refusals(replies: Iterable[Any]) -> None:
+    """What a node answers that cannot serve now, or whose bucket is on its way elsewhere, as the absence it is."""
+    unable = (redis.exceptions.AskError, redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
+    for reply in replies:
+        if isinstance(reply, unable) or (isinstance(reply, Exception) and is_refusal(str(reply))):
+            raise redis.ConnectionError(str(reply))
+
+
+def store_of_settings() -> VelocityStore:
+    urls = settings.REDIS_CLUSTER_URLS
+    return ClusterVelocityStore(urls) if urls else VelocityStore()
