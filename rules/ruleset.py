@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from django.db import connection
+from django.db import connection, transaction
 
 from rules.models import RulesetVersion, RuleVersion
 
@@ -40,13 +42,25 @@ def ruleset_publish(*, principal: str, reason: str, lists_changed: bool = False)
         return None
     if not lists_changed and current is None and not live and not shadow:
         return None
-    return RulesetVersion.objects.create(
+    published = RulesetVersion.objects.create(
         live=live,
         shadow=shadow,
         lists_version=(current.lists_version if current else 0) + int(lists_changed),
         created_by=principal,
         reason=reason[:200],
     )
+    for tell in _after_publish:
+        transaction.on_commit(partial(tell, published.number), robust=True)
+    return published
+
+
+# What wants to know of every publish in this process. Rules know nothing of screening, so it registers itself.
+_after_publish: list[Callable[[int], None]] = []
+
+
+def call_after_publish(tell: Callable[[int], None]) -> None:
+    """`tell` is called with the number of each ruleset published from here on, once that is committed."""
+    _after_publish.append(tell)
 
 
 def ruleset_current() -> RulesetVersion | None:

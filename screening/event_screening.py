@@ -80,7 +80,7 @@ def _round_in_redis(
         # Counted by an attempt that did not end: go on with that count, in its place.
         seen = [each[0] for each in counted if each[2].status == "seen"]
         if seen:
-            counted = [each for each in counted if each[2].status == "counted"]
+            counted = [each for each in counted if each[2].status != "seen"]
             counted += count_events(engine, state.epoch, kind, seen, prepare=_prepare)
         judged = [
             (candidate, evaluate(engine, state, counting, reply))
@@ -90,10 +90,11 @@ def _round_in_redis(
     except StoreUnavailable as error:
         fence.lost(state.epoch, reason=str(error))
         return candidates
+    stale = [each[0] for each in counted if each[2].status == "stale"]
     for position, (candidate, outcomes) in enumerate(judged):
         if not _store(engine, state, candidate, outcomes):
-            return [each for each, _ in judged[position:]]
-    return []
+            return [each for each, _ in judged[position:]] + stale
+    return stale
 
 
 def _round_in_sql(

@@ -23,6 +23,7 @@ from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
+from rules.selectors import ruleset_current_number
 from screening.alerts.selectors import snoozed_rules
 from screening.decisions import DecisionFacts, decision_facts, versions
 from screening.engine import Engine, engines, outcomes_split
@@ -103,25 +104,26 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
         fence.lost(state.epoch, reason=str(error))
         return candidates
     fresh = [each for each in counted if each[2].status == "counted"]
+    stale = [each[0] for each in counted if each[2].status == "stale"]
     expired = [each[0] for each in fresh if is_expired(each[2].arrival)]
     if expired:
         # Counted by an attempt that died, too long ago to be stored with that place: counted anew, at the end.
         for candidate in expired:
             take_back(engine, state.epoch, candidate)
-        return [each[0] for each in fresh]
+        return [each[0] for each in fresh] + stale
     try:
         rows = [_decided(engine, state, *each, started=started, n=len(fresh)) for each in fresh]
     except StoreUnavailable as error:
         fence.lost(state.epoch, reason=str(error))
         return candidates
     if not rows:
-        return []
+        return stale
     result = _store(engine, state, rows, candidates=[each[0] for each in fresh])
     if not result.passed:
         catch_up(engine, state, result)
-        return [each[0] for each in fresh]
+        return [each[0] for each in fresh] + stale
     _settle(engine, state, fresh, rows, result)
-    return []
+    return stale
 
 
 def prepare(engine: Engine, candidates: Sequence[Candidate]) -> None:
@@ -153,7 +155,8 @@ def count_events(
     *,
     prepare: Callable[[Engine, Sequence[Any]], None],
 ) -> list[Counted]:
-    """Count each candidate's event and read its windows, filling counters that are unknown first."""
+    """Count each candidate's event and read its windows, filling counters that are unknown first. What is answered
+    `stale` was not counted and is to be tried again."""
     prepare(engine, candidates)
     countings = []
     for candidate in candidates:
@@ -170,16 +173,38 @@ def count_events(
         counting.request.follow = candidate.arrival is not None
         countings.append(counting)
     counted = []
-    for candidate, counting, reply in zip(candidates, countings, _replies(epoch, countings), strict=True):
+    replies = _replies(epoch, countings)
+    if any(reply.status == "stale" for reply in replies):
+        _ruleset_learn(engine)
+    for candidate, counting, reply in zip(candidates, countings, replies, strict=True):
         if reply.status == "counted":
             candidate.arrival = reply.arrival
             counting.event["arrival"] = reply.arrival
             counting.event["occurred_at"] = from_us(reply.occurred_us)
-        else:
+        elif reply.status == "seen":
             candidate.was_seen = True
             candidate.arrival = reply.arrival
         counted.append((candidate, counting, reply))
     return counted
+
+
+def _ruleset_learn(engine: Engine) -> None:
+    """The counters were told of a newer ruleset than `engine`'s."""
+    number = ruleset_current_number()
+    if number > engine.number:
+        engines.at_least(number)
+    else:
+        store.ruleset_forget()
+
+
+def ruleset_announce(number: int) -> None:
+    """After a publish. Without it the next decisions were right as well, but some might have to be made twice, and
+    of concurrent ones that are made twice two could see the same count."""
+    try:
+        if fence.state().is_redis:
+            store.ruleset_announce(number)
+    except StoreUnavailable as error:
+        log.warning("ruleset_not_announced", ruleset=number, reason=str(error))
 
 
 def _replies(epoch: int, countings: Sequence[Counting]) -> list[CountReply]:

@@ -237,9 +237,22 @@ class ClusterVelocityStore(VelocityStore):
             exchange,
             given.arrival if given else False,
             [BUCKETS, part.bucket],
+            request.ruleset,
         ]
         head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
         return part.bucket, [*head, *part.argv]
+
+    def ruleset_announce(self, number: int) -> None:
+        self._guard()
+        self._call_script(
+            [
+                (bucket, ["ruleset", msgspec.msgpack.encode([self._name(bucket), number])])
+                for bucket in range(BUCKETS)
+            ]
+        )
+
+    def ruleset_forget(self) -> None:
+        _raise_errors(self._ask(self._of_all("DEL", "ruleset")))
 
     def uncount(
         self,

@@ -882,6 +882,13 @@ local commands = {}
 -- bytes it fits the allocator's smallest class, with seven it would take twice that.
 local DAY_US = 86400000000
 
+-- Whether no newer ruleset than `number` was seen here; remembers it.
+local function ruleset_known(ns, number)
+  local newest = tonumber(call('GET', ns .. 'ruleset') or '0')
+  if number > newest then call('SET', ns .. 'ruleset', num(number)) end
+  return number >= newest
+end
+
 local function index_key(base, tag, day)
   return base .. 'ix:' .. tag .. ':' .. num(day)
 end
@@ -909,13 +916,14 @@ local function index_drop(base, tag, id, arr)
 end
 
 -- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false,
---   arrival or nil, bucket or nil}
+--   arrival or false, bucket or false, number of the ruleset}
 -- On a cluster (cluster.py) an event's counters are in several buckets, each with names of its own: the user's assigns
 -- the arrival, one that no other bucket assigns (bucket = {how many there are, which this is}); the others are given
 -- it, with the event's time. What is this late with it may have been taken back meanwhile, and is not counted.
 -- ARGV[3] = id of the event, ARGV[4] = what reconciliation needs to take the count back, ARGV[5…] = payloads.
--- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); seen (counted before, nothing done);
--- fill (these counters are unknown or not complete far enough back, or, with none named, an event of the same user
+-- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); stale (a newer ruleset is in force, nothing
+-- done: counted for the counters of the old one alone, the event would be missing from the new one's to whoever counts
+-- before it is decided anew); seen (counted before, nothing done); fill (these counters are unknown or not complete far enough back, or, with none named, an event of the same user
 -- waits for its own; nothing done).
 function commands.count(request)
   local ns, base = request[1], request[2]
@@ -923,6 +931,7 @@ function commands.count(request)
   local follow = request[5]
   local now = NOW_US
   local given, bucket = request[10], request[11]
+  if not given and not ruleset_known(ns, request[12]) then return { 'stale' } end
   if given and now - given > GIVEN_WITHIN_US then return { 'lost' } end
   local seen = given or index_find(base, ARGV[5], ARGV[3], now)
   if seen and not follow and not given then return { 'seen', msgpack({ seen }) } end
@@ -1040,6 +1049,12 @@ function commands.correct(request)
       end
     end
   end
+  return { 'ok' }
+end
+
+-- request = {ns, number}: this ruleset is in force.
+function commands.ruleset(request)
+  ruleset_known(request[1], request[2])
   return { 'ok' }
 end
 

@@ -345,6 +345,7 @@ class VelocityPlan:
     ) -> None:
         together = [aggregate for each in aggregates.values() for aggregate in each]
         counters, places = plan_counters(together)
+        self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
         self.sources: dict[str, list[Source]] = {}
         position = iter(places)

@@ -76,7 +76,8 @@ def counting_of(
     owner = str(event.get("user_id") or event_id)
     # Beside the counters of the same user.
     index_tag = f"{{{bucket_of('t:' + owner)}}}{kind}:{event_digest(owner).hex()}"
-    counting = Counting(kind, event, CountRequest(event_digest(event_id), index_tag, occurred_us, recall, []))
+    request = CountRequest(event_digest(event_id), index_tag, occurred_us, recall, [], ruleset=plan.ruleset)
+    counting = Counting(kind, event, request)
     known: Groups = {}
     for index, counter in enumerate(plan.counters):
         if counter.counter.kind != "history":

@@ -53,11 +53,13 @@ class CountRequest:
     wires: list[list[Any]]
     argv: list[bytes] = field(default_factory=list)
     follow: bool = False
+    ruleset: int = 0
 
 
 @dataclass(slots=True)
 class CountReply:
-    """`status`: counted, seen (before; `arrival` says when), or fill (`unknown` are indices of `wires`).
+    """`status`: counted, seen (before; `arrival` says when), stale (a newer ruleset than the request's is in force) or
+    fill (`unknown` are indices of `wires`).
 
     `results`: by wire, (floor, values of its reads); floor -2 stands for an empty counter. `members`: log members
     with their times, in the order the log reads asked for them.
@@ -247,9 +249,23 @@ class VelocityStore:
             INDEX_TTL_MS,
             request.wires,
             exchange,
+            False,
+            False,
+            request.ruleset,
         ]
         head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
         return [*head, *request.argv]
+
+    def ruleset_announce(self, number: int) -> None:
+        """From here on nothing is counted for an older ruleset."""
+        self._call([["ruleset", msgspec.msgpack.encode([self.namespace, number])]])
+
+    def ruleset_forget(self) -> None:
+        """What was announced does not hold: the database went back to an older state."""
+        try:
+            self.client.delete(self.namespace + "ruleset")
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
 
     def uncount(
         self,
@@ -344,6 +360,8 @@ def count_reply(reply: list[Any]) -> CountReply:
     status = _bytes(reply[0]).decode()
     if status == "lost":
         raise StoreLost("the counters' epoch is gone")
+    if status == "stale":
+        return CountReply("stale")
     body = msgspec.msgpack.decode(reply[1])
     if status == "seen":
         return CountReply("seen", arrival=int(body[0]))
