@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.csrf import csrf_exempt
 from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
@@ -89,6 +93,8 @@ def render(request: HttpRequest, template: str, *, title: str, **context: Any) -
 def _with_error_pages(view: View) -> View:
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if _holds_nul(request):
+            return _error_page(request, 400, "Not valid", "The address or the form holds a NUL character.")
         try:
             return view(request, *args, **kwargs)
         except (Missing, Http404) as error:
@@ -103,6 +109,29 @@ def _with_error_pages(view: View) -> View:
             return _error_page(request, 400, "Not valid", str(error))
 
     return answered
+
+
+def _holds_nul(request: HttpRequest) -> bool:
+    """PostgreSQL stores and compares no such text."""
+    given = (request.GET, request.POST)
+    return "\0" in request.path or any(
+        "\0" in text for each in given for _, texts in each.lists() for text in texts
+    )
+
+
+def _own_page_before(request: HttpRequest) -> str | None:
+    """The workspace's page that sent this request, as a path; None when it was no page of ours."""
+    referer = request.headers.get("Referer", "")
+    if not _is_own(request, referer):
+        return None
+    parts = urlsplit(referer)
+    if not parts.path.startswith(reverse("admin:index")):
+        return None
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _is_own(request: HttpRequest, address: str) -> bool:
+    return url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
 
 
 def _error_page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
@@ -126,6 +155,10 @@ class WorkspaceSite(UnfoldAdminSite):
         user = request.user
         if user.is_authenticated and user.is_staff and not may_enter(user) and not has_second_factor(user):
             return HttpResponseRedirect(reverse("admin:two_factor"))
+        wanted = request.GET.get(REDIRECT_FIELD_NAME, "")
+        if request.method == "GET" and self.has_permission(request) and _is_own(request, wanted):
+            # Logged in meanwhile, in another tab.
+            return HttpResponseRedirect(wanted)
         return super().login(request, extra_context)
 
     def extra_urls(self) -> list[URLPattern]:
@@ -138,8 +171,21 @@ class WorkspaceSite(UnfoldAdminSite):
         return csrf_exempt(page.around(view)) if page.around else view
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        """Behind the login, and with what cannot be done said on a page instead of a problem document."""
-        return super().admin_view(_with_error_pages(view), cacheable)
+        """Behind the login, and with what cannot be done said on a page instead of a problem document.
+
+        Whose session ended while they filled in a form is led back to the form, which has kept it.
+        """
+        behind = super().admin_view(_with_error_pages(view), cacheable)
+
+        @wraps(behind)
+        def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method == "POST" and not request.user.is_authenticated:
+                came_from = _own_page_before(request)
+                if came_from is not None:
+                    return redirect_to_login(came_from, reverse("admin:login"))
+            return behind(request, *args, **kwargs)
+
+        return entered
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any(each.name == "operations" for each in _pages) and may(request.user, Action.READ):

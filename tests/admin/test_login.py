@@ -201,3 +201,28 @@ def test_it_ends_every_session_half_a_day_after_its_login(settings: Any) -> None
             assert is_in(client)
     with time_machine.travel(start + timedelta(hours=12, minutes=1)):
         assert not is_in(client)
+
+
+def test_it_leads_back_to_the_form_whose_session_ended() -> None:
+    page = reverse("admin:case_queue")
+    deed = reverse("admin:case_action", args=["6f9619ff-8b86-4011-b42d-00c04fc964ff", "note"])
+    back = Client().post(deed, {"note": "x"}, headers={"Referer": f"http://testserver{page}?status=open"})
+    assert back["Location"] == f"{reverse('admin:login')}?next={page}%3Fstatus%3Dopen"
+    for elsewhere in ("http://evil.example/admin/cases/", "http://testserver/api/docs/", ""):
+        answer = Client().post(deed, {"note": "x"}, headers={"Referer": elsewhere})
+        assert answer["Location"] == f"{reverse('admin:login')}?next={deed}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "led_to"),
+    [
+        ("/admin/cases/?status=open", "/admin/cases/?status=open"),
+        ("//evil.example/", "/admin/"),
+        ("https://evil.example/", "/admin/"),
+        ("javascript:alert(1)", "/admin/"),
+        ("", "/admin/"),
+    ],
+)
+def test_it_leads_who_is_logged_in_on_to_the_page_they_wanted(wanted: str, led_to: str) -> None:
+    client = StaffClient("ada", "Analyst")
+    assert client.get(reverse("admin:login"), {"next": wanted})["Location"] == led_to

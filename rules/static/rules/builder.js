@@ -20,6 +20,10 @@ let conditions;      // the tree that is edited
 let problems = JSON.parse(document.getElementById("rule-problems").textContent);
 let showAll = problems.length > 0;
 const touched = new Set();
+// What is being written is kept in this tab until it is saved: a session may end before.
+const keptAs = `fs-rule:${location.pathname}`;
+const SENT = "fs-rule-sent";
+let isSaving = false;
 
 // ---------------------------------------------------------------- what there is to choose
 
@@ -360,6 +364,7 @@ function write() {
 function changed(change, redraw = false) {
   change();
   write();
+  sessionStorage.setItem(keptAs, source.value);
   if (redraw) render(); else markTouched(document.activeElement);
   ask();
 }
@@ -392,6 +397,7 @@ async function validate() {
   try {
     const response = await fetch(form.dataset.validateUrl, { method: "POST", body: source.value, credentials: "same-origin",
       headers: { "Content-Type": "application/json", "X-CSRFToken": form.elements.csrfmiddlewaretoken.value } });
+    if (response.redirected || response.status === 403) return sessionEnded();
     if (!response.ok) throw new Error(String(response.status));
     answer = await response.json();
   } catch (error) {
@@ -403,6 +409,25 @@ async function validate() {
   showAnswer(answer);
   showProblems();
   return problems;
+}
+
+// Nothing can be checked or saved now; after a login this page is shown again and offers what was written.
+function sessionEnded() {
+  sessionStorage.setItem(keptAs, source.value);
+  const login = `${form.dataset.loginUrl}?next=${encodeURIComponent(location.pathname + location.search)}`;
+  document.getElementById("rule-sentence").textContent = "Your session has ended, so nothing can be saved.";
+  document.getElementById("rule-notes").replaceChildren(h("p", {}, "What you have written is kept in this tab. ", h("a", { href: login }, "Log in and go on"), "."));
+  return null;
+}
+
+function offerKept() {
+  sessionStorage.removeItem(SENT);
+  const kept = sessionStorage.getItem(keptAs);
+  if (!kept || kept === source.value || problems.length) return;
+  const offer = h("div", { class: "fs-callout warn fs-row", role: "status", id: "rule-kept" }, h("span", {}, "You had written something here that was not saved."),
+    h("button", { type: "button", class: "fs-button small", onclick: () => { source.value = kept; offer.remove(); load(); render(); ask(); } }, "Take it up again"),
+    h("button", { type: "button", class: "fs-button small", onclick: () => { sessionStorage.removeItem(keptAs); offer.remove(); } }, "Throw it away"));
+  form.prepend(offer);
 }
 
 function showAnswer({ sentence, warnings, counts }) {
@@ -440,11 +465,16 @@ function controlFor(path) {
 async function submit(event) {
   if (form.dataset.checked) return;
   event.preventDefault();
+  // A second click while the first is under way would save twice.
+  if (isSaving) return;
+  isSaving = true;
   const submitter = event.submitter;
   clearTimeout(waiting);
   const found = await validate();
   showAll = true;
-  if (found.length) {
+  if (found === null || found.length) {
+    isSaving = false;
+    if (found === null) return;
     showProblems();
     const first = root.querySelector("[aria-invalid]");
     first?.closest("details")?.setAttribute("open", "");
@@ -453,6 +483,8 @@ async function submit(event) {
     return;
   }
   form.dataset.checked = "1";
+  sessionStorage.setItem(keptAs, source.value);
+  sessionStorage.setItem(SENT, keptAs);
   form.requestSubmit(submitter);
 }
 
@@ -469,8 +501,12 @@ function start() {
   source.addEventListener("change", () => { try { load(); render(); ask(); } catch { /* not JSON yet: the server says so on saving */ } });
   root.addEventListener("focusout", (event) => { markTouched(event.target); showProblems(); });
   form.addEventListener("submit", submit);
+  form.querySelector("a.fs-button")?.addEventListener("click", () => sessionStorage.removeItem(keptAs));
+  // Gone back to: it may be sent again.
+  window.addEventListener("pageshow", () => { isSaving = false; delete form.dataset.checked; });
   load();
   render();
+  offerKept();
   validate();
 }
 

@@ -6,10 +6,18 @@ async function follow() {
     await new Promise((resolve) => { setTimeout(resolve, wait); });
     if (document.hidden) continue;
     const response = await fetch(part.dataset.follow, { credentials: "same-origin", headers: { "X-Requested-With": "live" } });
-    if (!response.ok || response.redirected) return;
+    if (!response.ok || response.redirected) return stopped(response.redirected ? "your session has ended; log in again" : `the server answered ${response.status}; load the page again`);
     part.innerHTML = await response.text();
     if (response.headers.get("X-Done") === "1") return;
   }
+}
+
+function stopped(why) {
+  const note = document.createElement("p");
+  note.className = "fs-callout warn";
+  note.setAttribute("role", "status");
+  note.textContent = `This is no longer kept up to date: ${why}.`;
+  part.prepend(note);
 }
 
 follow();

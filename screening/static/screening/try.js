@@ -3,6 +3,12 @@ const panel = document.querySelector("[data-try]");
 const byId = (id) => document.getElementById(id);
 const documents = JSON.parse(byId("try-documents").textContent);
 const result = byId("try-result");
+// The page of a rule is shown after saving it: what the builder kept is saved.
+if (panel.dataset.rule) {
+  sessionStorage.removeItem(sessionStorage.getItem("fs-rule-sent") ?? "");
+  sessionStorage.removeItem("fs-rule-sent");
+}
+const ENDED = "Your session has ended; log in again.";
 const token = document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
 
 function wording() {
@@ -50,6 +56,7 @@ async function start() {
   const problems = byId("try-problems");
   problems.textContent = "";
   const response = await fetch(panel.dataset.try, { method: "POST", credentials: "same-origin", body: JSON.stringify(asked()), headers: { "Content-Type": "application/json", "X-CSRFToken": token } });
+  if (response.redirected || response.status === 403) throw new Error(ENDED);
   const answer = await response.json().catch(() => ({ problems: [{ path: "$", message: `it could not be started (${response.status})` }] }));
   if (!response.ok) {
     problems.textContent = answer.problems.map((each) => (each.path === "$" ? each.message : `${each.path}: ${each.message}`)).join("; ");
@@ -61,6 +68,7 @@ async function start() {
 async function follow(url) {
   for (let wait = 400; ; wait = Math.min(wait * 1.4, 3000)) {
     const response = await fetch(url, { credentials: "same-origin" });
+    if (response.redirected) throw new Error(ENDED);
     if (response.ok) result.innerHTML = await response.text();
     if (!response.ok || response.headers.get("X-Done") === "1") return;
     await new Promise((resolve) => { setTimeout(resolve, wait); });

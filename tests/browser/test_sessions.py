@@ -1,0 +1,89 @@
+"""What people are doing when their session ends, or when they click twice, is neither lost nor done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, expect
+
+from rules.models import RuleVersion
+from screening.models import Case, CaseNote
+from screening.outbox.worker import outbox_work
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient
+from tests.staff import staff
+
+LogIn = Callable[..., Page]
+
+
+def write(page: Page, name: str) -> None:
+    page.locator('[data-path="name"]:is(input)').fill(name)
+    page.locator('[data-path="conditions[0].value"]:is(input)').fill("5000")
+    expect(page.locator("#rule-sentence")).to_contain_text("5,000")
+
+
+def log_in_again(page: Page, name: str) -> None:
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", "a long enough pass phrase")
+    page.click("button[type=submit]")
+
+
+def test_it_keeps_a_rule_that_was_being_written_when_the_session_ended(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    write(page, "Written for an hour")
+    Session.objects.all().delete()
+
+    page.get_by_role("button", name="Save and put in force").click()
+
+    expect(page.locator("#rule-sentence")).to_contain_text("Your session has ended")
+    assert RuleVersion.objects.count() == 0
+    page.get_by_role("link", name="Log in and go on").click()
+    log_in_again(page, "ada")
+    page.wait_for_url("**/rules/rule/add/")
+    page.get_by_role("button", name="Take it up again").click()
+    expect(page.locator('[data-path="name"]:is(input)')).to_have_value("Written for an hour")
+    page.get_by_role("button", name="Save and put in force").click()
+    page.wait_for_url("**/change/")
+    assert RuleVersion.objects.get().definition["conditions"][0]["value"] == 5000
+
+    page.goto("/admin/rules/rule/add/")
+    expect(page.locator("#rule-sentence")).to_contain_text("still to be filled in")
+    expect(page.locator("#rule-kept")).to_have_count(0)
+
+
+def test_it_saves_once_what_is_clicked_twice(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    write(page, "Clicked twice")
+    page.get_by_role("button", name="Save and put in force").dblclick()
+    page.wait_for_url("**/change/")
+    expect(page.locator("#content")).to_contain_text("in force")
+    assert RuleVersion.objects.count() == 1
+
+
+def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: LogIn) -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    case = Case.objects.get()
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto(f"/admin/cases/{case.case_id}/")
+    page.get_by_label("New note").fill("Spoke with the customer for half an hour.")
+    Session.objects.all().delete()
+
+    page.get_by_role("button", name="Add the note").click()
+
+    log_in_again(page, "ivy")
+    page.wait_for_url(f"**/admin/cases/{case.case_id}/")
+    expect(page.get_by_label("New note")).to_have_value("Spoke with the customer for half an hour.")
+    expect(page.locator("#content")).to_contain_text("nothing was saved")
+    assert not CaseNote.objects.exists()
+    page.get_by_role("button", name="Add the note").click()
+    expect(page.locator("#content")).to_contain_text("Spoke with the customer")
+    assert CaseNote.objects.count() == 1
+    expect(page.get_by_label("New note")).to_have_value("")
