@@ -43,5 +43,9 @@ class Missing(DomainError):
     """What is asked for does not exist."""
 
 
+class Overloaded(DomainError):
+    """More waits to be done already than may wait; nothing was done, and the same request may be made later."""
+
+
 class Busy(DomainError):
     """It cannot be done at this moment, and nothing was done; the same request may be made again shortly."""

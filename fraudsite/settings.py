@@ -58,6 +58,11 @@ WEBHOOK_MAX_ATTEMPTS = environment.whole_number("WEBHOOK_MAX_ATTEMPTS", 15, mini
 # What the column engine of one worker may use before it spills to disk, and on how many cores.
 BATCH_MEMORY_LIMIT = environment.text("BATCH_MEMORY_LIMIT", "1GB")
 BATCH_THREADS = environment.whole_number("BATCH_THREADS", 2, minimum=1, maximum=256)
+# Where windows are computed: in the worker itself (duckdb) or on Spark (requirements-spark.txt, docs/batch.md).
+BATCH_ENGINE = environment.choice("BATCH_ENGINE", "duckdb", ("duckdb", "spark"))
+BATCH_SPARK_MASTER = environment.text("BATCH_SPARK_MASTER", "local[2]")
+# A folder that this machine and Spark's executors share; empty: the worker's temporary folder.
+BATCH_SPARK_FOLDER = environment.text("BATCH_SPARK_FOLDER", "")
 # Backtests that one principal may have waiting or running at a time.
 BACKTESTS_PER_PRINCIPAL = environment.whole_number("BACKTESTS_PER_PRINCIPAL", 3, minimum=1, maximum=1000)
 
@@ -358,6 +363,8 @@ SPECTACULAR_SETTINGS = {
 }
 # Requests a second, 0 for no limit: 429 with Retry-After beyond.
 API_RATE_PER_CLIENT = environment.whole_number("API_RATE_PER_CLIENT", 2000, minimum=0)
+# Transactions stored by `?mode=async` or bulk and not decided yet; beyond, more are refused until workers caught up.
+MAX_PENDING_TRANSACTIONS = environment.whole_number("MAX_PENDING_TRANSACTIONS", 200_000, minimum=1)
 API_RATE_GLOBAL = environment.whole_number("API_RATE_GLOBAL", 5000, minimum=0)
 CORS_ALLOWED_ORIGINS = environment.words("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/api/.*$"

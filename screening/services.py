@@ -27,6 +27,7 @@ from ingestion.payloads import (
 from ingestion.selectors import transaction_body, transaction_get
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
+from screening.backlog import backlog_admit
 from screening.decisions import decision_body
 from screening.engine import engines
 from screening.events import event_of
@@ -110,9 +111,11 @@ def _replay(stored: Transaction, parsed: ParsedTransaction) -> Answer:
 
 
 def transaction_accept(*, document: Any) -> Answer:
-    """Store a transaction for a worker to screen: 202, or as `transaction_submit` answers a replay."""
+    """Store a transaction for a worker to screen: 202, or as `transaction_submit` answers a replay. Raises
+    Overloaded."""
     parsed = transaction_parse(document, now=datetime.now(UTC))
     about_transaction(parsed.transaction_id)
+    backlog_admit()
     accepted = pending_store([parsed])
     if parsed.transaction_id not in accepted:
         return _replay(transaction_get(parsed.transaction_id), parsed)
@@ -215,7 +218,8 @@ def _line_of_bulk(line: bytes) -> tuple[Any, list[FieldError]]:
 
 
 def transactions_accept_bulk(*, documents: Sequence[tuple[Any, list[FieldError]]], job_id: str) -> BulkAnswer:
-    """Store what is valid and new for the workers; say of every other row why not."""
+    """Store what is valid and new for the workers; say of every other row why not. Raises Overloaded."""
+    backlog_admit()
     now = datetime.now(UTC)
     parsed: list[tuple[int, ParsedTransaction]] = []
     rejected: list[dict[str, Any]] = []

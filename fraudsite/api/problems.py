@@ -16,10 +16,22 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from fraudsite.api.json_body import JsonBodyError
-from fraudsite.errors import Busy, Conflict, DomainError, FieldError, Invalid, Missing, Refused, Unprocessable
+from fraudsite.errors import (
+    Busy,
+    Conflict,
+    DomainError,
+    FieldError,
+    Invalid,
+    Missing,
+    Overloaded,
+    Refused,
+    Unprocessable,
+)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+# A backlog takes longer to shrink than a server to come back.
+RETRY_AFTER_OVERLOAD_S = 5
 API_PATH = "/api/"
 
 log = structlog.get_logger(__name__)
@@ -81,6 +93,8 @@ def _describe(error: Exception) -> _Described | None:
     match error:
         case Busy():
             return 503, error.detail, [], {"Retry-After": str(RETRY_AFTER_S)}
+        case Overloaded():
+            return 429, error.detail, [], {"Retry-After": str(RETRY_AFTER_OVERLOAD_S)}
         case DomainError():
             return _DOMAIN_STATUS.get(type(error), 400), error.detail, list(error.errors), {}
         case JsonBodyError():

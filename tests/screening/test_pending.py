@@ -9,6 +9,7 @@ import orjson
 import pytest
 from django.utils import timezone
 
+from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
 from screening.models import Decision
 from screening.pending import pending_screen
@@ -135,3 +136,23 @@ def test_it_knows_the_age_of_an_account_from_the_rows_before_it(queued: list[int
     ]
     # The second is the first event of the account, though not the first to come; each knows those before it only.
     assert ages == ["0", "0", "9", "6"]
+
+
+def test_it_refuses_more_than_may_wait_for_workers_until_they_caught_up(
+    queued: list[int], settings: Any
+) -> None:
+    settings.MAX_PENDING_TRANSACTIONS = 2
+    forget_kept()
+    api = ApiClient()
+    assert api.post("transactions/bulk/", [payload(1), payload(2)]).json()["accepted"] == 2
+    forget_kept()
+    for refused in (
+        api.post("transactions/bulk/", [payload(3)]),
+        api.post("transactions/?mode=async", payload(3)),
+    ):
+        assert_problem(refused, 429)
+        assert int(refused["Retry-After"]) >= 1
+    assert api.post("transactions/", payload(4)).status_code == 201
+    assert pending_screen(queued) == 2
+    forget_kept()
+    assert api.post("transactions/bulk/", [payload(3)]).json()["accepted"] == 1
