@@ -21,6 +21,7 @@ from reporting.pipeline import pipeline_health, velocity_memory_bytes, workers_a
 from reporting.workload import cases_workload
 
 KEPT_S = 5
+OUTCOMES = ("approve", "review", "block")
 QUANTILES = (0.5, 0.95, 0.99)
 log = structlog.get_logger(__name__)
 
@@ -66,13 +67,17 @@ def _decisions() -> list[Metric]:
     made = _family("decisions_last_minute", "Decisions of the last 60 s", "outcome")
     latency = _family("decision_duration_ms", "Time to decide, over the last 60 s", "quantile")
     degraded = 0
+    # None of a kind is 0, not a gap in the graph.
+    counts = dict.fromkeys(OUTCOMES, 0)
     for outcome, count, over_sql, quantiles in _rows(_DECISIONS):
         if outcome is not None:
-            made.add_metric([outcome], count)
+            counts[outcome] = count
             continue
         degraded = over_sql
         for name, value in zip(QUANTILES, quantiles or (), strict=False):
             latency.add_metric([str(name)], value)
+    for outcome, count in counts.items():
+        made.add_metric([outcome], count)
     return [
         made,
         latency,

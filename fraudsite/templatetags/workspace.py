@@ -132,19 +132,22 @@ def exact_script(value: Any, element_id: str) -> SafeString:
 def menu_title(opts: Any) -> dict[str, str]:
     """What the menu calls the list of a model, with the list's address."""
     url_name = f"{opts.app_label}_{opts.model_name}_changelist"
-    entry = menu_entry(url_name)
     try:
         link = reverse(f"admin:{url_name}")
     except NoReverseMatch:
         link = reverse("admin:index")
-    return {"title": entry.title if entry else capfirst(opts.verbose_name_plural), "link": link}
+    return {"title": _title_of(opts), "link": link}
+
+
+def _title_of(opts: Any) -> str:
+    entry = menu_entry(f"{opts.app_label}_{opts.model_name}_changelist")
+    return entry.title if entry else str(capfirst(opts.verbose_name_plural))
 
 
 @register.simple_tag
 def count_words(cl: Any) -> str:
-    """ "534 alerts". Of a large table only so many are counted: "the newest 10,000 transactions"."""
-    opts = cl.opts
+    """ "Alerts: 534". Of a large table only so many are counted: "Transactions: the first 10,000; …"."""
+    title = _title_of(cl.opts)
     if isinstance(cl.paginator, LimitedPaginator) and cl.result_count >= COUNT_LIMIT:
-        return f"the first {COUNT_LIMIT:,} {opts.verbose_name_plural}; search or filter for others"
-    name = opts.verbose_name if cl.result_count == 1 else opts.verbose_name_plural
-    return f"{cl.result_count:,} {name}"
+        return f"{title}: the first {COUNT_LIMIT:,}; search or filter for others"
+    return f"{title}: {cl.result_count:,}"

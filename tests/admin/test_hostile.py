@@ -158,3 +158,83 @@ def test_ten_thousand_alerts_take_as_many_queries_as_one() -> None:
         batch_size=2_000,
     )
     assert queries(staff) == before
+
+
+PARAMETERS = (
+    *(
+        "q",
+        "p",
+        "o",
+        "all",
+        "page",
+        "status",
+        "priority",
+        "assignee",
+        "who",
+        "overdue",
+        "tier",
+        "days",
+        "date",
+        "over",
+    ),
+    *(
+        "table",
+        "row",
+        "actor",
+        "until",
+        "before",
+        "from",
+        "to",
+        "kind",
+        "hops",
+        "version",
+        "copy",
+        "account",
+        "next",
+    ),
+    *("severity__exact", "state", "outcome__exact", "e"),
+)
+GARBAGE = ("\0", "-1", "9" * 40, "'\"", "[]", "é" * 2_000, "NaN", "1e9", "2026-13-45", "..", "%s", "\u202e")
+LISTS = (
+    *STARTS,
+    *("/admin/ingestion/transaction/", "/admin/screening/decision/", "/admin/screening/alert/"),
+    *("/admin/screening/snooze/", "/admin/rules/rule/", "/admin/rules/rulesetversion/", "/admin/auth/user/"),
+    *("/admin/auth/group/", "/admin/fraudsite/apikey/", "/admin/axes/accessattempt/"),
+    *("/admin/django_celery_beat/periodictask/", "/admin/accounts/A1/", "/admin/payments/T1/"),
+    *("/admin/rules/rule/add/", "/admin/accounts-find/", "/admin/login/"),
+)
+
+
+@pytest.mark.parametrize("turn", range(len(GARBAGE)))
+def test_it_answers_garbage_in_an_address_with_a_page(turn: int) -> None:
+    """Every parameter is every garbage once, beside different others each time."""
+    payment(ApiClient())
+    staff = StaffClient("root", is_superuser=True)
+    query = {name: GARBAGE[(at + turn) % len(GARBAGE)] for at, name in enumerate(PARAMETERS)}
+    for address in LISTS:
+        assert staff.get(address, query).status_code < 500, address
+
+
+def test_it_answers_garbage_in_a_form_with_a_page() -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    case = Case.objects.get()
+    staff = StaffClient("root", is_superuser=True)
+    forms = {
+        reverse("admin:case_queue"): ("do", "name", "case", "to"),
+        reverse("admin:case_action", args=[case.case_id, "note"]): ("version", "note"),
+        reverse("admin:case_action", args=[case.case_id, "dispose"]): ("version", "disposition", "note"),
+        reverse("admin:case_action", args=[case.case_id, "assign"]): ("version", "assignee"),
+        reverse("admin:named_lists"): ("name", "description", "case_sensitive"),
+        reverse("admin:reports"): ("kind", "date"),
+        reverse("admin:webhooks"): ("name", "url", "topics"),
+        reverse("admin:batches"): ("name", "date_from", "date_to", "rule_ids", "transaction_filters"),
+        reverse("admin:rules_rule_add"): ("document", "as_draft"),
+        reverse("admin:screening_snooze_add"): ("rule", "entity_type", "entity_id", "days", "reason"),
+        reverse("admin:django_celery_beat_periodictask_add"): ("name", "kind", "at", "mail_to"),
+    }
+    for address, names in forms.items():
+        for garbage in GARBAGE:
+            status = staff.post(address, dict.fromkeys(names, garbage)).status_code
+            assert status < 500, (address, garbage)

@@ -64,4 +64,7 @@ def pages(api: ApiClient, pay: Callable[..., Any]) -> list[str]:
         "/admin/auth/group/",
         "/admin/two-factor/",
         "/admin/django_celery_beat/periodictask/",
+        "/admin/django_celery_beat/periodictask/add/",
+        "/admin/screening/snooze/add/",
+        "/admin/axes/accessattempt/",
     ]

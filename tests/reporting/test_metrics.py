@@ -40,6 +40,7 @@ def test_it_tells_decisions_rules_latency_and_the_pipeline() -> None:
     found = read()
     assert found["fraudsite_decisions_last_minute", (("outcome", "review"),)] == 1
     assert found["fraudsite_decisions_last_minute", (("outcome", "approve"),)] == 1
+    assert found["fraudsite_decisions_last_minute", (("outcome", "block"),)] == 0
     labels = (("rule", "Large amount"), ("rule_id", str(version.rule_id)), ("status", "flagged"))
     assert found["fraudsite_rule_hits_last_minute", labels] == 1
     assert found["fraudsite_decision_duration_ms", (("quantile", "0.99"),)] > 0

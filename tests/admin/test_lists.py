@@ -1,0 +1,54 @@
+"""Django's own lists in the workspace: what they are called and how much they say they hold."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from fraudsite import large_tables
+from tests.admin.samples import payment
+from tests.clients import ApiClient
+from tests.staff import StaffClient
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("auth_group", "Roles"),
+        ("axes_accessattempt", "Locked out"),
+        ("django_celery_beat_periodictask", "Schedules"),
+        ("screening_alert", "Alerts"),
+    ],
+)
+def test_it_calls_a_list_what_the_menu_calls_it(name: str, title: str) -> None:
+    html = StaffClient("root", is_superuser=True).page(reverse(f"admin:{name}_changelist"))
+    assert f"{title}</a></h1>" in html
+
+
+def test_it_writes_an_id_as_it_is_at_the_head_of_its_page() -> None:
+    payment(ApiClient(), "t-lower-1", account_id="a-lower")
+    staff = StaffClient("ivy", "Investigator")
+    assert "<bdi>Payment t-lower-1</bdi>" in staff.page(reverse("admin:transaction", args=["t-lower-1"]))
+    assert "<bdi>Account a-lower</bdi>" in staff.page(reverse("admin:account", args=["a-lower"]))
+
+
+def test_it_says_how_many_there_are_and_where_it_stopped_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ApiClient()
+    for number in range(3):
+        payment(api, f"T{number}")
+    staff = StaffClient("ivy", "Investigator")
+    address = reverse("admin:ingestion_transaction_changelist")
+    html = staff.page(address)
+    assert "Transactions: 3" in html
+    assert "Show all" not in html
+    monkeypatch.setattr(large_tables, "COUNT_LIMIT", 2)
+    monkeypatch.setattr("fraudsite.templatetags.workspace.COUNT_LIMIT", 2)
+    assert "Transactions: the first 2; search or filter for others" in staff.page(address)
+
+
+def test_it_writes_times_to_the_second_by_the_24_hour_clock() -> None:
+    payment(ApiClient(), "T1", occurred_at="2026-03-04T15:06:07Z")
+    html = StaffClient("ivy", "Investigator").page(reverse("admin:ingestion_transaction_changelist"))
+    assert "4 Mar 2026 15:06:07" in html
