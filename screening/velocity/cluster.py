@@ -440,6 +440,6 @@ def _raise_refusals(replies: Iterable[Any]) -> None:
             raise redis.ConnectionError(str(reply))
 
 
-def store_of_settings() -> VelocityStore:
+def store_of_settings(**options: Any) -> VelocityStore:
     urls = settings.REDIS_CLUSTER_URLS
-    return ClusterVelocityStore(urls) if urls else VelocityStore()
+    return ClusterVelocityStore(urls, **options) if urls else VelocityStore(**options)

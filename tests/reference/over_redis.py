@@ -24,14 +24,11 @@ class RedisReplay(Replay):
     """Counts, reads, fills and corrects as real time does."""
 
     def __init__(self, lists: CoreLists, rules: Sequence[Mapping[str, Any]]) -> None:
-        from screening.velocity.store import VelocityStore
+        from screening.velocity.cluster import store_of_settings
 
         super().__init__(lists, rules)
-        # Several processes replay on one server (`run --jobs`): each empties its own names only.
-        self.store = VelocityStore(namespace=f"oracle{os.getpid()}:")
-        kept = list(self.store.client.scan_iter(match=f"{self.store.namespace}*", count=1_000))
-        if kept:
-            self.store.client.delete(*kept)
+        self.store = store_of_settings(namespace=f"oracle{os.getpid()}:")
+        _empty(self.store)
         self.store.epoch_begin(1, last_arrival=0)
 
     def _screen(self, arrival: EventArrival, position: int) -> tuple[Mapping[str, Any], Sequence[Any]]:
@@ -85,6 +82,19 @@ class RedisReplay(Replay):
     def _history_result(self, aggregate: Any, current: Any, *, current_event: str, lists: CoreLists) -> Any:
         history = self.stored.as_known(aggregate.event, current["occurred_at"])
         return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
+
+
+def _empty(store: Any) -> None:
+    """Several processes replay on one server (`run --jobs`), and each empties its own names only; a cluster (where
+    REDIS_CLUSTER_URLS names one) is one process's."""
+    from screening.velocity.cluster import ClusterVelocityStore
+
+    if isinstance(store, ClusterVelocityStore):
+        store.forget_everything()
+        return
+    kept = list(store.client.scan_iter(match=f"{store.namespace}*", count=1_000))
+    if kept:
+        store.client.delete(*kept)
 
 
 class RedisEvaluator(ServerEvaluator):
