@@ -55,6 +55,7 @@ def windows(*, quick: bool = False) -> list[Row]:
         stack.rules_off()
         assert stack.post("rules/", RULE).status == 201
         stack.manage("velocity", "fill")
+        stack.hang_up()
         for n in (SMALL, *sizes):
             assert _count_seen(stack, n) >= n + 1
         for n, bar in zip(sizes, (1.3, 1.2), strict=False):

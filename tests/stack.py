@@ -226,6 +226,12 @@ class Stack:
         is_json = "json" in answer.headers.get("Content-Type", "")
         return Reply(answer.status, answer.headers, orjson.loads(content) if content and is_json else None)
 
+    def hang_up(self) -> None:
+        """Close this thread's connection: after a long silence the server has closed its end."""
+        connection = getattr(self._connections, "http", None)
+        if connection is not None:
+            connection.close()
+
     def get(self, path: str) -> Reply:
         return self.request("GET", path)
 
