@@ -38,6 +38,7 @@ from screening.velocity.store import (
 )
 
 LATENESS_US = 3_600_000_000
+LEAST_OF_EACH = 16
 
 
 @dataclass(slots=True)
@@ -361,7 +362,7 @@ class ClusterVelocityStore(VelocityStore):
 
     def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
         """As VelocityStore.recent, but so many of each bucket, or somewhat more in all."""
-        of_each = max(1, 4 * limit // BUCKETS)
+        of_each = max(LEAST_OF_EACH, 4 * limit // BUCKETS)
         page = ("-inf", before_us, "WITHSCORES", "LIMIT", 0, of_each)
         replies = self._ask(self._of_all("ZRANGEBYSCORE", "recent", *page))
         _raise_errors(replies)
