@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -13,18 +14,26 @@ from screening.realtime import Candidate, ScreeningBusy, transactions_screen
 
 log = structlog.get_logger(__name__)
 
-BATCH_SIZE = 250
+# A micro-batch is counted, evaluated and stored as one, before the count is too old to be stored (storing.py): how many
+# that may be depends on the rules and on what else the machine does, so it is found out by doing.
+FIRST_BATCH_SIZE, MAX_BATCH_SIZE = 50, 250
+MAX_BATCH_S = 1.0
 
 
 def pending_screen(pks: Sequence[int]) -> int:
     """Decide those of `pks` that are pending, in the order they were received. Safe to repeat, and to run twice."""
-    screened = 0
-    for start in range(0, len(pks), BATCH_SIZE):
-        rows = Transaction.objects.filter(pk__in=pks[start : start + BATCH_SIZE], arrival__isnull=True)
+    screened = start = 0
+    size = FIRST_BATCH_SIZE
+    while start < len(pks):
+        began = time.monotonic()
+        rows = Transaction.objects.filter(pk__in=pks[start : start + size], arrival__isnull=True)
         candidates = [_candidate(row) for row in rows.order_by("id")]
         if candidates:
             screened += _screen(candidates)
             decisions_follow_up(candidates)
+        start += size
+        took_s = time.monotonic() - began
+        size = max(1, size // 2) if took_s > MAX_BATCH_S else min(MAX_BATCH_SIZE, size * 2)
     return screened
 
 
@@ -38,7 +47,12 @@ def _screen(candidates: list[Candidate]) -> int:
     try:
         _screen_until_decided(candidates)
     except ScreeningBusy:
-        raise
+        if len(candidates) == 1:
+            raise
+        # Too many to be stored before their counts are too old.
+        half = len(candidates) // 2
+        _screen(candidates[:half])
+        _screen(candidates[half:])
     except Exception:
         log.exception("micro_batch_failed", n=len(candidates))
         for candidate in candidates:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from math import ceil
 
 import structlog
 from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
+from ingestion.models import Transaction
+from screening.intake import lanes
 from screening.pending import pending_screen
 from screening.reconciliation import counts_reconcile
 from screening.velocity_services import velocity_prepare
@@ -29,10 +32,15 @@ def transactions_screen_pending(pks: list[int]) -> int:
 
 
 def transactions_enqueue(pks: Sequence[int]) -> None:
-    """Enqueue in tasks of many. A broker that is away loses nothing: the sweep finds what stayed pending."""
+    """Enqueue in tasks of many, those of one user in one task, so that workers side by side keep their order. A broker
+    that is away loses nothing: the sweep finds what stayed pending."""
+    tasks = [list(pks)] if pks else []
+    if len(pks) > TRANSACTIONS_A_TASK:
+        users = dict(Transaction.objects.filter(pk__in=pks).values_list("pk", "user_id"))
+        tasks = lanes([(pk, users[pk]) for pk in pks if pk in users], ceil(len(pks) / TRANSACTIONS_A_TASK))
     try:
-        for start in range(0, len(pks), TRANSACTIONS_A_TASK):
-            transactions_screen_pending.delay(list(pks[start : start + TRANSACTIONS_A_TASK]))
+        for task in tasks:
+            transactions_screen_pending.delay(task)
     except (BrokerUnavailable, OSError) as error:
         log.warning("broker_away", waiting=len(pks), reason=str(error))
 
@@ -40,8 +48,6 @@ def transactions_enqueue(pks: Sequence[int]) -> None:
 @shared_task(name="screening.pending_sweep")
 def pending_sweep() -> int:
     """Enqueue again what has been pending for too long."""
-    from ingestion.models import Transaction
-
     waiting = Transaction.objects.filter(arrival__isnull=True, received_at__lt=timezone.now() - SWEEP_AFTER)
     pks = list(waiting.order_by("id").values_list("id", flat=True)[:SWEEP_AT_MOST])
     if pks:

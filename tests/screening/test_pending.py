@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
+from screening import realtime
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.selectors import screening_body
@@ -156,3 +157,39 @@ def test_it_refuses_more_than_may_wait_for_workers_until_they_caught_up(
     assert pending_screen(queued) == 2
     forget_kept()
     assert api.post("transactions/bulk/", [payload(3)]).json()["accepted"] == 1
+
+
+def test_it_gives_all_rows_of_a_user_to_one_task_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[list[int]] = []
+    monkeypatch.setattr("screening.tasks.TRANSACTIONS_A_TASK", 10)
+    monkeypatch.setattr("screening.tasks.transactions_screen_pending.delay", tasks.append)
+    api = ApiClient()
+    rows = [payload(number, user_id=f"U{number % 7}") for number in range(40)]
+    assert api.post("transactions/bulk/", rows).json()["accepted"] == 40
+    users = dict(Transaction.objects.values_list("pk", "user_id"))
+    assert sorted(pk for task in tasks for pk in task) == sorted(users)
+    assert len(tasks) > 1
+    for user in set(users.values()):
+        homes = [[pk for pk in task if users[pk] == user] for task in tasks]
+        kept = [home for home in homes if home]
+        assert len(kept) == 1
+        assert kept[0] == sorted(kept[0])
+
+
+def test_it_screens_in_smaller_batches_when_counts_get_too_old_to_be_stored(
+    queued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine so busy that more than three at once take longer than a count is good for."""
+    store = realtime.decisions_store
+
+    def refuses_many(rows: Any, **given: Any) -> Any:
+        return store(rows, **given | ({"epoch": -1} if len(rows) > 3 else {}))
+
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    api.post("transactions/bulk/", [payload(number) for number in range(1, 14)])
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "decisions_store", refuses_many)
+        assert pending_screen(queued) == 13
+    assert Decision.objects.count() == 13
+    assert actual(api.post("transactions/", payload(14)).json()) == 14
