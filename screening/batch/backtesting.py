@@ -27,6 +27,7 @@ from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.columns import source
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.outcomes import Judge, letters_of
+from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.counting import chunk_end
@@ -157,10 +158,7 @@ def _chunk(
 ) -> Tally:
     with tempfile.TemporaryDirectory(prefix="fraudsite-backtest-") as folder:
         memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
-        with ColumnRun(ruleset, lists, scope, memory, check) as run:
-            run.needs.add_fields("transaction", ["base_amount"])
-            run.prepare()
-            run.compute()
+        with computed_run(ruleset, lists, scope, memory, check, fields=("base_amount",)) as run:
             return Counting(run, Judge(run, on_rule_error=settings.ON_RULE_ERROR), backtest).tally()
 
 
@@ -198,9 +196,12 @@ class Counting:
     def _judge_all(self) -> None:
         """Table `judged`: pos, id, us, arrival, units (base amount), letters; the core asked where SQL could not
         decide."""
-        self.run.stage.run(
-            "CREATE TABLE judged AS SELECT s.pos, s.id, s.us, s.arrival, s.base_amount AS units, "
-            f"{self.judge.letters_sql} AS letters, {self.judge.undecided_sql} AS u {self.judge.from_sql()}"
+        judge = self.judge
+        judge.judge(
+            lambda: (
+                "CREATE TABLE judged AS SELECT s.pos, s.id, s.us, s.arrival, s.base_amount AS units, "
+                f"{judge.letters_sql} AS letters, {judge.undecided_sql} AS u {judge.from_sql()}"
+            )
         )
         columns = ["s.pos", "s.us", "s.arrival", *self.run.event_sql(), *self.judge.number_columns()]
         width = len(self.run.event_columns())

@@ -22,8 +22,8 @@ from rules.core.lists import Lists
 from rules.core.parse import parse_filters
 from rules.models import RuleVersion
 from rules.selectors import lists_snapshot, ruleset_load
-from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.outcomes import Judge
+from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.counting import chunk_end
@@ -101,21 +101,18 @@ def _chunk(
     with tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as folder:
         directory = Path(folder)
         memory = Memory(directory, settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
-        with ColumnRun(ruleset, lists, scope, memory, check) as run:
-            if batch.open_alerts:
-                run.needs.add_fields("transaction", ["user_id", "account_id"])
-            rows = run.prepare()
-            prepared = time.monotonic()
-            run.compute()
+        fields = ("user_id", "account_id") if batch.open_alerts else ()
+        with computed_run(ruleset, lists, scope, memory, check, fields=fields) as run:
             computed = time.monotonic()
             judge = Judge(run, on_rule_error=settings.ON_RULE_ERROR)
             BatchWriter(batch, run, judge, directory).write(until)
+            rows, read_s = run.rows, run.read_s
     log.info(
         "batch_chunk",
         batch=str(batch.batch_id),
         transactions=rows,
-        read_s=round(prepared - started, 2),
-        compute_s=round(computed - prepared, 2),
+        read_s=round(read_s, 2),
+        compute_s=round(computed - started - read_s, 2),
         write_s=round(time.monotonic() - computed, 2),
     )
 

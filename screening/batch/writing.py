@@ -71,14 +71,16 @@ class BatchWriter:
 
     def _judge_all(self) -> int:
         """Table `verdicts`, one row per screened transaction, n = 0, 1, 2 … in order; `is_hot`: for the core."""
-        numbers = numbers_sql(self.run, self.judge)
+        judge, numbers = self.judge, numbers_sql(self.run, self.judge)
         # Alerts are told in the words of their evidence, so rows that may open one are the core's, too.
         hot = "u OR letters IS NULL" + (" OR contains(letters, 'f')" if self.batch.open_alerts else "")
-        self.run.stage.run(
-            f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, ({hot}) AS is_hot FROM "
-            f"(SELECT s.pos, s.id, s.us, s.arrival, {self.judge.letters_sql} AS letters, "
-            f"{self.judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
-            f"{self.judge.from_sql()})"
+        judge.judge(
+            lambda: (
+                f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, ({hot}) AS is_hot FROM "
+                f"(SELECT s.pos, s.id, s.us, s.arrival, {judge.letters_sql} AS letters, "
+                f"{judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
+                f"{judge.from_sql()})"
+            )
         )
         self._decide_patterns()
         return int(self.run.stage.one("SELECT count(*) FROM verdicts"))

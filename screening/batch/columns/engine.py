@@ -2,16 +2,19 @@
 
     with ColumnRun(ruleset, lists, scope, memory) as run:
         run.prepare()
-        for part in run.parts(250_000): ...
+        run.compute()
 
-Tables it leaves for readers: `screened` (one row per screened transaction), `numbers` views by `place_of`.
+Tables it leaves for readers: `screened` (one row per screened transaction), and those that `places` names, which hold
+the numbers of every aggregate by position. What DuckDB cannot compute is tried by pairs; what it cannot compute
+either way fails the rules that read it (`failed`), and only those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -35,16 +38,27 @@ from screening.batch.columns.predicates import PredicateColumns, event_dict
 from screening.batch.columns.raws import result_of
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import FOREVER, Memory, Stage, json_columns
-from screening.batch.columns.windows import Measure, join_sql, matched_sql, probe_sql, sweeps_of
+from screening.batch.columns.windows import Measure, Sweep, join_sql, matched_sql, probe_sql, sweeps_of
 from screening.velocity.reading import FailedResult
 
 log = structlog.get_logger(__name__)
 
 _PAIRS = 100_000
+# After these DuckDB refuses everything that is asked of the same database.
+_ENDS = (duckdb.FatalException, duckdb.InternalException)
+
+
+class BrokenRun(Exception):
+    """DuckDB gave up its database over these aggregates: the run must be made again without them."""
+
+    def __init__(self, aggregates: Sequence[Aggregate], reason: str) -> None:
+        super().__init__(reason)
+        self.excluded = dict.fromkeys(aggregates, reason)
 
 
 class ColumnRun:
-    """`checkpoint` is called between statements and may raise to stop the run."""
+    """`checkpoint` is called between statements and may raise to stop the run. `excluded`: aggregates that are not
+    computed, with why: the rules that read one are in error."""
 
     def __init__(
         self,
@@ -53,6 +67,7 @@ class ColumnRun:
         scope: Scope,
         memory: Memory,
         checkpoint: Callable[[], None] = lambda: None,
+        excluded: Mapping[Aggregate, str] | None = None,
     ) -> None:
         self.ruleset = ruleset
         self.lists = lists
@@ -63,11 +78,26 @@ class ColumnRun:
         self.measures: list[Measure] = []
         # Per aggregate: the tables that hold its numbers, one column name for each number; failures by aggregate.
         self.places: dict[int, list[str]] = {}
-        self.failed: dict[int, str] = {}
+        self.failed: dict[int, str] = {
+            ruleset.index_of[aggregate]: reason for aggregate, reason in (excluded or {}).items()
+        }
         self._tables = 0
         self._columns: list[Column] = []
+        # How many transactions it screens, and how long reading them took.
+        self.rows = 0
+        self.read_s = 0.0
 
-    def __enter__(self) -> ColumnRun:
+    @classmethod
+    def of_bucket(cls, stage: Stage, scope: Scope, lists: Lists, measures: Sequence[Measure]) -> ColumnRun:
+        """A run over tables that another run prepared, for these measures only: nothing of it but `compute`, `places`
+        and `failed` is of use."""
+        run = cls(CompiledRuleset([]), lists, scope, stage.memory)
+        run.stage.close()
+        run.stage = stage
+        run.measures = list(measures)
+        return run
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -171,24 +201,46 @@ class ColumnRun:
 
     # -- numbers
 
-    def compute(self, *, by_probe: bool = False, queries: str = "screened") -> None:
-        """Every aggregate's numbers, into tables keyed by pos. `by_probe`: for few queries, pair by pair."""
+    def compute(self) -> None:
+        """Every aggregate's numbers, into tables keyed by pos."""
         waiting = [measure for measure in self.measures if measure.index not in self.failed]
-        probed = [each for each in waiting if by_probe or each.needs_pairs or self._groups_change(each)]
+        probed = [each for each in waiting if each.needs_pairs or self._groups_change(each)]
         swept = [each for each in waiting if each not in probed]
         for sweep in sweeps_of(swept, self.stage.offset_columns):
-            sql, places = sweep.sql(self.stage.offset_columns, with_arrival=self.is_then)
-            self.stage.run(sql)
-            for measure in sweep.measures:
-                columns = [f"{sweep.table}.{name}" for name in places[measure.index]]
-                if self.is_then:
-                    columns = self._undisturbed(measure, columns)
-                self.places[measure.index] = columns
+            if self._attempt(sweep.measures, partial(self._sweep, sweep)) is not None:
+                probed += sweep.measures
         for measure in probed:
-            self.places[measure.index] = self._probe(measure, queries)
-        for measure in waiting:
-            if measure.aggregate.function in FROM_PREVIOUS:
-                self._resolve_previous(measure)
+            reason = self._attempt([measure], partial(self._probe_for, measure))
+            if reason is not None:
+                self.failed[measure.index] = f"the column engine could not compute it: {reason}"
+
+    def _attempt(self, measures: Sequence[Measure], compute: Callable[[], None]) -> str | None:
+        """None, or why DuckDB could not; no place then names what it left."""
+        try:
+            compute()
+            for measure in measures:
+                if measure.aggregate.function in FROM_PREVIOUS:
+                    self._resolve_previous(measure)
+        except _ENDS as error:
+            raise BrokenRun([each.aggregate for each in measures], _first_line(error)) from error
+        except (duckdb.Error, pa.ArrowException) as error:
+            log.warning("aggregates_not_computed", n=len(measures), error=_first_line(error))
+            for measure in measures:
+                self.places.pop(measure.index, None)
+            return _first_line(error)
+        return None
+
+    def _sweep(self, sweep: Sweep) -> None:
+        sql, places = sweep.sql(self.stage.offset_columns, with_arrival=self.is_then)
+        self.stage.run(sql)
+        for measure in sweep.measures:
+            columns = [f"{sweep.table}.{name}" for name in places[measure.index]]
+            if self.is_then:
+                columns = self._undisturbed(measure, columns)
+            self.places[measure.index] = columns
+
+    def _probe_for(self, measure: Measure) -> None:
+        self.places[measure.index] = self._probe(measure, "screened")
 
     def _groups_change(self, measure: Measure) -> bool:
         names = [name for key in measure.aggregate.group_by for name in (key.event_field, key.current_field)]
@@ -330,8 +382,12 @@ class ColumnRun:
         return result_of(aggregate, numbers, event)
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
+
+
 def _reads_aggregate(comparison: Any) -> bool:
     return hasattr(comparison.right, "aggregate")
 
 
-__all__ = ["ColumnRun", "Memory", "Scope", "missing_fact"]
+__all__ = ["BrokenRun", "ColumnRun", "Memory", "Scope", "missing_fact"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import duckdb
+import structlog
 
 from rules.core.aggregates import AggregateResult
 from rules.core.compile import CompiledRuleset
@@ -13,6 +16,8 @@ from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.verdicts import LETTERS, Verdicts
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,39 @@ class Judge:
         self.run = run
         self.on_rule_error = on_rule_error
         self.verdicts = Verdicts(run)
-        self.letters_sql = self.verdicts.statuses_sql()
-        self.undecided_sql = self.verdicts.undecided_sql()
         self.indices = range(len(run.ruleset.aggregates))
         self._single = [CompiledRuleset([rule]) for rule in run.ruleset.rules]
+
+    @property
+    def letters_sql(self) -> str:
+        """A letter for each rule; null where the core must be asked."""
+        return self.verdicts.statuses_sql()
+
+    @property
+    def undecided_sql(self) -> str:
+        """Whether the core must be asked, never null."""
+        return self.verdicts.undecided_sql()
+
+    def judge(self, statement: Callable[[], str]) -> None:
+        """Run a statement that is made of `letters_sql` and `undecided_sql`. Where DuckDB cannot compute it, the rules
+        it is about are left to the core, and it runs again."""
+        try:
+            self.run.stage.run(statement())
+        except duckdb.Error as error:
+            places = [place for place in range(len(self.run.ruleset.rules)) if not self._is_computed(place)]
+            if not places:
+                raise
+            log.warning("rules_left_to_the_core", places=places, error=str(error).partition("\n")[0][:300])
+            self.verdicts.left_to_core.update(places)
+            self.run.stage.run(statement())
+
+    def _is_computed(self, place: int) -> bool:
+        status, undecided = self.verdicts.status_sql(place), self.verdicts.undecided_sql([place])
+        try:
+            self.run.stage.one(f"SELECT count({status}) + count({undecided}) {self.from_sql()}")
+        except duckdb.Error:
+            return False
+        return True
 
     def from_sql(self) -> str:
         """FROM every screened transaction (alias s) with its numbers."""

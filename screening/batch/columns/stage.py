@@ -76,6 +76,13 @@ class Stage:
             }
         )
 
+    @classmethod
+    def of_bucket(
+        cls, memory: Memory, offset_columns: dict[tuple[str, int], str], has_revisions: bool
+    ) -> Stage:
+        """A database for tables that another stage prepared."""
+        return cls(Needs(), Scope(), memory, offset_columns=dict(offset_columns), has_revisions=has_revisions)
+
     def close(self) -> None:
         with contextlib.suppress(duckdb.Error):
             self.database.close()

@@ -7,6 +7,7 @@ left to the core. So no answer ever depends on floating-point rounding, and few 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,8 @@ class Verdicts:
         self.run = run
         self.ruleset = run.ruleset
         self._truths: dict[Comparison, Truth] = {}
+        # Places of rules about which nothing is asked of SQL.
+        self.left_to_core: set[int] = set()
 
     def truth(self, comparison: Comparison) -> Truth:
         if comparison not in self._truths:
@@ -60,7 +63,9 @@ class Verdicts:
         return self._truths[comparison]
 
     def status_sql(self, place: int) -> str:
-        """The letter of the rule's status: f, c or n."""
+        """The letter of the rule's status: f, c or n; null where SQL is not asked."""
+        if place in self.left_to_core:
+            return "NULL::VARCHAR"
         sql = condition_sql(self.ruleset.rules[place].rule.condition, lambda leaf: self.truth(leaf).sql)
         return f"CASE {sql} WHEN TRUE THEN 'f' WHEN FALSE THEN 'c' ELSE 'n' END"
 
@@ -69,11 +74,13 @@ class Verdicts:
             return "''"
         return "(" + " || ".join(self.status_sql(place) for place in range(len(self.ruleset.rules))) + ")"
 
-    def undecided_sql(self) -> str:
-        for rule in self.ruleset.rules:
-            for comparison in rule.comparisons:
-                self.truth(comparison)
-        found = [truth.undecided for truth in self._truths.values() if truth.undecided is not None]
+    def undecided_sql(self, places: Sequence[int] | None = None) -> str:
+        """Whether SQL could not decide one of the rules (at `places`)."""
+        if places is None and self.left_to_core:
+            return "TRUE"
+        rules = self.ruleset.rules if places is None else [self.ruleset.rules[place] for place in places]
+        truths = {comparison: self.truth(comparison) for rule in rules for comparison in rule.comparisons}
+        found = [truth.undecided for truth in truths.values() if truth.undecided is not None]
         return f"coalesce({' OR '.join(found)}, FALSE)" if found else "FALSE"
 
     # -- comparisons
