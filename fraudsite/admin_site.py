@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -186,6 +187,9 @@ class WorkspaceSite(UnfoldAdminSite):
             return behind(request, *args, **kwargs)
 
         return entered
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().each_context(request) | {"csrf_cookie": settings.CSRF_COOKIE_NAME}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any(each.name == "operations" for each in _pages) and may(request.user, Action.READ):

@@ -75,7 +75,7 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
     return render(
         request,
         "workspace/screening/case.html",
-        title=f"Case: {case.title}",
+        title=f"Case {case.pk}, {case.title}",
         case=case,
         now=until,
         risk=risk,

@@ -87,3 +87,24 @@ def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: L
     expect(page.locator("#content")).to_contain_text("Spoke with the customer")
     assert CaseNote.objects.count() == 1
     expect(page.get_by_label("New note")).to_have_value("")
+
+
+def test_it_takes_a_form_that_was_open_before_a_login_in_another_tab(log_in: LogIn) -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    case = Case.objects.get()
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto(f"/admin/cases/{case.case_id}/")
+    page.get_by_label("New note").fill("Written before")
+    Session.objects.all().delete()
+    other = page.context.new_page()
+    other.goto("/admin/cases/")
+    log_in_again(other, "ivy")
+    other.wait_for_url("**/admin/cases/")
+
+    page.get_by_role("button", name="Add the note").click()
+
+    expect(page.locator("#content")).to_contain_text("Written before")
+    assert CaseNote.objects.count() == 1

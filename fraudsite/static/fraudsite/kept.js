@@ -27,7 +27,17 @@ function bring(kept) {
   document.querySelector(".fs").prepend(note);
 }
 
+// A login in another tab gives out another token against forgery; forms that were open already take it on.
+function renewTokens() {
+  const name = document.querySelector("meta[name=csrf-cookie]")?.content;
+  const cookie = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));
+  if (cookie) document.querySelectorAll(".fs [name=csrfmiddlewaretoken]").forEach((each) => { each.value = cookie.slice(name.length + 1); });
+}
+
 const found = sessionStorage.getItem(key);
 sessionStorage.removeItem(key);
 if (found && document.referrer && new URL(document.referrer).pathname.endsWith("/login/")) bring(JSON.parse(found));
 forms().forEach((form) => form.addEventListener("submit", keep));
+document.addEventListener("submit", renewTokens, true);
+document.addEventListener("visibilitychange", renewTokens);
+window.addEventListener("focus", renewTokens);
