@@ -65,7 +65,21 @@ def _postgresql() -> dict[str, Any]:
 
 def _redis() -> dict[str, Any]:
     redis.Redis(connection_pool=_redis_pool).ping()
+    if settings.REDIS_CLUSTER_URLS and not _cluster_is_whole():
+        return {"status": "failed", "detail": "the cluster is down"}
     return {}
+
+
+def _cluster_is_whole() -> bool:
+    """As the first of its nodes says that answers."""
+    for url in settings.REDIS_CLUSTER_URLS:
+        try:
+            with redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0) as node:
+                info: Any = node.execute_command("CLUSTER INFO")
+        except redis.RedisError:
+            continue
+        return bool(info["cluster_state"] == "ok")
+    return False
 
 
 def _migrations() -> dict[str, Any]:

@@ -15,6 +15,8 @@ from django.utils import timezone
 from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
+from screening.realtime import store
+from screening.velocity.store import StoreUnavailable
 
 QUEUES = ("realtime", "batch", "default")
 # Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.
@@ -23,7 +25,7 @@ _COUNTED_UP_TO = 10_000
 _pool = redis.ConnectionPool.from_url(
     settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
 )
-_velocity_pool = redis.ConnectionPool.from_url(
+_heartbeat_pool = redis.ConnectionPool.from_url(
     settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
 )
 
@@ -70,16 +72,16 @@ def workers_alive() -> int | None:
 
 
 def velocity_memory_bytes() -> int | None:
-    """What the Redis of the counters holds in memory; None while it cannot be reached."""
+    """What the Redis of the counters holds in memory, all nodes of a cluster together; None while it cannot be
+    reached."""
     try:
-        memory: Any = _redis().info("memory")
-    except redis.RedisError:
+        return store.memory_bytes()
+    except StoreUnavailable:
         return None
-    return int(memory["used_memory"])
 
 
 def _redis() -> redis.Redis:
-    return redis.Redis(connection_pool=_velocity_pool)
+    return redis.Redis(connection_pool=_heartbeat_pool)
 
 
 def _age_s(moment: datetime | None) -> float:

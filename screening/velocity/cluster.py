@@ -142,6 +142,10 @@ class ClusterVelocityStore(VelocityStore):
     def forget_everything(self) -> None:
         self._everyone("FLUSHALL")
 
+    def memory_bytes(self) -> int:
+        infos = self._everyone("INFO", "memory").values()
+        return sum(int(info_value(info, "used_memory")) for info in infos)
+
     # Names -------------------------------------------------------------------------------------------------
 
     def _name(self, bucket: int) -> str:

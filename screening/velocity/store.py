@@ -184,6 +184,13 @@ class VelocityStore:
             self._away_until = time.monotonic() + RETRY_AFTER_S
             raise StoreUnavailable(str(error)) from error
 
+    def memory_bytes(self) -> int:
+        """What the server holds in memory. Raises StoreUnavailable."""
+        try:
+            return int(self.client.info("memory")["used_memory"])
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
+
     def forget_everything(self) -> None:
         """Empty the whole server."""
         self.client.flushall()

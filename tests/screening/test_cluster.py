@@ -12,6 +12,7 @@ import pytest
 
 from fraudsite.dev import redis_cluster
 from fraudsite.dev.redis_cluster import Cluster
+from reporting.pipeline import velocity_memory_bytes
 from screening import realtime
 from screening.models import Decision
 from screening.pending import pending_screen
@@ -217,6 +218,23 @@ def test_it_notices_a_node_that_restarted_between_two_payments(api: ApiClient, n
     nodes.wait_until_whole()
     answers = [paid(api, 10 + n) for n in range(3)]
     assert [actuals(each)[:3] for each in answers] == [[4, 40, 4], [5, 50, 5], [6, 60, 6]]
+
+
+def test_health_and_metrics_are_those_of_all_nodes(
+    api: ApiClient, nodes: Cluster, cluster: ClusterVelocityStore, settings: Any
+) -> None:
+    settings.REDIS_CLUSTER_URLS = nodes.urls
+
+    def told() -> str:
+        return str(api.client.get("/health/ready").json()["checks"]["redis"]["status"])
+
+    assert told() == "ok"
+    assert velocity_memory_bytes() == pytest.approx(cluster.memory_bytes(), rel=0.2)
+    assert cluster.memory_bytes() > 3_000_000
+    nodes.kill_node(1)
+    wait_for(lambda: told() == "failed", "the cluster is known to be down")
+    nodes.start_node(1)
+    wait_for(lambda: told() == "ok", "the cluster is known to be whole")
 
 
 def test_it_takes_back_what_a_dead_process_counted(
