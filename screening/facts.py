@@ -5,8 +5,6 @@ Each costs a query only where a rule of the ruleset reads it.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -15,53 +13,42 @@ from typing import Any
 from django.conf import settings
 
 from fraudsite.prepared import PreparedStatement
-from ingestion.models import ExchangeRate
 from rules.core.derived import to_base_amount
 
 Event = dict[str, Any]
 
-# Rates change by the day; a new one is seen by every process within this time.
-RATES_KEPT_S = 2.0
+# $1 the base currency; $2 currencies, $3 days.
+_RATES = PreparedStatement(
+    "rates",
+    ("text", "text[]", "date[]"),
+    """
+SELECT (
+    SELECT rate FROM ingestion_exchangerate
+     WHERE currency = asked.currency AND base_currency = $1 AND valid_on <= asked.day ORDER BY valid_on DESC LIMIT 1
+)
+FROM unnest($2, $3) WITH ORDINALITY AS asked(currency, day, place)
+ORDER BY asked.place
+""",
+)
 
 
-class Rates:
-    """Exchange rates into the base currency, kept by this process for a moment."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded_at = float("-inf")
-        self._rates: dict[str, list[tuple[date, Decimal]]] = {}
-
-    def rate(self, currency: str, at: datetime) -> Decimal | None:
-        """Units of the base currency for one of `currency`, by the newest rate valid on that day."""
-        if currency == settings.BASE_CURRENCY:
-            return Decimal(1)
-        self._refresh()
-        day = at.date()
-        return next((rate for valid_on, rate in self._rates.get(currency, ()) if valid_on <= day), None)
-
-    def _refresh(self) -> None:
-        if time.monotonic() - self._loaded_at < RATES_KEPT_S:
-            return
-        with self._lock:
-            if time.monotonic() - self._loaded_at < RATES_KEPT_S:
-                return
-            rates: dict[str, list[tuple[date, Decimal]]] = {}
-            rows = ExchangeRate.objects.filter(base_currency=settings.BASE_CURRENCY).order_by("-valid_on")
-            for currency, valid_on, rate in rows.values_list("currency", "valid_on", "rate"):
-                rates.setdefault(currency, []).append((valid_on, rate))
-            self._rates = rates
-            self._loaded_at = time.monotonic()
-
-    def forget(self) -> None:
-        self._loaded_at = float("-inf")
-
-
-rates = Rates()
-
-
-def base_amount(fields: Event, at: datetime) -> Decimal | None:
-    return to_base_amount(fields["amount"], rates.rate(fields["currency"], at))
+def base_amounts(payments: Sequence[tuple[Event, datetime]]) -> list[Decimal | None]:
+    """For the fields and time of each, its amount in the base currency: by the newest rate valid on that UTC day, None
+    where there is none. One query, if any is in another currency: kept here, a rate would be out of date."""
+    base = settings.BASE_CURRENCY
+    foreign = {(fields["currency"], at.date()) for fields, at in payments if fields["currency"] != base}
+    rates: dict[tuple[str, date], Decimal | None] = {}
+    if foreign:
+        asked = sorted(foreign)
+        rows = _RATES.rows(base, [currency for currency, _ in asked], [day for _, day in asked])
+        rates = {key: rate for key, (rate,) in zip(asked, rows, strict=True)}
+    return [
+        to_base_amount(
+            fields["amount"],
+            Decimal(1) if fields["currency"] == base else rates[fields["currency"], at.date()],
+        )
+        for fields, at in payments
+    ]
 
 
 # Everything at once, for each event asked about: the profile in force, and when user and account were first seen.

@@ -28,7 +28,7 @@ from screening.alerts.selectors import snoozed_rules
 from screening.decisions import DecisionFacts, decision_facts, versions
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
-from screening.facts import base_amount, facts_of_all
+from screening.facts import base_amounts, facts_of_all
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, Effects, StoreResult, decisions_store
 from screening.velocity.cluster import store_of_settings
 from screening.velocity.fence import Fence, FenceState
@@ -128,13 +128,15 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
 
 def prepare(engine: Engine, candidates: Sequence[Candidate]) -> None:
     """The events as the rules see them, before they are counted. An omitted time is provisionally now."""
+    payments = []
     for candidate in candidates:
-        fields = candidate.fields
-        at = fields["occurred_at"]
+        at = candidate.fields["occurred_at"]
         if at is None:
             at = from_us(candidate.arrival) if candidate.arrival else datetime.now(UTC)
+        payments.append((candidate.fields, at))
+    for candidate, (fields, at), amount in zip(candidates, payments, base_amounts(payments), strict=True):
         candidate.event = event_of({**fields, "occurred_at": at})
-        candidate.event["base_amount"] = base_amount(fields, at)
+        candidate.event["base_amount"] = amount
     names = engine.kinds["transaction"].facts
     if not names:
         return

@@ -4,7 +4,7 @@ import pytest
 
 from fraudsite.short_cache import forget_kept
 from rules.list_selectors import forget_lists
-from screening import decisions, facts
+from screening import decisions
 from screening.engine import engines
 from screening.realtime import fence, store
 
@@ -18,6 +18,5 @@ def _fresh(request: pytest.FixtureRequest) -> None:
     store.forget_everything()
     engines.forget()
     decisions.versions.forget()
-    facts.rates.forget()
     fence.forget()
     return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from screening import decisions, facts
+from screening import decisions
 from screening.engine import engines
 from screening.realtime import fence, store
 
@@ -18,6 +18,5 @@ def _fresh_screening(request: pytest.FixtureRequest) -> Iterator[None]:
     store.forget_everything()
     engines.forget()
     decisions.versions.forget()
-    facts.rates.forget()
     fence.forget()
     return
