@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fraudsite.api.parsers import JsonParser
+from fraudsite.api.parsers import CsvParser, JsonParser
 from fraudsite.api.problems import PayloadTooLarge
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
@@ -95,7 +96,7 @@ class NamedListView(ApiView):
 
 class EntryListView(ApiListView):
     required_scopes = {"POST": "lists:write", "DELETE": "lists:write"}
-    parser_classes = (JsonParser, MultiPartParser)
+    parser_classes = (JsonParser, MultiPartParser, CsvParser)
     queryset = NamedListEntry.objects.none()
     filterset_class = EntryFilter
     ordering = ("id",)
@@ -123,14 +124,18 @@ class EntryListView(ApiListView):
                 many=False,
             ),
             "multipart/form-data": EntriesUploadSerializer,
+            "text/csv": OpenApiTypes.STR,
         },
         responses={201: EntriesChangedSerializer},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Add one entry, a list of them, or those of a CSV file. Values that are there get the new note and
-        expiry. JSON is taken whole or not at all; of a file the bad rows are named and the good ones taken,
-        except with `mode=replace`, which takes all or nothing and removes what the file does not name."""
+        """Add one entry, a list of them, or those of a CSV file (a form's `file`, or the body itself). Values that
+        are there get the new note and expiry. JSON is taken whole or not at all; of a file the bad rows are named
+        and the good ones taken, except with `mode=replace` in the form, which takes all or nothing and removes
+        what the file does not name."""
         list_selectors.list_get(name)
+        if isinstance(request.data, bytes):
+            return self._put_rows(request, name, request.data, is_replacing=False)
         if "file" in request.FILES:
             return self._upload(request, name)
         changed = list_services.entries_put(
@@ -158,7 +163,11 @@ class EntryListView(ApiListView):
         file, is_replacing = form.validated_data["file"], form.validated_data["mode"] == "replace"
         if file.size > MAX_FILE_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
-        rows = list_csv.read_entries(file.read())
+        return self._put_rows(request, name, file.read(), is_replacing=is_replacing)
+
+    @staticmethod
+    def _put_rows(request: Request, name: str, csv: bytes, *, is_replacing: bool) -> Response:
+        rows = list_csv.read_entries(csv)
         if is_replacing and rows.rejected:
             errors = [
                 FieldError(f"rows[{row}].{error.path}", error.message)

@@ -93,12 +93,13 @@ def list_delete(*, name: str, principal: str) -> None:
 
 def _rules_using(name: str) -> list[str]:
     state = RuleVersion.State
-    versions = RuleVersion.objects.filter(
+    # A rule that was switched off is checked again before it is switched on.
+    versions = RuleVersion.objects.exclude(state=state.LIVE, is_active=False).filter(
         state__in=[state.LIVE, state.SHADOW, state.DRAFT, state.PENDING_APPROVAL]
-    ).select_related("rule")
+    )
     return [
         f"rule {version.rule_id} ({version.rule.name}, version {version.number})"
-        for version in versions
+        for version in versions.select_related("rule")
         if name in {reference for _, reference in lists_referred(version.definition)}
     ]
 

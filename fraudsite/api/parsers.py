@@ -46,6 +46,10 @@ class NdjsonParser(RawParser):
     media_type = "application/x-ndjson"
 
 
+class CsvParser(RawParser):
+    media_type = "text/csv"
+
+
 def body_limit(parser_context: dict[str, Any] | None) -> int:
     view = (parser_context or {}).get("view")
     return int(getattr(view, "max_body_bytes", MAX_BODY_BYTES))

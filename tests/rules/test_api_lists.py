@@ -160,6 +160,15 @@ def test_it_reads_a_csv_and_names_the_bad_rows(api: ApiClient) -> None:
     assert (entry.note, entry.expires_at) == ("a, b", datetime(2027, 1, 31, tzinfo=UTC))
 
 
+def test_it_reads_a_csv_that_is_the_body(api: ApiClient) -> None:
+    address = "/api/v1/lists/blocked/entries/"
+    answer = api.client.post(address, b"value,note\nM1,x\n,y\n", content_type="text/csv")
+    assert answer.status_code == 201, answer.content
+    assert (answer.json()["added"], [row["row"] for row in answer.json()["rejected"]]) == (1, [3])
+    assert holds("M1")
+    assert_problem(api.client.post(address, b"value,colour\nM1,red\n", content_type="text/csv"), 400, "file")
+
+
 def test_it_reads_a_csv_of_values_alone_and_replaces_by_it(api: ApiClient) -> None:
     put(api, [{"value": "M1"}, {"value": "M2"}])
     body = upload(api, "M2\nM3\n", mode="replace").json()
@@ -189,6 +198,14 @@ def test_it_keeps_a_list_that_a_rule_looks_up(api: ApiClient) -> None:
     assert_problem(api.post("rules/", on_list("blocked", name="x")), 400, "conditions[0].value")
     assert api.post("lists/", {"name": "blocked"}).status_code == 201
     assert not holds("M1")
+
+
+def test_it_gives_up_a_list_of_a_deleted_rule_which_then_cannot_come_back(api: ApiClient) -> None:
+    rule_id = api.post("rules/", on_list("blocked")).json()["id"]
+    api.delete(f"rules/{rule_id}/")
+    assert api.delete("lists/blocked/").status_code == 204
+    assert_problem(api.patch(f"rules/{rule_id}/", {"is_active": True}), 400, "conditions[0].value")
+    assert api.get(f"rules/{rule_id}/").json()["is_active"] is False
 
 
 def test_it_refuses_a_rule_that_looks_up_a_list_there_is_none_of(api: ApiClient) -> None:
