@@ -60,7 +60,12 @@ def read_body(stream: IO[bytes], *, limit: int = MAX_BODY_BYTES) -> bytes:
     body = stream.read(limit + 1)
     if len(body) <= limit:
         return body
+    drain(stream)
+    raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
+
+
+def drain(stream: IO[bytes]) -> None:
+    """Read on, within a limit, and throw away."""
     drained = 0
     while drained < MAX_DRAINED_BYTES and (chunk := stream.read(_CHUNK)):
         drained += len(chunk)
-    raise PayloadTooLarge(f"The body is larger than {limit} bytes.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from django.http import UnreadablePostError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,6 +13,7 @@ from rest_framework.views import APIView
 
 from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthentication
 from fraudsite.api.pagination import PagePagination
+from fraudsite.api.parsers import drain
 from fraudsite.api.permissions import HasScope
 from fraudsite.api.problems import LengthRequired
 from fraudsite.api.renderers import QuickNegotiation
@@ -33,6 +36,15 @@ class ApiView(APIView):
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What may be done here; the schema says the rest. (Preflights of browsers never come this far.)"""
         return Response(status=204)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """What was answered without a look at the body (there is no such thing, no such media type) is read to its
+        end too. Not for strangers: they may have their connection broken."""
+        incoming = getattr(request, "_request", request)
+        if response.status_code not in (401, 429) and not getattr(incoming, "_read_started", True):
+            with suppress(UnreadablePostError):
+                drain(incoming)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

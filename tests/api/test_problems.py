@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
@@ -89,6 +90,21 @@ def test_it_reads_to_the_end_what_it_refuses() -> None:
     with pytest.raises(PayloadTooLarge):
         read_body(stream, limit=10)
     assert stream.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "status"), [("lists/none/entries/", 404), ("imports/", 415), ("imports/{}/cancel/", 404)]
+)
+def test_it_reads_to_the_end_what_it_answers_without(api: ApiClient, address: str, status: int) -> None:
+    response = api.post(address.format(uuid4()), b"x" * 3_000_000)
+    assert_problem(response, status)
+    assert response.wsgi_request._stream.read() == b""
+
+
+def test_it_reads_nothing_for_strangers() -> None:
+    response = Client().post("/api/v1/rules/", b"x" * 3_000_000, content_type="application/json")
+    assert_problem(response, 401)
+    assert len(response.wsgi_request._stream.read()) == 3_000_000
 
 
 def test_it_names_the_path_of_what_is_wrong_in_the_json(api: ApiClient) -> None:
