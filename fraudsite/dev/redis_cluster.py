@@ -1,4 +1,4 @@
-"""A Redis Cluster of three embedded nodes on this machine, without replicas, for tests."""
+"""A Redis Cluster of three embedded nodes on this machine for tests; a replica if one is asked for."""
 
 import os
 import secrets
@@ -68,6 +68,22 @@ class Cluster:
         )
         self._wait(lambda: self.ask(number, "PING") == b"PONG", "a node answers")
 
+    def start_replica(self, of: int) -> int:
+        """A further node that copies that one; its number."""
+        number = len(self.ports)
+        self.ports += _free_ports(2)
+        self.start_node(number)
+        _meet(self, number)
+        source = self.told(of, "CLUSTER", "MYID")
+        self._wait(lambda: source in self.told(number, "CLUSTER", "NODES"), "the nodes have met")
+        self.ask(number, "CLUSTER", "REPLICATE", source)
+        self._wait(
+            lambda: "master_link_status:up" in self.told(number, "INFO", "replication"),
+            "the replica is in step",
+        )
+        self.wait_until_whole()
+        return number
+
     def kill_node(self, number: int) -> None:
         process = self.running.pop(number)
         processes.kill_session(process.pid)
@@ -79,9 +95,12 @@ class Cluster:
             self._wait(partial(self._is_whole, number), "the cluster is whole")
 
     def _is_whole(self, number: int) -> bool:
-        state = str(self.ask(number, "CLUSTER", "INFO").decode())
-        nodes = str(self.ask(number, "CLUSTER", "NODES").decode())
-        return "cluster_state:ok" in state and f"cluster_known_nodes:{NODES}" in state and "fail" not in nodes
+        state, nodes = self.told(number, "CLUSTER", "INFO"), self.told(number, "CLUSTER", "NODES")
+        return (
+            "cluster_state:ok" in state
+            and f"cluster_known_nodes:{len(self.ports)}" in state
+            and "fail" not in nodes
+        )
 
     def ask(self, number: int, *command: Any) -> Any:
         """One command to one node; None when it cannot be reached."""
@@ -95,6 +114,10 @@ class Cluster:
             return None
         finally:
             connection.disconnect()
+
+    def told(self, number: int, *command: Any) -> str:
+        """The text a node answers; nothing while it cannot answer."""
+        return (self.ask(number, *command) or b"").decode()
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -137,8 +160,13 @@ def _join(cluster: Cluster) -> None:
         first, last = number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1
         cluster.ask(number, "CLUSTER", "ADDSLOTSRANGE", first, last)
         cluster.ask(number, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-    for port, bus_port in cluster.ports[1:]:
-        cluster.ask(0, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
+    for number in range(1, NODES):
+        _meet(cluster, number)
+
+
+def _meet(cluster: Cluster, number: int) -> None:
+    port, bus_port = cluster.ports[number]
+    cluster.ask(0, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
 
 
 def _free_ports(n: int) -> list[tuple[int, int]]:

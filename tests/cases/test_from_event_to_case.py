@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
-from redis import Redis
 
 from ingestion.models import AlertEvent, Label
 from rules.pack.services import entries_in_use
@@ -17,7 +15,7 @@ from screening.alerts.selectors import snoozes
 from screening.engine import engines
 from screening.models import Alert, Case, RiskSignal
 from screening.outbox.worker import outbox_work
-from screening.realtime import fence
+from screening.realtime import fence, store
 from tests.clients import ApiClient
 from tests.events.bodies import login
 
@@ -27,7 +25,7 @@ NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
 @pytest.fixture
 def pack(db: None) -> Iterator[None]:
     """The rules a fresh installation has live, Redis empty, nothing remembered of other tests."""
-    Redis.from_url(settings.REDIS_URL).flushall()
+    store.forget_everything()
     _forget()
     for entry in entries_in_use():
         if entry.is_enabled:

@@ -6,10 +6,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import redis
+from django.conf import settings
 
 from tests.faults.screening import Client, assert_counters_agree, count_in, counts_in, is_degraded
 from tests.stack import REDIS, Reply, Stack
+
+pytestmark = pytest.mark.skipif(
+    bool(settings.REDIS_CLUSTER_URLS), reason="stops the one server; test_cluster.py stops nodes"
+)
 
 
 def server(stack: Stack) -> redis.Redis:

@@ -37,16 +37,21 @@ def nodes() -> Iterator[Cluster]:
         yield cluster
 
 
+def using(nodes: Cluster, monkeypatch: pytest.MonkeyPatch) -> ClusterVelocityStore:
+    single, store = realtime.store, ClusterVelocityStore(nodes.urls[: redis_cluster.NODES])
+    for module in list(sys.modules.values()):
+        if getattr(module, "store", None) is single:
+            monkeypatch.setattr(module, "store", store)
+    monkeypatch.setattr(fence, "_store", store)
+    return store
+
+
 @pytest.fixture
 def cluster(
     nodes: Cluster, monkeypatch: pytest.MonkeyPatch, _fresh_screening: None
 ) -> Iterator[ClusterVelocityStore]:
     """The process's velocity store is one on the cluster, which is empty."""
-    single, store = realtime.store, ClusterVelocityStore(nodes.urls)
-    for module in list(sys.modules.values()):
-        if getattr(module, "store", None) is single:
-            monkeypatch.setattr(module, "store", store)
-    monkeypatch.setattr(fence, "_store", store)
+    store = using(nodes, monkeypatch)
     for number in set(range(redis_cluster.NODES)) - set(nodes.running):
         nodes.start_node(number)
     nodes.wait_until_whole()
@@ -181,19 +186,40 @@ def test_it_is_exact_after_a_node_was_emptied(api: ApiClient, nodes: Cluster) ->
     assert differences() == []
 
 
+def paid_by_many(api: ApiClient, first: int) -> list[int]:
+    """The counts of nine users' payments: so many that each node is asked."""
+    whose = ({"user_id": f"U{n}", "account_id": f"A{n}"} for n in range(9))
+    return [actuals(paid(api, first + n, **each))[0] for n, each in enumerate(whose)]
+
+
 @pytest.mark.parametrize("number", range(redis_cluster.NODES))
 def test_it_notices_that_one_node_was_emptied(api: ApiClient, nodes: Cluster, number: int) -> None:
-    # Payments of many users, so that each node is asked.
-    def of_many(first: int) -> list[int]:
-        whose = ({"user_id": f"U{n}", "account_id": f"A{n}"} for n in range(9))
-        return [actuals(paid(api, first + n, **each))[0] for n, each in enumerate(whose)]
-
-    assert of_many(0) == [1] * 9
+    assert paid_by_many(api, 0) == [1] * 9
     nodes.ask(number, "FLUSHALL")
-    assert of_many(10) == [2] * 9
+    assert paid_by_many(api, 10) == [2] * 9
     wait_for_counters(api)
-    assert of_many(20) == [3] * 9
+    assert paid_by_many(api, 20) == [3] * 9
     assert differences() == []
+
+
+def test_it_does_not_trust_a_replica_that_was_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with redis_cluster.running() as own:
+        replica = own.start_replica(0)
+        using(own, monkeypatch)
+        fence.forget()
+        api = ApiClient()
+        api.post("rules/", RULE)
+        assert paid_by_many(api, 0) == [1] * 9
+        assert not Decision.objects.filter(degraded=True).exists()
+        # Whatever node 0 had not told it yet is lost.
+        own.ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+        wait_for(lambda: "role:slave" in own.told(0, "INFO", "replication"), "the primary has stepped down")
+        assert paid_by_many(api, 10) == [2] * 9
+        assert Decision.objects.filter(degraded=True).exists()
+        wait_for_counters(api)
+        assert paid_by_many(api, 20) == [3] * 9
+        assert differences() == []
+    fence.forget()
 
 
 def test_it_goes_on_exactly_over_sql_while_a_node_is_away(api: ApiClient, nodes: Cluster) -> None:
