@@ -25,7 +25,7 @@ from rules.core.comparisons import compile_predicate
 from rules.core.compile import CompiledRuleset
 from rules.core.durations import from_us
 from rules.core.lists import Lists
-from rules.core.model import Aggregate, All
+from rules.core.model import Aggregate, All, Comparison
 from rules.core.windows import missing_fact, window_bounds
 from screening.batch.columns.conditions import condition_sql, current_fields_read, fields_read, leaves
 from screening.batch.columns.facts import facts_add, label_sql
@@ -299,8 +299,9 @@ class ColumnRun:
         columns += [self._field_sql(kind, name, "e") + f" AS e{i}" for i, name in enumerate(counted)]
         columns += [self._field_sql("transaction", name, "c") + f" AS c{i}" for i, name in enumerate(current)]
         join = join_sql(measure, queries, self.stage.offset_columns, with_arrival=self.is_then, events=events)
+        present = "".join(f" AND {each}" for each in self._present(measure))
         reading = self.database.cursor()
-        reader = reading.sql(f"SELECT {', '.join(columns)} {join}").to_arrow_reader(_PAIRS)
+        reader = reading.sql(f"SELECT {', '.join(columns)} {join}{present}").to_arrow_reader(_PAIRS)
         event_columns = [column_of(kind, name) for name in counted]
         current_columns = [column_of("transaction", name) for name in current]
         predicate = compile_predicate(All(measure.relative))
@@ -327,6 +328,18 @@ class ColumnRun:
         self.database.unregister("pair_stream")
         reading.close()
         return table
+
+    def _present(self, measure: Measure) -> list[str]:
+        """What no pair that matches lacks: comparisons of a missing value are unknown, and each of these must hold."""
+        kind = measure.aggregate.event
+        found: dict[str, None] = {}
+        for leaf in measure.relative:
+            if isinstance(leaf, Comparison) and leaf.operator not in ("is_null", "is_not_null"):
+                for name in fields_read(leaf):
+                    found[f"{self._field_sql(kind, name, 'e')} IS NOT NULL"] = None
+                for name in current_fields_read(leaf):
+                    found[f"{self._field_sql('transaction', name, 'c')} IS NOT NULL"] = None
+        return list(found)
 
     def _field_sql(self, kind: str, name: str, alias: str) -> str:
         if name == "label.is_fraud":
