@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import structlog
 from django.db import connection, transaction
 from django.db.models import F
@@ -89,10 +90,7 @@ class BatchWriter:
         """Table `patterns`: the decision for each pattern of letters; table `applied`: the rules by place."""
         rules = self.run.ruleset.rules
         stage = self.run.stage
-        stage.run("CREATE TABLE patterns (letters VARCHAR, status VARCHAR, outcome VARCHAR, score VARCHAR)")
-        stage.run(
-            "CREATE TABLE applied (place INTEGER, rule_id BIGINT, version INTEGER, score VARCHAR, reason VARCHAR)"
-        )
+        decided: dict[str, list[str]] = {"letters": [], "status": [], "outcome": [], "score": []}
         for (letters,) in stage.run("SELECT DISTINCT letters FROM verdicts WHERE NOT is_hot").fetchall():
             hits = [
                 RuleOutcome(rules[i], "flagged", None, ())  # type: ignore[arg-type]
@@ -100,8 +98,18 @@ class BatchWriter:
                 if letter == "f"
             ]
             draft = self.judge.decide(hits)
-            row = [letters, draft.overall_status, draft.outcome, str(draft.total_risk_score)]
-            self.run.database.execute("INSERT INTO patterns VALUES (?, ?, ?, ?)", row)
+            told = (letters, draft.overall_status, draft.outcome, str(draft.total_risk_score))
+            for column, value in zip(decided.values(), told, strict=True):
+                column.append(value)
+        # At once: there may be as many patterns as transactions.
+        self.run.database.register(
+            "decided", pa.table({k: pa.array(v, pa.string()) for k, v in decided.items()})
+        )
+        stage.run("CREATE TABLE patterns AS SELECT * FROM decided")
+        self.run.database.unregister("decided")
+        stage.run(
+            "CREATE TABLE applied (place INTEGER, rule_id BIGINT, version INTEGER, score VARCHAR, reason VARCHAR)"
+        )
         for place, rule in enumerate(rules):
             hit = RuleOutcome(rule, "flagged", None, ())  # type: ignore[arg-type]
             values = [place + 1, rule.rule_id, rule.version, str(rule.risk_score), hit.reason]
