@@ -6,6 +6,7 @@ The layout of the wire form is that of `counters.lua`, "counter_of" and "apply".
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from fraudsite.exact_json import ExactDecoder, to_json
 from rules.core.aggregates import (
     FROM_PREVIOUS,
     AggregateResult,
@@ -169,8 +171,8 @@ def _encode(value: Any) -> Any:
         return [str(value)]
     if isinstance(value, datetime):
         return to_us(value)
-    # A JSON object or list: that it is there is all that rules can ask of it.
-    return {}
+    # A JSON object or list: that it is there, or is the same as another's.
+    return {"json": to_json(value).decode()}
 
 
 def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:
@@ -183,6 +185,8 @@ def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return Decimal(value[0])
+    if isinstance(value, dict):
+        return json.loads(value["json"], cls=ExactDecoder)
     if isinstance(value, int) and not isinstance(value, bool):
         return from_us(value)
     return value
