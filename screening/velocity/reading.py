@@ -196,7 +196,7 @@ class Reader:
         _, width, delay, _, limit = counter.reads[counting.kind][source.reads[0]]
         wanted = source.aggregate.last
         if len(members) == limit and not self._suffices(source, counter, counting, members):
-            members = members + self._rest(counting, at, width, delay, offset=limit)
+            members = members + self._rest(counting, at, width, delay, members)
         elif wanted is not None and floor >= 0 and len(members) < wanted:
             # The log keeps only so many and this event is older than those: the database knows the rest.
             return self._from_history(source, counting)
@@ -219,21 +219,29 @@ class Reader:
         return False
 
     def _rest(
-        self, counting: Counting, at: int, width: int, delay: int, *, offset: int
+        self, counting: Counting, at: int, width: int, delay: int, first: list[tuple[bytes, int]]
     ) -> list[tuple[bytes, int]]:
+        """What follows the first page. Events counted since then push others onto later pages: those were read
+        already, and what arrived later than this event is not for it."""
         to = to_us(counting.event["occurred_at"]) - delay
         key = counting.request.wires[at][0]
+        known, offset = {member for member, _ in first}, len(first)
         found: list[tuple[bytes, int]] = []
-        while offset + len(found) <= limits.MAX_SCANNED_EVENTS:
+        while offset <= limits.MAX_SCANNED_EVENTS:
             page = self._store.log_page(
                 epoch=self._epoch,
                 key=key,
                 from_us=-1 if width < 0 else to - width,
                 to_us=to,
-                offset=offset + len(found),
+                offset=offset,
                 limit=LOG_PAGE_SIZE,
             )
-            found.extend(page)
+            offset += len(page)
+            for member, time_us in page:
+                # A member begins with its arrival.
+                if member not in known and int.from_bytes(member[:7], "big") <= counting.event["arrival"]:
+                    known.add(member)
+                    found.append((member, time_us))
             if len(page) < LOG_PAGE_SIZE:
                 return found
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")

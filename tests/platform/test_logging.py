@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import structlog
+from redis import Redis
 
 from fraudsite.celery import app
 from fraudsite.logging import TRANSACTIONS
+from screening.realtime import fence
 from tests.admin.samples import payment
 from tests.clients import ApiClient
 
@@ -29,6 +31,12 @@ class Lines(logging.Handler):
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.read if line["event"] == event]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted(redis_client: Redis) -> None:
+    """An earlier test's payment of the same id is not on its way here."""
+    fence.forget()
 
 
 @pytest.fixture

@@ -79,6 +79,8 @@ def test_it_fills_the_groups_of_a_whole_batch_with_a_query_for_each_grouping(
         return real(kind, fields, groups, after=after)
 
     monkeypatch.setattr(filling, "events_of_groups", counted)
+    # As many as make one micro-batch.
+    monkeypatch.setattr("screening.pending.FIRST_BATCH_SIZE", 60)
     assert stream_take("transaction", [old(n, f"U{n}", f"M{n}") for n in range(60)], principal="t") == []
     assert len(queries) == len(set(queries)) == 3, queries
     queries.clear()
