@@ -1,5 +1,6 @@
 """gunicorn's settings: threads, because a request waits for Redis and PostgreSQL most of its time."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,18 @@ accesslog = None
 errorlog = "-"
 # Imported once for all workers: half the start-up work, and the memory is shared. Nothing connects at import.
 preload_app = True
+
+
+# What is made by one request is gone with it, by reference counts: collecting cycles after 50,000 allocations instead of
+# 700 finds as much. What was imported before the fork is looked at no more (a full collection took 0.2 s, in the middle
+# of payments), and stays shared with the parent.
+_COLLECT_AFTER = (50_000, 20, 50)
+
+
+def when_ready(server: Arbiter) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
