@@ -7,8 +7,17 @@ from typing import Any
 import redis
 import structlog
 from celery import Celery
-from celery.signals import before_task_publish, heartbeat_sent, setup_logging, task_postrun, task_prerun
+from celery.signals import (
+    before_task_publish,
+    heartbeat_sent,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+)
 from django.conf import settings
+
+from fraudsite.collecting import collect_seldom
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
 
@@ -36,6 +45,11 @@ app.autodiscover_tasks(TASK_PACKAGES)
 @setup_logging.connect
 def _keep_our_logging(**_kwargs: object) -> None:
     """Having a receiver stops Celery from replacing the log configuration of the settings."""
+
+
+@worker_process_init.connect
+def _collect_seldom(**_kwargs: object) -> None:
+    collect_seldom()
 
 
 @heartbeat_sent.connect

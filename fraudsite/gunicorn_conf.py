@@ -1,11 +1,12 @@
 """gunicorn's settings: threads, because a request waits for Redis and PostgreSQL most of its time."""
 
-import gc
 import os
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
+
+from fraudsite.collecting import collect_seldom
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
@@ -26,16 +27,8 @@ errorlog = "-"
 preload_app = True
 
 
-# What is made by one request is gone with it, by reference counts: collecting cycles after 50,000 allocations instead of
-# 700 finds as much. What was imported before the fork is looked at no more (a full collection took 0.2 s, in the middle
-# of payments), and stays shared with the parent.
-_COLLECT_AFTER = (50_000, 20, 50)
-
-
 def when_ready(server: Arbiter) -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    collect_seldom()
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:

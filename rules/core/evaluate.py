@@ -69,8 +69,8 @@ class Witness:
         self.actual: Getter = getter(comparison.left, positions)
         self.is_fixed = is_fixed(comparison)
         self.threshold: Getter = getter(comparison.right, positions)
-        self.fixed = fixed_threshold(comparison)
-        self.fixed_text = value_text(presentable(self.fixed))
+        self.fixed = presentable(fixed_threshold(comparison))
+        self.fixed_text = value_text(self.fixed)
         self.window = window_aggregate(comparison)
         self.index = None if self.window is None else positions[self.window]
         self.mutable = self.window is not None and has_mutable_group(self.window)
@@ -96,6 +96,13 @@ class Witness:
             result = run.results[self.index]
             return result.events, result.start, result.end
         return None, *window_bounds(self.window, run.event["occurred_at"])
+
+    def events(self, run: Evaluation) -> int | None:
+        """How many events were in the window, of the aggregate the evidence shows."""
+        if self.index is None or self.index >= len(run.results):
+            return None
+        events: int = run.results[self.index].events
+        return events
 
     def reason(self, run: Evaluation, truth: Any, actual: Any, threshold: Any) -> str | None:
         """Why the comparison is unknown or failed; None when it is neither."""
@@ -129,16 +136,21 @@ class Witness:
 
 
 class Seen(NamedTuple):
-    """What one comparison saw, whatever rule asks; the texts as the API answers them."""
+    """What one comparison saw, whatever rule asks."""
 
     actual: Any
     threshold: Any
     met: bool | None
     events: int | None
     reason: str | None
+
+
+class Told(NamedTuple):
+    """What the API answers of it beside, whatever rule asks; a worker, which answers nobody, does without."""
+
     group: tuple[Any, ...]
-    actual_text: str | None
-    threshold_text: str | None
+    actual: str | None
+    threshold: str | None
     window: dict[str, Any] | None
 
 
@@ -149,6 +161,7 @@ class Evaluation:
         "_groups",
         "_instants",
         "_seen",
+        "_told",
         "_words",
         "event",
         "packed",
@@ -170,6 +183,7 @@ class Evaluation:
         self.truths = truths
         self.packed: dict[int, list[Any]] = {}
         self._seen: dict[int, Seen] = {}
+        self._told: dict[int, Told] = {}
         self._instants: dict[datetime, str] = {}
         self._groups: dict[tuple[GroupKey, ...], tuple[Any, ...]] = {}
         self._words: EventWords | None = None
@@ -190,24 +204,37 @@ class Evaluation:
         witness, truth = self.witnesses[place], self.truths[place]
         actual, threshold = witness.sides(self)
         reason = witness.reason(self, truth, actual, threshold)
-        actual, threshold = presentable(actual), presentable(threshold)
-        events, start, end = witness.extent(self)
-        window = None
-        if end is not None:
-            window = {
-                "start": None if start is None else self._instant(start),
-                "end": self._instant(end),
-                "events": events,
-            }
         return Seen(
-            actual,
-            threshold,
+            presentable(actual),
+            witness.fixed if witness.is_fixed else presentable(threshold),
             None if isinstance(truth, Failure) else truth,
-            events,
+            witness.events(self),
             reason,
-            () if witness.window is None else self._group(witness.window),
-            value_text(actual),
-            witness.fixed_text if witness.is_fixed else value_text(threshold),
+        )
+
+    def told(self, place: int) -> Told:
+        found = self._told.get(place)
+        if found is None:
+            found = self._told[place] = self._tell(place)
+        return found
+
+    def _tell(self, place: int) -> Told:
+        witness, seen = self.witnesses[place], self.seen(place)
+        group: tuple[Any, ...] = ()
+        window = None
+        if witness.window is not None:
+            group = self._group(witness.window)
+            events, start, end = witness.extent(self)
+            if end is not None:
+                window = {
+                    "start": None if start is None else self._instant(start),
+                    "end": self._instant(end),
+                    "events": events,
+                }
+        return Told(
+            group,
+            value_text(seen.actual),
+            witness.fixed_text if witness.is_fixed else value_text(seen.threshold),
             window,
         )
 
@@ -229,7 +256,9 @@ class Evaluation:
         if item is None:
             witness, seen = self.witnesses[place], self.seen(place)
             threshold = None if witness.is_fixed else seen.threshold
-            group = seen.group if witness.mutable else None
+            group = None
+            if witness.mutable and witness.window is not None:
+                group = self._group(witness.window)
             item = pack_one(seen.actual, threshold, seen.events, seen.met, seen.reason, group)
             self.packed[place] = item
         return item
@@ -272,18 +301,18 @@ class RuleOutcome:
         words = run.words
         conditions = []
         for comparison, place in zip(self.rule.comparisons, self._places, strict=True):
-            seen = run.seen(place)
+            seen, told = run.seen(place), run.told(place)
             document: dict[str, Any] = {
                 "path": comparison.path,
                 "text": wording_of(comparison).text(
-                    words, seen.actual, seen.threshold, seen.met, seen.events, seen.reason, seen.group
+                    words, seen.actual, seen.threshold, seen.met, seen.events, seen.reason, told.group
                 ),
-                "actual": seen.actual_text,
-                "threshold": seen.threshold_text,
+                "actual": told.actual,
+                "threshold": told.threshold,
                 "met": seen.met,
             }
-            if seen.window is not None:
-                document["window"] = seen.window
+            if told.window is not None:
+                document["window"] = told.window
             if seen.reason is not None:
                 document["reason"] = seen.reason
             conditions.append(document)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from typing import NamedTuple
 
 type_scalar = str | Decimal | bool | datetime | None
 
@@ -63,8 +64,7 @@ class ListName:
     threshold: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKey:
+class GroupKey(NamedTuple):
     """One equality of a group: the counted event's `event_field` equals the screened one's `current_field`."""
 
     event_field: str
@@ -120,6 +120,17 @@ class Aggregate:
     def __getstate__(self) -> dict[str, object]:
         # What is cached stays behind: hashes of text differ from process to process.
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    @cached_property
+    def width(self) -> timedelta | None:
+        """Of the window; None when it begins at the beginning, or at one of the newest events."""
+        if self.last is not None or self.window_us is None:
+            return None
+        return timedelta(microseconds=self.window_us)
+
+    @cached_property
+    def delay(self) -> timedelta:
+        return timedelta(microseconds=self.delay_us)
 
     @cached_property
     def feature(self) -> Feature:

@@ -8,7 +8,7 @@ This is the meaning the counters must reproduce, and what runs where there are n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS, AggregateResult, aggregate_events
 from rules.core.comparisons import Predicate, compile_predicate
@@ -21,10 +21,9 @@ from rules.core.values import Event, identity, read, same
 
 def window_bounds(aggregate: Aggregate, occurred_at: datetime) -> tuple[datetime | None, datetime]:
     """(start, end] of the window for an event at `occurred_at`; start None: lifetime, or the newest N."""
-    end = occurred_at - timedelta(microseconds=aggregate.delay_us)
-    if aggregate.last is not None or aggregate.window_us is None:
-        return None, end
-    return end - timedelta(microseconds=aggregate.window_us), end
+    end = occurred_at - aggregate.delay if aggregate.delay_us else occurred_at
+    width = aggregate.width
+    return None if width is None else end - width, end
 
 
 def missing_fact(aggregate: Aggregate, current: Event) -> str | None:

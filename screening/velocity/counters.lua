@@ -39,31 +39,38 @@ local function arrival_of(member) return (sunpack('>I7', member)) end
 
 -- Positions in meta. Running totals of the open chunk follow from META_COLS on.
 -- EXPIRES (ms): until when the counter's keys live at least, 0 when one of them may have begun anew without an end.
--- TRIMMED: 1 once a chunk was dropped; before that nothing precedes the first event.
+-- TRIMMED: 1 once a chunk was dropped; before that nothing precedes the first event. T_FIRST: no event is earlier, so
+-- that a window that begins before it needs no lookup.
 local FLOOR, T_LAST, A_LAST, EXPIRES, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM, TRIMMED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local META_COLS = 10
+local T_FIRST, META_COLS = 11, 11
+local NO_EVENT_YET = 9e15
+
+-- Whether nothing that the counter holds comes at or after (t, arr).
+local function is_newer(meta, t, arr)
+  return t > meta[T_LAST] or (t == meta[T_LAST] and arr > meta[A_LAST])
+end
 
 ---------------------------------------------------------------------------------------------- tree: reading
 
 local Tree = {}
 Tree.__index = Tree
 
-local function tree_open(c, raw)
+local function tree_open(c, meta)
   local self = setmetatable({ key = c.key, h = c.key .. ':h', n = c.ncols, carry = c.carry, vo = c.value_at,
-    k = c.value_limbs, null_at = c.null_at, extremes = c.extremes, cache = {} }, Tree)
-  self.meta = raw and msgunpack(raw) or nil
+    k = c.value_limbs, null_at = c.null_at, extremes = c.extremes, cache = {}, totals_at = {}, meta = meta }, Tree)
   return self
 end
 
+-- The meta of a new counter; its headers are written, the meta is the caller's to save.
 local function tree_create(self, floor)
-  local meta = { floor, -1, -1, 0, 1, 1, 0, 2, -1, 0 }
+  local meta = { floor, -1, -1, 0, 1, 1, 0, 2, -1, 0, NO_EVENT_YET }
   for i = 1, self.n do meta[META_COLS + i] = 0 end
-  self.meta = meta
   local zero = { 0 }
   for i = 1, self.n do zero[i + 1] = 0 end
   local header = { 1, 0 }
   for i = 1, self.n do header[i + 2] = 0 end
   call('HSET', self.h, 'c1', msgpack(header), 'b1', msgpack(zero), 'l1', msgpack({ 1 }), 'L', msgpack({ 1 }))
+  return meta
 end
 
 function Tree:header(name)
@@ -141,13 +148,23 @@ function Tree:total_at_rank(rank)
   return self:total(m[2], m[3], m, 4)
 end
 
--- Totals of all events with time <= t.
+-- Totals of all events with time <= t. Neighbouring buckets and windows of one width ask for the same times: what was
+-- found is kept for this event (nothing is written after the first read).
 function Tree:total_at_time(t)
   if t >= self.meta[T_LAST] then return self:total_all() end
-  local found = call('ZREVRANGEBYSCORE', self.key, num(t), '-inf', 'LIMIT', 0, 1)
-  if not found[1] then return self:total_before_first() end
-  local m = self:unpack(found[1])
-  return self:total(m[2], m[3], m, 4)
+  if t < self.meta[T_FIRST] then return self:total_before_first() end
+  local totals = self.totals_at[t]
+  if not totals then
+    local found = call('ZREVRANGEBYSCORE', self.key, num(t), '-inf', 'LIMIT', 0, 1)
+    if found[1] then
+      local m = self:unpack(found[1])
+      totals = self:total(m[2], m[3], m, 4)
+    else
+      totals = self:total_before_first()
+    end
+    self.totals_at[t] = totals
+  end
+  return totals
 end
 
 local function minus(a, b)
@@ -547,7 +564,8 @@ end
 
 function Tree:insert(t, arr, delta)
   local meta = self.meta
-  if t > meta[T_LAST] or (t == meta[T_LAST] and arr > meta[A_LAST]) then return self:append(t, arr, delta) end
+  if t < meta[T_FIRST] then meta[T_FIRST] = t end
+  if is_newer(meta, t, arr) then return self:append(t, arr, delta) end
   local rank = locate(self.key, t, arr)
   if holds(self.key, rank, t, arr) then return end
   if rank < 0 and call('ZCARD', self.key) == 0 then return self:append(t, arr, delta) end
@@ -600,6 +618,7 @@ function Tree:trim(horizon)
   call('ZREMRANGEBYRANK', self.key, 0, n - 1)
   self.meta[FLOOR] = math.max(self.meta[FLOOR], last_time)
   self.meta[TRIMMED] = 1
+  self.meta[T_FIRST] = last_time
   self:forget_chunks_through(chunk)
 end
 
@@ -656,7 +675,7 @@ local function log_insert(c, meta, t, arr, payload)
     and call('ZCARD', c.key .. ':d') == 1 then
     meta[EXPIRES] = 0
   end
-  if t > meta[T_LAST] or (t == meta[T_LAST] and arr > meta[A_LAST]) then meta[T_LAST], meta[A_LAST] = t, arr end
+  if is_newer(meta, t, arr) then meta[T_LAST], meta[A_LAST] = t, arr end
 end
 
 local function log_find(key, t, arr)
@@ -738,9 +757,10 @@ local function expire(c, meta)
   if c.kind == 'distinct' then call('PEXPIRE', c.key .. ':d', ttl) end
 end
 
-local function write_event(c, meta_raw, t, arr, delta, payload)
+-- `meta` is changed with the counter and saved.
+local function write_event(c, meta, t, arr, delta, payload)
   if c.kind == 'tree' then
-    local tree = tree_open(c, meta_raw)
+    local tree = tree_open(c, meta)
     local chunk = tree.meta[OPEN]
     tree:insert(t, arr, delta)
     -- A late event's own window may reach what was filled back in for it: only the newest event trims.
@@ -749,23 +769,17 @@ local function write_event(c, meta_raw, t, arr, delta, payload)
     tree:save_meta()
     return tree
   end
-  local meta = msgunpack(meta_raw)
-  if not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
+  if is_newer(meta, t, arr) or not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
   if (c.retention > 0 or c.cap > 0) and t == meta[T_LAST] then log_trim(c, meta, t - c.retention) end
   expire(c, meta)
   call('HSET', c.key .. ':h', 'm', msgpack(meta))
   return meta
 end
 
+-- The meta of a counter that is about to get its first event, which saves it and sets its expiry.
 local function create(c, floor)
-  if c.kind == 'tree' then
-    local tree = tree_open(c, nil)
-    tree_create(tree, floor)
-    tree:save_meta()
-  else
-    call('HSET', c.key .. ':h', 'm', msgpack({ floor, -1, -1, 0 }))
-  end
-  if c.ttl > 0 then call('PEXPIRE', c.key .. ':h', c.ttl) end
+  if c.kind == 'tree' then return tree_create(tree_open(c, nil), floor) end
+  return { floor, -1, -1, 0 }
 end
 
 -- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
@@ -823,10 +837,10 @@ local function read_log(c, read, t, arr, previous_seen, newest, matched, members
 end
 
 -- Extremes without the event that is about to be counted as the newest, by place in `reads`.
-local function peaks_before(c, raw, t, arr, reads)
-  local tree = tree_open(c, raw)
+local function peaks_before(c, meta, t, arr, reads)
+  local tree = tree_open(c, meta)
   local found = {}
-  if t < tree.meta[T_LAST] or (t == tree.meta[T_LAST] and arr <= tree.meta[A_LAST]) then return found end
+  if not is_newer(meta, t, arr) then return found end
   for i, read in ipairs(reads) do
     if read[1] == MIN_MAX and read[4] == 1 and read[3] == 0 then
       found[i] = tree:peaks(read[2] < 0 and -1 or t - read[2])
@@ -835,21 +849,18 @@ local function peaks_before(c, raw, t, arr, reads)
   return found
 end
 
-local function apply(c, wire, raw, t, arr, follow, results, members)
+local function apply(c, wire, meta, t, arr, follow, results, members)
   local matched, delta, payload = wire[13] == 1, wire[14], wire[15] > 0 and ARGV[wire[15]] or ''
   local reads = wire[16]
   local previous_seen
-  if raw == nil then
+  if meta == nil then
     -- Absent though everything is loaded: no event of this group within the retention. Nothing to create unless
     -- there is something to count.
     if not matched then
-      local out = {}
-      for i = 1, #reads do out[i] = reads[i][1] == LOG and 0 or nil end
       results[#results + 1] = { -2 }
       return
     end
-    create(c, wire[17])
-    raw = call('HGET', c.key .. ':h', 'm')
+    meta = create(c, wire[17])
   end
   if c.kind == 'distinct' and matched and payload ~= '' then
     local score = call('ZSCORE', c.key .. ':d', payload)
@@ -857,15 +868,14 @@ local function apply(c, wire, raw, t, arr, follow, results, members)
   end
   local out = {}
   if c.kind == 'tree' then
-    local before = matched and c.extremes and peaks_before(c, raw, t, arr, reads) or {}
-    local tree = matched and write_event(c, raw, t, arr, delta) or tree_open(c, raw)
-    local meta = tree.meta
+    local before = matched and c.extremes and peaks_before(c, meta, t, arr, reads) or {}
+    local tree = matched and write_event(c, meta, t, arr, delta) or tree_open(c, meta)
     local newest = t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST])
     for i, read in ipairs(reads) do out[i] = before[i] or read_tree(tree, read, t, arr, matched, newest) end
     results[#results + 1] = { meta[FLOOR], out }
     return
   end
-  local meta = matched and write_event(c, raw, t, arr, nil, payload) or msgunpack(raw)
+  if matched then write_event(c, meta, t, arr, nil, payload) end
   local newest = not follow and (t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST]))
   for i, read in ipairs(reads) do
     out[i] = read_log(c, read, t, arr, previous_seen, newest, matched, members)
@@ -941,14 +951,14 @@ function commands.count(request)
     if bucket then arr = arr + (bucket[2] - arr) % bucket[1] end
   end
   local t = request[4] or arr
-  local counters, raws, unknown = {}, {}, {}
+  local counters, metas, unknown = {}, {}, {}
   for i, wire in ipairs(request[8]) do
     local c = counter_of(wire, base)
     local raw = call('HGET', c.key .. ':h', 'm')
     counters[i] = c
     if raw then
-      raws[i] = raw
-      local floor = msgunpack(raw)[FLOOR]
+      metas[i] = msgunpack(raw)
+      local floor = metas[i][FLOOR]
       if floor >= 0 and (floor == LOADING or (wire[18] >= 0 and t - wire[18] < floor) or wire[18] == -1) then
         unknown[#unknown + 1] = i
       end
@@ -972,7 +982,7 @@ function commands.count(request)
   end
   local results, members = {}, {}
   for i, wire in ipairs(request[8]) do
-    apply(counters[i], wire, raws[i], t, arr, given and follow or not given and seen ~= false, results, members)
+    apply(counters[i], wire, metas[i], t, arr, given and follow or not given and seen ~= false, results, members)
   end
   return { 'ok', msgpack({ arr, t, results }), unpack(members) }
 end
@@ -987,7 +997,7 @@ function commands.uncount(request)
     local raw = call('HGET', c.key .. ':h', 'm')
     if raw then
       if c.kind == 'tree' then
-        local tree = tree_open(c, raw)
+        local tree = tree_open(c, msgunpack(raw))
         if tree:remove(t, arr) then tree:save_meta() end
       else
         log_remove(c, t, arr)
@@ -1007,12 +1017,8 @@ function commands.fill(request)
   if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
   local c = counter_of(request[4], base)
   local raw = call('HGET', c.key .. ':h', 'm')
-  if not raw then
-    create(c, LOADING)
-    raw = call('HGET', c.key .. ':h', 'm')
-  end
-  local tree = c.kind == 'tree' and tree_open(c, raw)
-  local meta = tree and tree.meta or msgunpack(raw)
+  local meta = raw and msgunpack(raw) or create(c, LOADING)
+  local tree = c.kind == 'tree' and tree_open(c, meta)
   for _, event in ipairs(request[7]) do
     if tree then
       tree:insert(event[1], event[2], event[3])
@@ -1038,14 +1044,14 @@ function commands.correct(request)
     local floor = raw and msgunpack(raw)[FLOOR]
     if raw and (floor < 0 or (floor < t and floor ~= LOADING)) then
       if c.kind == 'tree' then
-        local tree = tree_open(c, raw)
+        local tree = tree_open(c, msgunpack(raw))
         tree:remove(t, arr)
         tree:save_meta()
       else
         log_remove(c, t, arr)
       end
       if wire[13] == 1 then
-        write_event(c, call('HGET', c.key .. ':h', 'm'), t, arr, wire[14], wire[15] > 0 and ARGV[wire[15]] or '')
+        write_event(c, msgunpack(call('HGET', c.key .. ':h', 'm')), t, arr, wire[14], wire[15] > 0 and ARGV[wire[15]] or '')
       end
     end
   end
@@ -1065,9 +1071,10 @@ function commands.totals(request)
   local c = counter_of(request[4], base)
   local raw = call('HGET', c.key .. ':h', 'm')
   if not raw then return { 'ok', msgpack({ -1, {} }) } end
-  local floor = msgunpack(raw)[FLOOR]
+  local meta = msgunpack(raw)
+  local floor = meta[FLOOR]
   if c.kind ~= 'tree' then return { 'ok', msgpack({ floor, {} }) } end
-  local tree = tree_open(c, raw)
+  local tree = tree_open(c, meta)
   return { 'ok', msgpack({ floor, minus(tree:total_all(), tree:total_at_time(floor)) }) }
 end
 

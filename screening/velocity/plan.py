@@ -26,12 +26,12 @@ from rules.core.aggregates import (
     over_bucket_totals,
     seconds_between,
 )
-from rules.core.comparisons import compile_predicate
+from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS, Lists
 from rules.core.model import Aggregate, All, condition_is_relative
 from rules.core.values import MONEY_SCALE, identity, read, to_units
-from rules.core.windows import current_fields, evaluate_aggregate, window_bounds
+from rules.core.windows import compile_filters, current_fields, evaluate_aggregate, window_bounds
 
 Event = Mapping[str, Any]
 # A group of events: its hash tag and the values it stands for.
@@ -219,6 +219,7 @@ class CounterPlan:
         self.columns = Columns.of(counter)
         self.counts = compile_predicate(All(counter.feature.filters)) if counter.feature.filters else None
         self.reads: dict[str, list[list[int]]] = {}
+        self._nothing: dict[str, list[Any]] = {}
         # A counter that was out of force has a gap: when it comes back it is another one.
         self.id = f"{counter.key}.{since}"
         forever = counter.longest_us is None or counter.most_recent > 0
@@ -277,6 +278,15 @@ class CounterPlan:
     def read_tag(self, current: Event) -> str | None:
         return self.tag([read(current, name) for name in self._current_fields])
 
+    def nothing(self, kind: str) -> list[Any]:
+        """What the reads of an empty counter come to; not to be changed."""
+        found = self._nothing.get(kind)
+        if found is None:
+            zeros = [0] * (1 + self.columns.n)
+            by_read = {SUMS: zeros, MIN_MAX: [], FIRST: False, PREVIOUS: False, DISTINCT: 0}
+            found = self._nothing[kind] = [by_read.get(wanted[0]) for wanted in self.reads[kind]]
+        return found
+
     def matches(self, event: Event) -> bool:
         return self.counts is None or self.counts(event, None, NO_LISTS) is True
 
@@ -331,6 +341,7 @@ class Source:
     counter: int
     reads: list[int]
     relative: Aggregate
+    matches: Predicate
     # Whether its filters refer to facts of the screened event, which may be missing.
     asks_facts: bool
     # The same for aggregates over the same buckets.
@@ -367,7 +378,8 @@ class VelocityPlan:
                 places.append(reads.index(wanted))
         relative = replace(aggregate, filters=tuple(f for f in aggregate.filters if condition_is_relative(f)))
         buckets = (at, aggregate.of, tuple(places))
-        return Source(aggregate, at, places, relative, bool(current_fields(aggregate.filters)), buckets)
+        asks_facts = bool(current_fields(aggregate.filters))
+        return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)
 
     def stored(self) -> list[CounterPlan]:
         return [plan for plan in self.counters if plan.counter.kind != "history"]
@@ -496,7 +508,9 @@ def log_result(
         place = (current["occurred_at"], current["arrival"])
         history = [event for event in history if (event["occurred_at"], event["arrival"]) < place]
         current_event = ""
-    return evaluate_aggregate(source.relative, history, current, current_event=current_event, lists=lists)
+    return evaluate_aggregate(
+        source.relative, history, current, current_event=current_event, lists=lists, filters=source.matches
+    )
 
 
 def _log_event(plan: CounterPlan, aggregate: Aggregate, current: Event, member: bytes, time_us: int) -> Event:

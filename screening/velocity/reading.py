@@ -161,7 +161,7 @@ class Reader:
                     return result._replace(events=int(values[source.reads[1]][0]) - int(is_in_window))
                 return result
             if values is None:
-                values = _nothing(counter, counting.kind)
+                values = counter.nothing(counting.kind)
             reads = [values[place] for place in source.reads]
             if counter.counter.kind == "distinct":
                 return self._from_distinct(source, counting, reads, own=own)
@@ -245,13 +245,6 @@ class Reader:
             if len(page) < LOG_PAGE_SIZE:
                 return found
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
-
-
-def _nothing(counter: CounterPlan, kind: str) -> list[Any]:
-    """What the reads of an empty counter come to."""
-    zeros = [0] * (1 + counter.columns.n)
-    by_read = {1: zeros, 2: [], 3: False, 4: False, 5: 0}
-    return [by_read.get(wanted[0]) for wanted in counter.reads[kind]]
 
 
 def _log_members(counting: Counting, reply: CountReply) -> dict[tuple[int, int], list[tuple[bytes, int]]]:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from fraudsite.collecting import collect_seldom
 from ingestion.kafka.consumer import StreamConsumer, consumer_new, producer_new
 from ingestion.kafka.dead_letters import DeadLetterBox
 from ingestion.kafka.topics import TOPICS
@@ -40,6 +41,7 @@ class Command(BaseCommand):
             raise CommandError(f"KAFKA_OPTIONS cannot be used: {error}") from error
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stream.stop())
+        collect_seldom()
         log.info("stream_started", topics=options["topics"], group=options["group"])
         stream.run(options["topics"])
         log.info("stream_stopped", taken=stream.taken, refused=stream.refused)
