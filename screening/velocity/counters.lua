@@ -61,23 +61,26 @@ local function tree_open(c, meta)
   return self
 end
 
--- The meta of a new counter; its headers are written, the meta is the caller's to save.
-local function tree_create(self, floor)
+local function tree_meta(columns_n, floor)
   local meta = { floor, -1, -1, 0, 1, 1, 0, 2, -1, 0, NO_EVENT_YET }
-  for i = 1, self.n do meta[META_COLS + i] = 0 end
-  local zero = { 0 }
-  for i = 1, self.n do zero[i + 1] = 0 end
-  local header = { 1, 0 }
-  for i = 1, self.n do header[i + 2] = 0 end
-  call('HSET', self.h, 'c1', msgpack(header), 'b1', msgpack(zero), 'l1', msgpack({ 1 }), 'L', msgpack({ 1 }))
+  for i = 1, columns_n do meta[META_COLS + i] = 0 end
   return meta
+end
+
+-- Headers of a counter that has only its first chunk are not stored: most groups never have another.
+function Tree:first_header(name)
+  if name == 'L' or name == 'l1' then return { 1 } end
+  if name ~= 'c1' and name ~= 'b1' then return nil end
+  local header = name == 'c1' and { 1, 0 } or { 0 }
+  for _ = 1, self.n do header[#header + 1] = 0 end
+  return header
 end
 
 function Tree:header(name)
   local value = self.cache[name]
   if not value then
     local raw = call('HGET', self.h, name)
-    value = raw and msgunpack(raw)
+    value = raw and msgunpack(raw) or self:first_header(name)
     self.cache[name] = value
   end
   return value
@@ -360,7 +363,7 @@ function Tree:change_headers(prefix, list, from, change)
   for i = from, #list do names[#names + 1] = prefix .. list[i] end
   local raws = call('HMGET', self.h, unpack(names))
   for i, name in ipairs(names) do
-    local header = self.cache[name] or msgunpack(raws[i])
+    local header = self.cache[name] or raws[i] and msgunpack(raws[i]) or self:first_header(name)
     change(header)
     self.cache[name] = header
     pairs_[2 * i - 1], pairs_[2 * i] = name, msgpack(header)
@@ -776,10 +779,9 @@ local function write_event(c, meta, t, arr, delta, payload)
   return meta
 end
 
--- The meta of a counter that is about to get its first event, which saves it and sets its expiry.
+-- The meta of a counter that is about to get its first event: with that it is saved and its keys' expiry set.
 local function create(c, floor)
-  if c.kind == 'tree' then return tree_create(tree_open(c, nil), floor) end
-  return { floor, -1, -1, 0 }
+  return c.kind == 'tree' and tree_meta(c.ncols, floor) or { floor, -1, -1, 0 }
 end
 
 -- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
@@ -951,7 +953,7 @@ function commands.count(request)
     if bucket then arr = arr + (bucket[2] - arr) % bucket[1] end
   end
   local t = request[4] or arr
-  local counters, metas, unknown = {}, {}, {}
+  local counters, metas, unknown, absent, absent_ids = {}, {}, {}, {}, {}
   for i, wire in ipairs(request[8]) do
     local c = counter_of(wire, base)
     local raw = call('HGET', c.key .. ':h', 'm')
@@ -962,10 +964,20 @@ function commands.count(request)
       if floor >= 0 and (floor == LOADING or (wire[18] >= 0 and t - wire[18] < floor) or wire[18] == -1) then
         unknown[#unknown + 1] = i
       end
-    elseif t < now - request[6] or call('SISMEMBER', ns .. 'ready:' .. request[3], c.id) == 0 then
-      unknown[#unknown + 1] = i
     else
-      wire[17] = wire[17] < 0 and -1 or now - wire[17]
+      absent[#absent + 1] = i
+      absent_ids[#absent_ids + 1] = c.id
+    end
+  end
+  if #absent > 0 then
+    local ready = call('SMISMEMBER', ns .. 'ready:' .. request[3], unpack(absent_ids))
+    for place, i in ipairs(absent) do
+      local wire = request[8][i]
+      if t < now - request[6] or ready[place] == 0 then
+        unknown[#unknown + 1] = i
+      else
+        wire[17] = wire[17] < 0 and -1 or now - wire[17]
+      end
     end
   end
   -- In one exchange the events of a user stay in their order: behind one that waits for its counters they all wait.
