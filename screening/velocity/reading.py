@@ -22,13 +22,10 @@ from screening.velocity.plan import (
     Source,
     VelocityPlan,
     bucket_of,
-    distinct_result,
-    log_result,
     reads_previous_only,
     to_us,
-    tree_result,
-    unknown,
 )
+from screening.velocity.results import distinct_result, log_result, tree_result, unknown
 from screening.velocity.store import CountReply, CountRequest, VelocityStore, event_digest
 
 ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
