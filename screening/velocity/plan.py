@@ -372,7 +372,9 @@ class VelocityPlan:
                 if wanted not in reads:
                     reads.append(wanted)
                 places.append(reads.index(wanted))
-        relative = replace(aggregate, filters=tuple(f for f in aggregate.filters if condition_is_relative(f)))
+        # What is kept of a group has the group's values: they need not be asked for again.
+        filters = tuple(each for each in aggregate.filters if condition_is_relative(each))
+        relative = replace(aggregate, filters=filters, group_by=())
         buckets = (at, aggregate.of, tuple(places))
         asks_facts = bool(current_fields(aggregate.filters))
         return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)

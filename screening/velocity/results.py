@@ -47,8 +47,12 @@ def tree_result(
         if totals is None:
             totals = buckets[source.buckets] = _bucket_totals(aggregate, plan, reads)
         return _bucket_result(aggregate, plan, totals, sum(int(each[0]) for each in reads), start, end)
-    totals = list(reads[0])
-    if own and aggregate.exclude_current and aggregate.delay_us == 0:
+    totals = reads[0]
+    leaves_out_own = own and aggregate.exclude_current and aggregate.delay_us == 0
+    if aggregate.function == "count":
+        events = int(totals[0]) - leaves_out_own
+        return AggregateResult(Decimal(events), events, start, end)
+    if leaves_out_own:
         totals = [total - mine for total, mine in zip(totals, [1, *plan.delta(current)], strict=True)]
     events = int(totals[0])
     if aggregate.function in ("seconds_since_first", "seconds_since_last"):
