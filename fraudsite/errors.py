@@ -43,6 +43,10 @@ class Missing(DomainError):
     """What is asked for does not exist."""
 
 
+class Gone(Missing):
+    """What is asked for was here, and has left for good."""
+
+
 class Overloaded(DomainError):
     """More waits to be done already than may wait; nothing was done, and the same request may be made later."""
 

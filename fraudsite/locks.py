@@ -9,6 +9,8 @@ VELOCITY_SWITCH_LOCK = 7021003
 VELOCITY_FILL_LOCK = 7021004
 # Held by the one process that works the outbox off.
 OUTBOX_LOCK = 7021005
+# Held by the one process that lets old transactions leave.
+RETIREMENT_LOCK = 7021006
 # Held for a moment at the end of every transaction that changes an audited row: orders the audit trail's chain
 # (written as a number in reporting's trigger).
 AUDIT_LOCK = 7021010

@@ -54,6 +54,10 @@ WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
 WEBHOOK_TIMEOUT_S = environment.whole_number("WEBHOOK_TIMEOUT_S", 5, minimum=1, maximum=60)
 WEBHOOK_MAX_ATTEMPTS = environment.whole_number("WEBHOOK_MAX_ATTEMPTS", 15, minimum=1, maximum=100)
 
+# --- Old transactions ------------------------------------------------------------------------------------------
+# Nothing younger leaves the database (manage.py transactions_retire): five years, which regulators ask for at least.
+RETENTION_MIN_DAYS = environment.whole_number("RETENTION_MIN_DAYS", 1827, minimum=1, maximum=36_500)
+
 # --- Batches and backtests -------------------------------------------------------------------------------------
 # What the column engine of one worker may use before it spills to disk, and on how many cores.
 BATCH_MEMORY_LIMIT = environment.text("BATCH_MEMORY_LIMIT", "1GB")

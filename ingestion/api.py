@@ -27,6 +27,9 @@ from ingestion.serializers import (
 )
 
 MAX_RATES = 1000
+GONE = OpenApiResponse(
+    ProblemSerializer, description="It has left the database; its `screening/` is still told."
+)
 RATE_CONFLICT = OpenApiResponse(ProblemSerializer, description="That day has another rate.")
 
 
@@ -51,7 +54,7 @@ class TransactionListView(ApiListView):
 
 
 class TransactionDetailView(ApiView):
-    @extend_schema(responses=TransactionSerializer)
+    @extend_schema(responses={200: TransactionSerializer, 410: GONE})
     def get(self, request: Request, transaction_id: str) -> Response:
         """One transaction, with the corrections made to it."""
         return Response(selectors.transaction_body(selectors.transaction_get(transaction_id)))

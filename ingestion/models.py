@@ -149,6 +149,7 @@ from ingestion.events.models import (  # noqa: E402
     LoginEvent,
 )
 from ingestion.imports.models import ImportJob, ImportRowError  # noqa: E402
+from ingestion.retired.models import RetiredTransaction, RetirementRun  # noqa: E402
 
 __all__ = [
     "AlertEvent",
@@ -159,6 +160,8 @@ __all__ = [
     "ImportRowError",
     "Label",
     "LoginEvent",
+    "RetiredTransaction",
+    "RetirementRun",
     "Transaction",
     "TransactionRevision",
 ]

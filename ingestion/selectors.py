@@ -9,16 +9,18 @@ from typing import Any
 from fraudsite.errors import Missing
 from fraudsite.exact_json import decimal_text
 from ingestion.models import ExchangeRate, Transaction
+from ingestion.retired.selectors import transaction_absent
 
 SHORTEST_DECIMALS = 2
 
 
 def transaction_get(transaction_id: str) -> Transaction:
+    """Raises Missing, or Gone for one that has left."""
     transaction = (
         None if "\0" in transaction_id else Transaction.objects.filter(transaction_id=transaction_id).first()
     )
     if transaction is None:
-        raise Missing(f"There is no transaction {transaction_id[:128]!r}.")
+        raise transaction_absent(transaction_id)
     return transaction
 
 

@@ -17,13 +17,12 @@ from fraudsite.api.parsers import JsonParser, NdjsonParser, RawJsonParser
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.views import ApiView
 from fraudsite.errors import FieldError, Invalid
-from ingestion.api import TransactionDetailView, TransactionListView
-from ingestion.selectors import transaction_get
+from ingestion.api import GONE, TransactionDetailView, TransactionListView
 from ingestion.serializers import TransactionSerializer
 from screening import services
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningType
-from screening.selectors import RealTimeResults, screening_body
+from screening.selectors import RealTimeResults, screening_get
 from screening.serializers import (
     BulkAnswerSerializer,
     CorrectionSerializer,
@@ -68,7 +67,7 @@ class TransactionView(TransactionDetailView):
     required_scopes = {"PATCH": "transactions:write"}
     parser_classes = (JsonParser,)
 
-    @extend_schema(request=CorrectionSerializer, responses=TransactionSerializer)
+    @extend_schema(request=CorrectionSerializer, responses={200: TransactionSerializer, 410: GONE})
     def patch(self, request: Request, transaction_id: str) -> Response:
         """Correct `status` or `metadata`; later evaluations see the new values."""
         body = services.transaction_correct(
@@ -80,8 +79,8 @@ class TransactionView(TransactionDetailView):
 class TransactionScreeningView(ApiView):
     @extend_schema(responses=ScreeningSerializer)
     def get(self, request: Request, transaction_id: str) -> Response:
-        """The decision on a transaction, or `{"status": "pending"}`."""
-        return Response(screening_body(transaction_get(transaction_id), replayed=True))
+        """The decision on a transaction, or `{"status": "pending"}`; of one that has left, without its results."""
+        return Response(screening_get(transaction_id))
 
 
 class TransactionsBulkView(ApiView):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from ingestion.models import Transaction
 from ingestion.payloads import ParsedTransaction
+from ingestion.retired.selectors import payload_digests
 from screening.services import pending_store
 
 TAKEN = "is taken by a transaction with another payload"
@@ -31,18 +31,11 @@ def intake_store(parsed: Sequence[ParsedTransaction]) -> Intake:
     for each in parsed:
         first.setdefault(each.transaction_id, each)
     stored = pending_store(list(first.values()))
-    digests = _digests([name for name in first if name not in stored])
+    digests = payload_digests([name for name in first if name not in stored])
     digests |= {name: first[name].digest for name in stored}
     conflicts = [i for i, each in enumerate(parsed) if digests[each.transaction_id] != each.digest]
     accepted = {name: stored[name] for name in first if name in stored}
     return Intake(accepted, conflicts, len(parsed) - len(accepted) - len(conflicts))
-
-
-def _digests(names: Sequence[str]) -> dict[str, bytes]:
-    rows = Transaction.objects.filter(transaction_id__in=names).values_list(
-        "transaction_id", "payload_digest"
-    )
-    return {name: bytes(digest) for name, digest in rows}
 
 
 def lanes(rows: Sequence[tuple[int, str]], n: int) -> list[list[int]]:

@@ -6,8 +6,10 @@ from typing import Any
 
 from django.db import connection
 
-from ingestion.models import Transaction
+from fraudsite.errors import Gone
+from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import FIELD_NAMES
+from ingestion.selectors import transaction_get
 from rules.core.evaluate import instant_text
 from screening.decisions import (
     RESULTS_A_DECISION,
@@ -61,6 +63,34 @@ def screening_body(row: Transaction, *, replayed: bool) -> dict[str, Any]:
         # Read while it was pending, decided since: the decision is of the time and amounts that it was given then.
         row.refresh_from_db()
     return decision_body(decision_facts_of(decision), event_fields_of(row), replayed=replayed)
+
+
+def screening_get(transaction_id: str) -> dict[str, Any]:
+    """The decision on a transaction, also on one that has left. Raises Missing."""
+    try:
+        return screening_body(transaction_get(transaction_id), replayed=True)
+    except Gone:
+        retired = RetiredTransaction.objects.get(transaction_id=transaction_id)
+        return retired_screening_body(retired, replayed=True)
+
+
+def retired_screening_body(retired: RetiredTransaction, *, replayed: bool) -> dict[str, Any]:
+    """The same of a transaction that has left: without the evidence, which left with it."""
+    return {
+        "transaction_id": retired.transaction_id,
+        "decision_id": str(retired.decision_id),
+        "overall_status": retired.overall_status,
+        "decision": retired.outcome,
+        "total_risk_score": float(retired.total_risk_score),
+        "results": [],
+        "allowed_by": retired.allowed_by,
+        "ruleset_version": retired.ruleset,
+        "degraded": retired.degraded,
+        "replayed": replayed,
+        "created_at": instant_text(retired.decided_at),
+        "archived": True,
+        "archived_at": instant_text(retired.retired_at),
+    }
 
 
 class RealTimeResults:

@@ -60,11 +60,18 @@ class ScreeningSerializer(serializers.Serializer[Any]):
     replayed = serializers.BooleanField(required=False)
     screening_duration_ms = serializers.FloatField(required=False)
     created_at = serializers.DateTimeField(required=False)
+    archived = serializers.BooleanField(
+        required=False, help_text="true: the transaction has left, `results` are not kept; else absent"
+    )
+    archived_at = serializers.DateTimeField(required=False)
 
 
 class ScreenedTransactionSerializer(TransactionSerializer):
     screening = ScreeningSerializer()
     replayed = serializers.BooleanField()
+    archived = serializers.BooleanField(
+        required=False, help_text="true: it has left, and is answered as it was submitted now; else absent"
+    )
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):

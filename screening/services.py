@@ -13,10 +13,10 @@ from django.db import connection, transaction
 from psycopg2.extras import Json, execute_values
 
 from fraudsite.api.json_body import JsonBodyError, decode
-from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from fraudsite.errors import Conflict, FieldError, Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.logging import about_transaction, transactions_log
-from ingestion.models import Transaction, TransactionRevision
+from ingestion.models import RetiredTransaction, Transaction, TransactionRevision
 from ingestion.payloads import (
     FIELD_NAMES,
     ParsedTransaction,
@@ -24,6 +24,7 @@ from ingestion.payloads import (
     recall_encode,
     transaction_parse,
 )
+from ingestion.retired.selectors import payload_digests, retired_find, transaction_absent
 from ingestion.selectors import transaction_body, transaction_get
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
@@ -31,14 +32,14 @@ from screening.backlog import backlog_admit
 from screening.decisions import decision_body
 from screening.engine import engines
 from screening.events import event_of
+from screening.joining import line
 from screening.realtime import (
     Candidate,
     ScreeningBusy,
     fence,
     store,
-    transactions_screen,
 )
-from screening.selectors import event_fields_of, screening_body
+from screening.selectors import event_fields_of, retired_screening_body, screening_body
 from screening.velocity.corrections import correct_counters
 
 log = structlog.get_logger(__name__)
@@ -66,13 +67,13 @@ def transaction_submit(*, document: Any) -> Answer:
     deadline = time.monotonic() + WAIT_FOR_OTHER_S
     complete_at = time.monotonic() + COMPLETE_AFTER_S
     while True:
-        transactions_screen([candidate])
+        line.screen(candidate)
         if candidate.decided is not None:
             decisions_follow_up([candidate])
             return Answer(201, _fresh_body(candidate))
-        stored = Transaction.objects.filter(transaction_id=parsed.transaction_id).first()
-        if stored is not None:
-            return _replay(stored, parsed)
+        known = _replay_known(parsed)
+        if known is not None:
+            return known
         if not _may_complete(candidate) or time.monotonic() < complete_at:
             candidate.arrival = None
         if time.monotonic() > deadline:
@@ -100,14 +101,36 @@ def _fresh_body(candidate: Candidate) -> dict[str, Any]:
     return {**transaction_body(row), "screening": screening, "replayed": False}
 
 
+def _replay_known(parsed: ParsedTransaction) -> Answer | None:
+    """The answer to an id that is stored or has left, None for one that is neither. Raises Conflict."""
+    stored = Transaction.objects.filter(transaction_id=parsed.transaction_id).first()
+    if stored is not None:
+        return _replay(stored, parsed)
+    retired = retired_find(parsed.transaction_id)
+    return None if retired is None else _replay_retired(retired, parsed)
+
+
 def _replay(stored: Transaction, parsed: ParsedTransaction) -> Answer:
-    if bytes(stored.payload_digest) != parsed.digest:
+    _same_payload_check(stored.payload_digest, parsed)
+    screening = screening_body(stored, replayed=True)
+    return Answer(200, {**transaction_body(stored), "screening": screening, "replayed": True})
+
+
+def _replay_retired(retired: RetiredTransaction, parsed: ParsedTransaction) -> Answer:
+    """The transaction as it was first submitted, which is as it was submitted now, and its decision as it is kept."""
+    _same_payload_check(retired.payload_digest, parsed)
+    times = {"occurred_at": retired.occurred_at, "received_at": retired.received_at}
+    body = transaction_body(Transaction(**parsed.fields | times))
+    screening = retired_screening_body(retired, replayed=True)
+    return Answer(200, {**body, "screening": screening, "replayed": True, "archived": True})
+
+
+def _same_payload_check(digest: bytes, parsed: ParsedTransaction) -> None:
+    if bytes(digest) != parsed.digest:
         raise Conflict(
             f"Transaction {parsed.transaction_id!r} was submitted before with another payload; nothing was changed.",
             [FieldError("transaction_id", "is taken by a transaction with another payload")],
         )
-    screening = screening_body(stored, replayed=True)
-    return Answer(200, {**transaction_body(stored), "screening": screening, "replayed": True})
 
 
 def transaction_accept(*, document: Any) -> Answer:
@@ -118,7 +141,10 @@ def transaction_accept(*, document: Any) -> Answer:
     backlog_admit()
     accepted = pending_store([parsed])
     if parsed.transaction_id not in accepted:
-        return _replay(transaction_get(parsed.transaction_id), parsed)
+        known = _replay_known(parsed)
+        if known is None:
+            raise ScreeningBusy
+        return known
     transactions_log("transaction_accepted", [{"transaction_id": parsed.transaction_id}])
     enqueue(list(accepted.values()))
     stored = transaction_get(parsed.transaction_id)
@@ -133,7 +159,8 @@ def transaction_accept(*, document: Any) -> Answer:
 
 
 def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
-    """Store transactions without a decision; primary keys by id of those that are new, in the order given.
+    """Store transactions without a decision; primary keys by id of those that are new, in the order given. What has
+    left is not new.
 
     Primary keys follow the order given too: whoever screens by primary key keeps it. Rows go in by transaction id,
     so that two lists with the same ids cannot wait for each other in a circle.
@@ -144,8 +171,8 @@ def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
     for each in parsed:
         by_id.setdefault(each.transaction_id, each)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_NEXT_KEYS, [len(by_id)])
-        keys = dict(zip(by_id, (key for (key,) in cursor.fetchall()), strict=True))
+        cursor.execute(_NEXT_KEYS, [list(by_id)])
+        keys = {name: key for name, key, is_new in cursor.fetchall() if is_new}
         rows = [
             [
                 keys[name],
@@ -157,7 +184,10 @@ def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
                 each.digest,
             ]
             for name, each in sorted(by_id.items())
+            if name in keys
         ]
+        if not rows:
+            return {}
         sql = (
             f"INSERT INTO ingestion_transaction ({','.join(columns)}) VALUES %s "  # noqa: S608 - names of columns
             "ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id"
@@ -166,10 +196,11 @@ def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
     return {name: stored[name] for name in by_id if name in stored}
 
 
-_NEXT_KEYS = (
-    "SELECT nextval(pg_get_serial_sequence('ingestion_transaction', 'id')) "
-    "FROM generate_series(1, %s) ORDER BY 1"
-)
+_NEXT_KEYS = """
+SELECT name, nextval(pg_get_serial_sequence('ingestion_transaction', 'id')),
+    (SELECT true FROM ingestion_retiredtransaction gone WHERE gone.transaction_id = name) IS NULL
+FROM unnest(%s::text[]) WITH ORDINALITY AS given(name, place) ORDER BY place
+"""
 
 
 def _dumps(value: Any) -> str:
@@ -253,15 +284,11 @@ def _rejection(index: int, errors: Sequence[FieldError]) -> dict[str, Any]:
 
 def _replays(rows: Sequence[tuple[int, ParsedTransaction]]) -> tuple[int, list[dict[str, Any]]]:
     """(how many were submitted before with this payload, rejections of those with another)."""
-    stored = dict(
-        Transaction.objects.filter(transaction_id__in={each.transaction_id for _, each in rows}).values_list(
-            "transaction_id", "payload_digest"
-        )
-    )
+    digests = payload_digests({each.transaction_id for _, each in rows})
     conflicts = [
         _rejection(index, [FieldError("transaction_id", "is taken by a transaction with another payload")])
         for index, each in rows
-        if bytes(stored[each.transaction_id]) != each.digest
+        if digests[each.transaction_id] != each.digest
     ]
     return len(rows) - len(conflicts), conflicts
 
@@ -276,7 +303,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
             .first()
         )
         if row is None:
-            raise Missing(f"There is no transaction {transaction_id[:128]!r}.")
+            raise transaction_absent(transaction_id)
         before = event_fields_of(row)
         if any(before[name] != value for name, value in changes.items()):
             TransactionRevision.objects.create(

@@ -66,10 +66,13 @@ _EFFECT_COLUMNS = {"hits": "jsonb", "alerts": "jsonb", "signals": "jsonb", "outb
 _INPUT = {**_TRANSACTION_COLUMNS, **_DECISION_COLUMNS, **_EFFECT_COLUMNS}
 _NAMES = ",".join(_TRANSACTION_COLUMNS)
 
+# An id that has left is no new one. Not NOT EXISTS: that may be planned as a join that reads the whole registry.
 _INSERT = f"""
 stored AS (
     INSERT INTO ingestion_transaction ({_NAMES})
     SELECT {",".join("input." + name for name in _TRANSACTION_COLUMNS)} FROM input, fence WHERE fence.passed
+        AND (SELECT true FROM ingestion_retiredtransaction gone
+            WHERE gone.transaction_id = input.transaction_id) IS NULL
     ON CONFLICT (transaction_id) DO NOTHING
     RETURNING id, transaction_id
 )"""  # noqa: S608 - names of columns, no input
@@ -170,7 +173,7 @@ class DecidedTransaction:
 @dataclass(frozen=True, slots=True)
 class StoreResult:
     """`passed` false: the fence refused everything, because epoch or ruleset are others now. `decision_pks` by
-    transaction id: what was stored; an id that is missing was there before."""
+    transaction id: what was stored; an id that is missing was there before, or has left."""
 
     epoch: int
     is_redis: bool

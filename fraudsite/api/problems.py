@@ -21,6 +21,7 @@ from fraudsite.errors import (
     Conflict,
     DomainError,
     FieldError,
+    Gone,
     Invalid,
     Missing,
     Overloaded,
@@ -42,6 +43,7 @@ _DOMAIN_STATUS: dict[type[DomainError], int] = {
     Conflict: 409,
     Refused: 403,
     Missing: 404,
+    Gone: 410,
 }
 
 

@@ -121,6 +121,11 @@ class AlertEvent(Event):
             models.Index(fields=["user_id", "occurred_at"], name="alert_event_by_user"),
             models.Index(fields=["occurred_at", "arrival"], name="alert_event_in_order"),
             models.Index(fields=["id"], name="alert_event_uncounted", condition=Q(arrival__isnull=True)),
+            models.Index(
+                fields=["transaction_id"],
+                name="alert_event_by_transaction",
+                condition=Q(transaction_id__isnull=False, is_own=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -35,6 +35,7 @@ TABLES = {
     "ingestion_importjob": "import",
     "ingestion_label": "label",
     "ingestion_transaction": "correction of a transaction",
+    "ingestion_retirementrun": "old transactions leaving",
     "ingestion_exchangerate": "exchange rate",
     "reporting_report": "report",
     "django_celery_beat_periodictask": "schedule",

@@ -1,0 +1,65 @@
+"""What leaves, as gzipped NDJSON: a transaction a line, with its decision, hits and corrections as they were stored."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from django.db import connection
+
+from fraudsite.errors import FieldError, Invalid
+
+# As text made by the database: exact, and with every column there is.
+_LINES = """
+SELECT (to_jsonb(t) || jsonb_build_object(
+    'decision', to_jsonb(d),
+    'hits', (SELECT coalesce(jsonb_agg(to_jsonb(h) ORDER BY h.id), '[]')
+        FROM screening_rulehit h WHERE h.decision_id = d.id),
+    'revisions', (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.id), '[]')
+        FROM ingestion_transactionrevision r WHERE r.transaction_id = t.id)
+))::text
+FROM ingestion_transaction t JOIN screening_decision d ON d.transaction_id = t.id
+WHERE t.id = ANY (%s) ORDER BY t.occurred_at, t.arrival, t.id
+"""
+
+
+class ExportFile:
+    """A new file. Every chunk is a gzip member of its own and on the disk when `add` returns: whatever is deleted
+    afterwards can be read, also from a file whose last member broke off."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Invalid when there is such a file already, or none can be made."""
+        try:
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        except FileExistsError:
+            raise Invalid(
+                f"There is a file {path} already: every run exports to a new one.",
+                [FieldError("export", "must not exist")],
+            ) from None
+        except OSError as error:
+            raise Invalid(
+                f"{path} cannot be written: {error.strerror}.", [FieldError("export", "cannot be written")]
+            ) from error
+        self.path = path.absolute()
+        self._digest = hashlib.sha256()
+
+    def add(self, pks: Collection[int]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_LINES, [list(pks)])
+            lines = "".join(f"{line}\n" for (line,) in cursor.fetchall())
+        member = gzip.compress(lines.encode(), compresslevel=6)
+        self._file.write(member)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._digest.update(member)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file so far."""
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
