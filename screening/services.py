@@ -32,12 +32,12 @@ from screening.backlog import backlog_admit
 from screening.decisions import decision_body
 from screening.engine import engines
 from screening.events import event_of
-from screening.joining import line
 from screening.realtime import (
     Candidate,
     ScreeningBusy,
     fence,
     store,
+    transactions_screen,
 )
 from screening.selectors import event_fields_of, retired_screening_body, screening_body
 from screening.velocity.corrections import correct_counters
@@ -67,7 +67,7 @@ def transaction_submit(*, document: Any) -> Answer:
     deadline = time.monotonic() + WAIT_FOR_OTHER_S
     complete_at = time.monotonic() + COMPLETE_AFTER_S
     while True:
-        line.screen(candidate)
+        transactions_screen([candidate])
         if candidate.decided is not None:
             decisions_follow_up([candidate])
             return Answer(201, _fresh_body(candidate))
