@@ -94,7 +94,7 @@ def transactions_retire(
             export_path="" if file is None else str(file.path),
             created_by=principal,
         )
-        status: Status = Status.STOPPED
+        status: str = Status.STOPPED
         try:
             for leaving in _chunks(done, before=before, chunk=chunk, limit=limit):
                 if leaving:
@@ -174,11 +174,12 @@ def _register(pks: Collection[int]) -> None:
         cursor.execute(_REGISTER, [list(pks)])
 
 
-# Every transaction holds a lock on its own virtual id from its first statement to its end.
+# Every transaction holds a lock on its own virtual id from its first statement to its end. Without a user: autovacuum,
+# which stores nothing and may take long; this role may not see what kind of process another role's is.
 _OPEN = """
 SELECT coalesce(array_agg(l.virtualxid), '{}') FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
-    AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'walsender')
+    AND a.usesysid IS NOT NULL
 """
 
 
@@ -242,7 +243,7 @@ def _analyze() -> None:
         cursor.execute("ANALYZE ingestion_retiredtransaction")
 
 
-def _end(done: Retirement, status: Status, file: ExportFile | None) -> None:
+def _end(done: Retirement, status: str, file: ExportFile | None) -> None:
     assert done.run is not None
     run = done.run
     digest = ""
@@ -253,4 +254,4 @@ def _end(done: Retirement, status: Status, file: ExportFile | None) -> None:
     run.looked_at, run.retired, run.kept = done.looked_at, done.retired, dict(done.kept)
     run.save()
     _analyze()
-    log.info("transactions_retired", run_id=str(run.run_id), status=status, retired=done.retired)
+    log.info("transactions_retired", run_id=str(run.run_id), status=str(status), retired=done.retired)
