@@ -33,7 +33,7 @@ from screening.streams import stream_take
 from screening.velocity.fence import switch_to_sql
 from screening.velocity_services import velocity_rebuild, velocity_verify
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.test_idempotency import actual, count_rule, in_threads
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -616,3 +616,36 @@ def test_it_audits_a_transaction_that_somebody_deletes_by_hand(api: ApiClient) -
     entry = AuditEntry.objects.order_by("-number").first()
     assert entry is not None
     assert (entry.table_name, entry.action) == ("ingestion_transaction", "delete")
+
+
+def test_it_decides_nothing_anew_while_transactions_leave(api: ApiClient) -> None:
+    """Retries come in on every way while their transactions are between being here and having left."""
+    numbers = range(1, 41)
+    first = {
+        body["transaction_id"]: body["screening"]["decision_id"] for body in pay_long_ago(api, 0, *numbers)
+    }
+    is_over = threading.Event()
+
+    def run(_: int) -> None:
+        try:
+            retire(chunk=2)
+        finally:
+            is_over.set()
+
+    def again(at: int) -> set[tuple[int, bool]]:
+        found = set()
+        while not is_over.is_set():
+            for number in numbers[at::4]:
+                mode = "async" if at % 2 else "sync"
+                answer = api.post(f"transactions/?mode={mode}", old_payload(number))
+                body = answer.json()
+                same = body.get("screening", {}).get("decision_id") == first[f"T{number}"]
+                found.add((answer.status_code, same))
+        return found
+
+    answers = in_threads(5, lambda at: run(at) if at == 4 else again(at), range(5))
+
+    assert set().union(*answers[:4]) == {(200, True)}
+    assert here() == ids(0)
+    assert Decision.objects.count() == 1
+    assert RetiredTransaction.objects.count() == 40
