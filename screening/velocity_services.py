@@ -13,7 +13,7 @@ from screening.realtime import fence, store
 from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
 from screening.velocity.rebuild import counters_fill_unready
 from screening.velocity.store import StoreUnavailable
-from screening.velocity.verify import Difference, counters_compare
+from screening.velocity.verify import Difference, Progress, counters_compare
 
 
 def velocity_prepare() -> int:
@@ -59,11 +59,15 @@ class Verification:
     differences: list[Difference] = field(default_factory=list)
 
 
-def velocity_verify(*, groups_at_most: int | None = None) -> Verification:
+def velocity_verify(
+    *, groups_at_most: int | None = None, on_progress: Progress | None = None
+) -> Verification:
     """Compare what the counters hold with what the database says they should. Counts in flight differ for a moment."""
     state = fence.refresh()
     engine = engines.at_least(ruleset_current_number())
     result = Verification(state.epoch)
     if state.is_redis:
-        counters_compare(store, state.epoch, engine.plan, result, at_most=groups_at_most)
+        counters_compare(
+            store, state.epoch, engine.plan, result, at_most=groups_at_most, on_progress=on_progress
+        )
     return result

@@ -33,6 +33,7 @@ from screening.velocity.store import (
     StoreUnavailable,
     VelocityStore,
     count_reply,
+    counter_and_tag,
     is_refusal,
     refuse_lost,
 )
@@ -338,13 +339,13 @@ class ClusterVelocityStore(VelocityStore):
         floor, totals = msgspec.msgpack.decode(reply[1])
         return int(floor), totals
 
-    def tags_of(self, counter_id: str, *, epoch: int) -> Iterator[str]:
-        pattern = f"{self.namespace}{{*}}:{epoch}:*:{counter_id}:h"
+    def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
+        pattern = f"{self.namespace}{{*}}:{epoch}:*:h"
         for address in self.nodes.primaries():
             for key in self.nodes.scan(address, pattern, count=SCAN_PAGE):
                 # namespace, {bucket}:, epoch:, then the tag, which begins with its bucket as well.
                 _, _, rest = key[len(self.namespace) :].partition(f":{epoch}:")
-                yield rest.removesuffix(f":{counter_id}:h")
+                yield counter_and_tag(rest)
 
     def _one(self, bucket: int, command: Sequence[Any]) -> Any:
         reply = self._ask([(bucket, command)])[0]

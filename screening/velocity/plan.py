@@ -237,7 +237,7 @@ class CounterPlan:
             int(counter.has_extremes),
             max(4 * counter.most_recent, 512) if counter.most_recent else 0,
         ]
-        self._floor_back = -1 if forever else ttl_us - CLOCK_SKEW_US
+        self.floor_back_us = -1 if forever else ttl_us - CLOCK_SKEW_US
         self._event_fields = tuple(key.event_field for key in counter.feature.group_by)
         self._current_fields = tuple(key.current_field for key in counter.feature.group_by)
         self._crosses_roles = self._event_fields != self._current_fields
@@ -324,7 +324,7 @@ class CounterPlan:
             delta,
             payload_at,
             reads,
-            self._floor_back,
+            self.floor_back_us,
             self.lookback if reads else 0,
         ]
 

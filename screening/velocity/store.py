@@ -321,11 +321,11 @@ class VelocityStore:
         page = self.client.zrange(self.base(epoch) + key, 0, -1, withscores=True)
         return [(member, int(score)) for member, score in page]
 
-    def tags_of(self, counter_id: str, *, epoch: int) -> Iterator[str]:
-        """The groups of which this counter is kept."""
-        base, suffix = self.base(epoch), f":{counter_id}:h"
-        for key in self.client.scan_iter(match=f"{base}*{suffix}", count=SCAN_PAGE):
-            yield key.decode()[len(base) : -len(suffix)]
+    def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
+        """(counter's id, group's tag) of all that is kept, in no order; one of them may come twice."""
+        base = self.base(epoch)
+        for key in self.client.scan_iter(match=f"{base}*:h", count=SCAN_PAGE):
+            yield counter_and_tag(key.decode()[len(base) :])
 
     def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
         """(floor, [count, columns…] of a tree's events beyond it), read atomically."""
@@ -361,6 +361,12 @@ class VelocityStore:
         """What `recent` gave is dealt with."""
         if settled:
             self.client.zrem(self.namespace + "recent", *(recall for recall, _ in settled))
+
+
+def counter_and_tag(key: str) -> tuple[str, str]:
+    """Of a meta key without its base: `<tag>:<counter's id>:h`; a tag may have colons, an id has none."""
+    tag, counter_id, _ = key.rsplit(":", 2)
+    return counter_id, tag
 
 
 def count_reply(reply: list[Any]) -> CountReply:

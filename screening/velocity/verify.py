@@ -1,8 +1,11 @@
-"""Comparing counters with the database, event by event."""
+"""Comparing counters with the database, event by event: what is kept, and what should be and is not."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from django.db.models import Q
@@ -30,20 +33,52 @@ class Verified(Protocol):
     differences: list[Difference]
 
 
+Progress = Callable[[Verified, int], None]
+"""Told after each counter, with how many there are."""
+
+
 def counters_compare(
-    store: VelocityStore, epoch: int, plan: VelocityPlan, result: Verified, *, at_most: int | None
+    store: VelocityStore,
+    epoch: int,
+    plan: VelocityPlan,
+    result: Verified,
+    *,
+    at_most: int | None = None,
+    on_progress: Progress | None = None,
 ) -> None:
-    """Every counter that exists in Redis against the events it should hold."""
-    for counter in plan.stored():
-        result.counters += 1
+    """Every group of every counter, at most so many: those that Redis keeps against the events they should hold, and
+    those that it does not keep though their counter is ready, which is to say that they are empty."""
+    kept: defaultdict[str, set[str]] = defaultdict(set)
+    for counter_id, tag in store.groups(epoch):
+        kept[counter_id].add(tag)
+    ready = store.ready_counters(epoch)
+    counters = plan.stored()
+    for counter in counters:
         expected = _expected(counter)
-        for tag in store.tags_of(counter.id, epoch=epoch):
+        tags = kept[counter.id]
+        if counter.id in ready:
+            tags |= {tag for tag, events in expected.items() if tag not in tags and _is_kept(counter, events)}
+        for tag in sorted(tags):
             if at_most is not None and result.groups >= at_most:
                 return
             result.groups += 1
             difference = _compare(store, epoch, counter, tag, expected.get(tag, {}))
             if difference is not None:
                 result.differences.append(difference)
+        result.counters += 1
+        if on_progress is not None:
+            on_progress(result, len(counters))
+
+
+def _is_kept(counter: CounterPlan, events: dict[tuple[int, int], Event]) -> bool:
+    """Whether a group with these events may not be absent."""
+    return max(events)[0] > _floor_of_absent(counter)
+
+
+def _floor_of_absent(counter: CounterPlan) -> int:
+    """The event time (µs) from which on a group that is absent is taken to be empty; -1: from the beginning."""
+    back = counter.floor_back_us
+    return -1 if back < 0 else to_us(datetime.now(UTC)) - back
 
 
 def _expected(counter: CounterPlan) -> dict[str, dict[tuple[int, int], Event]]:
@@ -60,6 +95,8 @@ def _compare(
 ) -> Difference | None:
     wire = counter.wire(tag, event=None, argv=[])
     floor, held, totals = contents(store, epoch, counter, wire)
+    if not held and floor < 0:
+        floor = _floor_of_absent(counter)
     due = {place: event for place, event in expected.items() if place[0] > floor}
     held = {place for place in held if place[0] > floor}
     missing, surplus = due.keys() - held, held - due.keys()
@@ -78,7 +115,7 @@ def contents(
     members = store.members(wire[0], epoch=epoch)
     held = {(time_us, int.from_bytes(member[:7], "big")) for member, time_us in members}
     floor, columns = store.totals(epoch=epoch, wire=wire)
-    if counter.counter.kind != "tree":
+    if counter.counter.kind != "tree" or not columns:
         return floor, held, None
     return floor, held, counter.columns.moments(columns, counter.counter.scale, (None, None))
 

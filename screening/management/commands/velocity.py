@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from screening.velocity.store import StoreUnavailable
+from screening.velocity.verify import Verified
 from screening.velocity_services import Verification, velocity_prepare, velocity_rebuild, velocity_verify
 
 SHOWN = 20
@@ -34,7 +35,10 @@ class Command(BaseCommand):
         elif action == "fill":
             self.stdout.write(f"{velocity_prepare()} counters filled.")
         else:
-            self._report(velocity_verify(groups_at_most=groups))
+            self._report(velocity_verify(groups_at_most=groups, on_progress=self._progress))
+
+    def _progress(self, result: Verified, counters: int) -> None:
+        self.stdout.write(f"… {result.counters} of {counters} counters, {result.groups} groups")
 
     def _report(self, result: Verification) -> None:
         for each in result.differences[:SHOWN]:

@@ -1,0 +1,75 @@
+"""`velocity verify` finds what counters lack, what they have too much of, and groups that are gone altogether."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from screening.realtime import fence, store
+from screening.velocity.verify import Difference
+from screening.velocity_services import velocity_prepare, velocity_verify
+from tests.clients import ApiClient
+from tests.screening.test_idempotency import count_rule
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def api() -> ApiClient:
+    client = ApiClient()
+    client.post("rules/", count_rule(10))
+    velocity_prepare()
+    return client
+
+
+def kept() -> list[str]:
+    """The keys of the only counter's groups."""
+    return [f"{tag}:{counter_id}" for counter_id, tag in store.groups(fence.state().epoch)]
+
+
+def in_redis(key: str) -> str:
+    return store.base(fence.state().epoch) + key
+
+
+def differences() -> list[Difference]:
+    return velocity_verify().differences
+
+
+def test_it_finds_a_group_that_is_gone(api: ApiClient) -> None:
+    api.post("transactions/", payload(1))
+    assert differences() == []
+    (key,) = kept()
+    store.client.delete(in_redis(key), in_redis(key) + ":h")
+    (difference,) = differences()
+    assert len(difference.missing) == 1
+
+
+def test_it_finds_an_event_too_few_and_one_too_many(api: ApiClient) -> None:
+    api.post("transactions/", payload(1))
+    api.post("transactions/", payload(2))
+    (key,) = kept()
+    ((member, at), _) = store.members(key, epoch=fence.state().epoch)
+    store.client.zrem(in_redis(key), member)
+    (difference,) = differences()
+    assert (len(difference.missing), len(difference.surplus)) == (1, 0)
+    store.client.zadd(in_redis(key), {member: at, b"\x00" * len(member): at})
+    (difference,) = differences()
+    assert (len(difference.missing), len(difference.surplus)) == (0, 1)
+
+
+def test_it_does_not_miss_groups_whose_events_are_older_than_any_window(api: ApiClient) -> None:
+    old = {"occurred_at": (datetime.now(UTC) - timedelta(days=400)).isoformat()}
+    api.post("transactions/", payload(1) | old)
+    for key in kept():
+        store.client.delete(in_redis(key), in_redis(key) + ":h")
+    assert differences() == []
+
+
+def test_it_tells_how_far_it_is(api: ApiClient) -> None:
+    api.post("transactions/", payload(1))
+    told: list[Any] = []
+    velocity_verify(on_progress=lambda result, n: told.append((result.counters, n)))
+    assert told == [(1, 1)]
