@@ -9,6 +9,7 @@ from django.db import connection
 from fraudsite.errors import Gone
 from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import FIELD_NAMES
+from ingestion.retired.selectors import retired_find
 from ingestion.selectors import transaction_get
 from rules.core.evaluate import instant_text
 from screening.decisions import (
@@ -58,6 +59,10 @@ def screening_body(row: Transaction, *, replayed: bool) -> dict[str, Any]:
     """The stored decision of a transaction, or `{"status": "pending"}`."""
     decision = decision_of(row)
     if decision is None:
+        # It may have left after it was read.
+        retired = None if row.arrival is None else retired_find(row.transaction_id)
+        if retired is not None:
+            return retired_screening_body(retired, replayed=replayed)
         return {"transaction_id": row.transaction_id, **_PENDING, "replayed": replayed}
     if row.arrival is None:
         # Read while it was pending, decided since: the decision is of the time and amounts that it was given then.
@@ -151,7 +156,9 @@ def _results_where(
 
 def _result_bodies(places: list[tuple[int, int]]) -> list[dict[str, Any]]:
     decisions = Decision.objects.select_related("transaction").in_bulk({pk for pk, _ in places})
-    chosen = [(decisions[pk], place, decisions[pk].results["live"][place]) for pk, place in places]
+    # Some may have left since their places were read.
+    found = [(decisions[pk], place) for pk, place in places if pk in decisions]
+    chosen = [(decision, place, decision.results["live"][place]) for decision, place in found]
     wordings = versions.get((packed[0], packed[1]) for _, _, packed in chosen)
     return [
         result_body(

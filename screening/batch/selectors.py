@@ -351,11 +351,17 @@ def _bodies_at(places: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
         mine = list(BatchResult.objects.filter(Q(batch_id=pk), position__in=positions))
         rows |= {(pk, row.position): row for row in mine}
         found = events_as_screened(batch, [row.transaction_id for row in mine])
-        events |= {(pk, row.position): {**found[row.transaction_id], **_facts(row)} for row in mine}
+        events |= {
+            (pk, row.position): {**found[row.transaction_id], **_facts(row)}
+            for row in mine
+            if row.transaction_id in found
+        }
         hits[pk] = hits_of(batch, positions)
     return [
         rule_result_body(_setting(batches[pk]), rows[pk, position], place, events[pk, position], hits[pk])
         for pk, position, place in places
+        # Others have left since their places were read.
+        if (pk, position) in events
     ]
 
 
