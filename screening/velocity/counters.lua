@@ -22,6 +22,8 @@ local HOLD_MS = 60000
 local IN_FLIGHT_US = 60000000
 -- Reconciliation takes back what is older than 20 s: this leaves nodes' clocks some seconds.
 local GIVEN_WITHIN_US = 15000000
+-- The pages of a log behind the first are read for this long at most: what is decided later than 10 s is not stored.
+local PAGES_READ_US = 15000000
 local call = redis.call
 local msgpack, msgunpack = cmsgpack.pack, cmsgpack.unpack
 local spack, sunpack = struct.pack, struct.unpack
@@ -44,6 +46,9 @@ local function arrival_of(member) return (sunpack('>I7', member)) end
 local FLOOR, T_LAST, A_LAST, EXPIRES, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM, TRIMMED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local T_FIRST, META_COLS = 11, 11
 local NO_EVENT_YET = 9e15
+-- Of a log, instead: until KEPT_UNTIL (us) what came after KEPT_FROM is not trimmed, because pages of it are being read;
+-- and the same as it was told before, so that one keeps on reading while the next one is told.
+local KEPT_FROM, KEPT_UNTIL, KEPT_FROM_BEFORE, KEPT_UNTIL_BEFORE = 5, 6, 7, 8
 
 -- Whether nothing that the counter holds comes at or after (t, arr).
 local function is_newer(meta, t, arr)
@@ -656,9 +661,11 @@ local function log_trim(c, meta, horizon)
   if n <= 0 then return end
   if n > 2 * CHUNK then n = 2 * CHUNK end
   local oldest = call('ZRANGE', key, 0, n - 1, 'WITHSCORES')
-  local settled = NOW_US - IN_FLIGHT_US
+  local settled, kept_from = NOW_US - IN_FLIGHT_US, math.huge
+  if NOW_US < meta[KEPT_UNTIL] then kept_from = meta[KEPT_FROM] end
+  if NOW_US < meta[KEPT_UNTIL_BEFORE] then kept_from = math.min(kept_from, meta[KEPT_FROM_BEFORE]) end
   for i = 1, #oldest, 2 do
-    if arrival_of(oldest[i]) > settled then
+    if arrival_of(oldest[i]) > settled or tonumber(oldest[i + 1]) > kept_from then
       n = (i - 1) / 2
       break
     end
@@ -781,7 +788,7 @@ end
 
 -- The meta of a counter that is about to get its first event: with that it is saved and its keys' expiry set.
 local function create(c, floor)
-  return c.kind == 'tree' and tree_meta(c.ncols, floor) or { floor, -1, -1, 0 }
+  return c.kind == 'tree' and tree_meta(c.ncols, floor) or { floor, -1, -1, 0, -1, 0, -1, 0 }
 end
 
 -- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
@@ -816,13 +823,26 @@ local function read_tree(tree, read, t, arr, matched, newest)
   return peaks or tree:extremes_of(width < 0 and 0 or call('ZCOUNT', tree.key, '-inf', num(from)), rank)
 end
 
-local function read_log(c, read, t, arr, previous_seen, newest, matched, members)
+-- The caller may ask for what comes before this page. Told at most every PAGES_READ_US, unless it begins earlier.
+local function keep_for_pages(c, meta, from)
+  local is_told = NOW_US + PAGES_READ_US <= meta[KEPT_UNTIL]
+  if is_told and from >= meta[KEPT_FROM] then return end
+  if not is_told then
+    meta[KEPT_FROM_BEFORE], meta[KEPT_UNTIL_BEFORE] = meta[KEPT_FROM], meta[KEPT_UNTIL]
+    meta[KEPT_UNTIL] = NOW_US + 2 * PAGES_READ_US
+  end
+  meta[KEPT_FROM] = from
+  call('HSET', c.key .. ':h', 'm', msgpack(meta))
+end
+
+local function read_log(c, meta, read, t, arr, previous_seen, newest, matched, members)
   local kind, width, delay = read[1], read[2], read[3]
   local to = t - delay
   local from = width < 0 and -1 or to - width
   if kind == LOG then
     local page = call('ZREVRANGEBYSCORE', c.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', 0, read[5])
     for _, item in ipairs(page) do members[#members + 1] = item end
+    if #page == 2 * read[5] then keep_for_pages(c, meta, from) end
     return #page / 2
   end
   if kind == SUMS then
@@ -880,7 +900,7 @@ local function apply(c, wire, meta, t, arr, follow, results, members)
   if matched then write_event(c, meta, t, arr, nil, payload) end
   local newest = not follow and (t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST]))
   for i, read in ipairs(reads) do
-    out[i] = read_log(c, read, t, arr, previous_seen, newest, matched, members)
+    out[i] = read_log(c, meta, read, t, arr, previous_seen, newest, matched, members)
   end
   results[#results + 1] = { meta[FLOOR], out }
 end

@@ -218,22 +218,28 @@ class Reader:
     def _rest(
         self, counting: Counting, at: int, width: int, delay: int, first: list[tuple[bytes, int]]
     ) -> list[tuple[bytes, int]]:
-        """What follows the first page. Events counted since then push others onto later pages: those were read
-        already, and what arrived later than this event is not for it."""
+        """What follows the first page, asked for by time: events that are counted or taken out meanwhile do not move
+        it. What arrived later than this event is not for it."""
         to = to_us(counting.event["occurred_at"]) - delay
         key = counting.request.wires[at][0]
-        known, offset = {member for member, _ in first}, len(first)
-        found: list[tuple[bytes, int]] = []
-        while offset <= limits.MAX_SCANNED_EVENTS:
+        known = {member for member, _ in first}
+        page, found, n_read = first, [], len(first)
+        last, n_last = -1, 0
+        while n_read <= limits.MAX_SCANNED_EVENTS:
+            # Of the events of the last time seen, those seen are passed over.
+            n_last = sum(time_us == page[-1][1] for _, time_us in page) + (
+                n_last if page[-1][1] == last else 0
+            )
+            last = page[-1][1]
             page = self._store.log_page(
                 epoch=self._epoch,
                 key=key,
                 from_us=-1 if width < 0 else to - width,
-                to_us=to,
-                offset=offset,
+                to_us=last,
+                offset=n_last,
                 limit=LOG_PAGE_SIZE,
             )
-            offset += len(page)
+            n_read += len(page)
             for member, time_us in page:
                 # A member begins with its arrival.
                 if member not in known and int.from_bytes(member[:7], "big") <= counting.event["arrival"]:

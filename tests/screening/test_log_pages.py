@@ -1,0 +1,92 @@
+"""Windows whose events are read one by one, over more than a page of them, while others are counted."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ingestion.models import Transaction
+from screening.realtime import fence
+from screening.selectors import screening_body
+from screening.streams import stream_take
+from screening.velocity import plan, reading, store
+from tests.clients import ApiClient
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+A_PAGE = 5
+ALIKE = {
+    "name": "alike",
+    "rule_type": "velocity",
+    "conditions": [
+        {
+            "field": "amount",
+            "operator": "gt",
+            "value": 1_000,
+            "aggregate_function": "count",
+            "time_window": "7d",
+            "exclude_current": True,
+            "filters": [{"field": "amount", "operator": "lte", "value": {"current": "amount"}}],
+        }
+    ],
+    "actions": [{"action_type": "flag", "parameters": {"risk_score": 10}}],
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of five, and counters that may drop at once what is too old for any window."""
+    script = store.SCRIPT.replace("IN_FLIGHT_US = 60000000", "IN_FLIGHT_US = 0")
+    assert script != store.SCRIPT
+    monkeypatch.setattr(store, "SCRIPT", script)
+    monkeypatch.setattr(store, "SCRIPT_SHA", hashlib.sha1(script.encode()).hexdigest())
+    monkeypatch.setattr(plan, "LOG_PAGE", A_PAGE)
+    monkeypatch.setattr(reading, "LOG_PAGE_SIZE", A_PAGE)
+    fence.refresh()
+    assert ApiClient("rules:write", "read").post("rules/", ALIKE).status_code == 201
+
+
+def at(number: int, moment: datetime) -> dict[str, Any]:
+    return payload(number) | {"occurred_at": moment.isoformat()}
+
+
+def take(*documents: dict[str, Any]) -> None:
+    assert stream_take("transaction", list(documents), principal="t") == []
+
+
+def found(number: int) -> int:
+    body = screening_body(Transaction.objects.get(transaction_id=f"T{number}"), replayed=True)
+    assert not body["degraded"]
+    return int(body["results"][0]["details"]["conditions"][0]["actual"])
+
+
+def test_it_reads_all_pages() -> None:
+    take(*(at(n, NOW - timedelta(minutes=60 - n)) for n in range(23)))
+    assert found(22) == 22
+
+
+def test_it_reads_all_events_of_one_moment() -> None:
+    take(*(at(n, NOW - timedelta(hours=1)) for n in range(17)), at(17, NOW))
+    assert found(17) == 17
+
+
+def test_it_still_finds_what_the_next_payment_would_have_dropped() -> None:
+    """Both are counted before the first one's further pages are read, and the second needs less of the past."""
+    long_ago = NOW - timedelta(days=7, hours=2)
+    for n in range(20):
+        take(at(n, long_ago + timedelta(minutes=n)))
+    take(at(20, NOW - timedelta(hours=3)), at(21, NOW))
+    assert found(20) == 20
+    assert found(21) == 1
+
+
+def test_it_counts_nothing_twice_when_late_payments_come_between_two_pages() -> None:
+    take(*(at(n, NOW - timedelta(minutes=60 - n)) for n in range(12)))
+    late = [at(13 + n, NOW - timedelta(minutes=30, seconds=n)) for n in range(6)]
+    take(at(12, NOW), *late)
+    assert found(12) == 12
