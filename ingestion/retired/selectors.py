@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
+
+from django.db.models import Max
 
 from fraudsite.errors import Gone, Missing
 from ingestion.models import Transaction
-from ingestion.retired.models import RetiredTransaction
+from ingestion.retired.models import RetiredTransaction, RetirementRun
 
 
 def retired_find(transaction_id: str) -> RetiredTransaction | None:
@@ -42,3 +45,9 @@ def transaction_absent(transaction_id: str) -> Missing:
         f"Transaction {transaction_id!r} left the database on {retired.retired_at:%Y-%m-%d}; its decision is still "
         "told by its `screening/`."
     )
+
+
+def retired_before_latest() -> datetime | None:
+    """Up to which event time transactions may have left; None when none have."""
+    found: datetime | None = RetirementRun.objects.aggregate(latest=Max("before"))["latest"]
+    return found

@@ -45,16 +45,33 @@ class ExportFile:
             ) from error
         self.path = path.absolute()
         self._digest = hashlib.sha256()
+        self._before_last = (0, self._digest.copy())
 
     def add(self, pks: Collection[int]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_LINES, [list(pks)])
             lines = "".join(f"{line}\n" for (line,) in cursor.fetchall())
         member = gzip.compress(lines.encode(), compresslevel=6)
+        self._before_last = (self._file.tell(), self._digest.copy())
         self._file.write(member)
+        self._flush()
+        self._digest.update(member)
+
+    def size(self) -> int:
+        return self._file.tell()
+
+    def take_back(self, size: int) -> None:
+        """Without the last `add`, if that made the file longer than `size`: what it holds has not left after all."""
+        if self._file.tell() <= size:
+            return
+        at, self._digest = self._before_last
+        self._file.seek(at)
+        self._file.truncate()
+        self._flush()
+
+    def _flush(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._digest.update(member)
 
     @property
     def digest(self) -> str:

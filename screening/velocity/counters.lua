@@ -753,11 +753,14 @@ local function counter_of(wire, base)
     cap = wire[12] }
 end
 
--- Sees to it that the counter's keys live for c.ttl from now on; they are told so again only after an eighth of that.
-local function expire(c, meta)
-  if c.ttl <= 0 or meta[EXPIRES] >= NOW_MS + c.ttl then return end
+-- Saves meta, and sees to it that the counter's keys live for c.ttl from now on; they are told so again only after an
+-- eighth of that. Saved first: a key that is not there cannot be told when to end.
+local function save(c, meta)
+  local ends_anew = c.ttl > 0 and meta[EXPIRES] < NOW_MS + c.ttl
   local ttl = num(math.floor(c.ttl * 9 / 8))
-  meta[EXPIRES] = NOW_MS + math.floor(c.ttl * 9 / 8)
+  if ends_anew then meta[EXPIRES] = NOW_MS + math.floor(c.ttl * 9 / 8) end
+  call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  if not ends_anew then return end
   call('PEXPIRE', c.key, ttl)
   call('PEXPIRE', c.key .. ':h', ttl)
   if c.extremes then
@@ -775,14 +778,12 @@ local function write_event(c, meta, t, arr, delta, payload)
     tree:insert(t, arr, delta)
     -- A late event's own window may reach what was filled back in for it: only the newest event trims.
     if tree.meta[OPEN] ~= chunk and c.retention > 0 and t == tree.meta[T_LAST] then tree:trim(t - c.retention) end
-    expire(c, tree.meta)
-    tree:save_meta()
+    save(c, tree.meta)
     return tree
   end
   if is_newer(meta, t, arr) or not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
   if (c.retention > 0 or c.cap > 0) and t == meta[T_LAST] then log_trim(c, meta, t - c.retention) end
-  expire(c, meta)
-  call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  save(c, meta)
   return meta
 end
 
@@ -842,7 +843,8 @@ local function read_log(c, meta, read, t, arr, previous_seen, newest, matched, m
   if kind == LOG then
     local page = call('ZREVRANGEBYSCORE', c.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', 0, read[5])
     for _, item in ipairs(page) do members[#members + 1] = item end
-    if #page == 2 * read[5] then keep_for_pages(c, meta, from) end
+    -- Not of the newest N: they are trimmed by number, and kept from the beginning they would never be.
+    if c.cap == 0 and #page == 2 * read[5] then keep_for_pages(c, meta, from) end
     return #page / 2
   end
   if kind == SUMS then
@@ -1060,8 +1062,12 @@ function commands.fill(request)
   end
   if request[6] then meta[FLOOR] = math.min(meta[FLOOR], request[5]) end
   meta[EXPIRES] = 0
-  expire(c, meta)
-  call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  save(c, meta)
+  if c.ttl > 0 and call('EXISTS', c.key) == 0 then
+    -- Filled with nothing: the first event's keys have to be told when to end.
+    meta[EXPIRES] = 0
+    call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  end
   return { 'ok' }
 end
 

@@ -24,7 +24,7 @@ SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's o
 
 # Raise it when counters.lua keeps its data otherwise: what another layout wrote is then unreachable, and while old and
 # new processes run side by side they end each other's epochs (exact, degraded) instead of reading each other's keys.
-LAYOUT = 5
+LAYOUT = 6
 # Ids are recognised as counted before for this long; a later replay is found by the database instead.
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, so that a request does not wait for a time-out each time.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
 from ingestion.events.models import AlertEvent
@@ -649,3 +649,61 @@ def test_it_decides_nothing_anew_while_transactions_leave(api: ApiClient) -> Non
     assert here() == ids(0)
     assert Decision.objects.count() == 1
     assert RetiredTransaction.objects.count() == 40
+
+
+def test_it_audits_what_is_deleted_by_hand_though_its_id_is_registered(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label came between the two commits of its chunk: registered, and still here."""
+    pay_long_ago(api, 0, 1, 2)
+    monkeypatch.setattr(
+        services,
+        "_older_transactions_wait",
+        lambda: Label.objects.create(
+            transaction_id="T2", is_fraud=True, known_from=timezone.now(), arrival=1
+        ),
+    )
+    retire()
+    assert here() == ids(0, 2)
+    row = Transaction.objects.get(transaction_id="T2")
+    row.decision.delete()
+    row.delete()
+    assert AuditEntry.objects.filter(table_name="ingestion_transaction", action="delete").count() == 1
+
+
+def test_it_exports_each_row_once_when_a_chunk_has_to_be_tried_again(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pay_long_ago(api, 0, 1, 2)
+    add, failures = services.ExportFile.add, [IntegrityError("an alert was raised")]
+
+    def add_and_fail_once(file: Any, pks: Any) -> None:
+        add(file, pks)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(services.ExportFile, "add", add_and_fail_once)
+    file = tmp_path / "left.ndjson.gz"
+    retire(export=str(file))
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    assert [json.loads(line)["transaction_id"] for line in lines] == ["T1", "T2"]
+    assert RetirementRun.objects.get().export_digest == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_it_leaves_counters_that_hold_more_than_windows_reach_as_they_are(
+    api: ApiClient, settings: Any
+) -> None:
+    settings.RETENTION_MIN_DAYS = 2
+    api.post("rules/", count_rule(100))
+    now = datetime.now(UTC)
+    for number in range(12):
+        moment = now - timedelta(hours=12 * (12 - number))
+        answer = api.post("transactions/", payload(number, occurred_at=moment.isoformat()))
+        assert answer.status_code == 201, answer.content
+        rows = Transaction.objects.filter(transaction_id=f"T{number}")
+        Decision.objects.filter(transaction__in=rows).update(created_at=moment)
+        rows.update(received_at=moment)
+    assert not velocity_verify().differences
+    retire(before=(now - timedelta(days=3)).date().isoformat())
+    assert len(here()) < 10
+    assert not velocity_verify().differences
