@@ -55,6 +55,7 @@ class Stack:
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started: dict[str, tuple[list[str], dict[str, str]]] = field(default_factory=dict)
     port: int = 0
     api_key: str = ""
     _connections: threading.local = field(default_factory=threading.local)
@@ -140,12 +141,20 @@ class Stack:
         self.start("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile="])
 
     def start(self, name: str, arguments: list[str], **settings: str) -> None:
+        self.started[name] = (arguments, settings)
         self.running[name] = processes.spawn(
             [sys.executable, *arguments],
             log=self.home.logs / f"{name}.log",
             environment={**self.environment, "FRAUDSITE_PROCESS": name, **settings},
             folder=CHECKOUT,
         )
+
+    def supervise(self) -> None:
+        """Start again what has ended by itself, as `make run` and compose do. Call it while waiting."""
+        for name, (arguments, settings) in self.started.items():
+            if name in self.running and self.running[name].poll() is not None:
+                processes.kill_session(self.running[name].pid)
+                self.start(name, arguments, **settings)
 
     def stop(self, name: str) -> None:
         if name in self.running:

@@ -16,6 +16,10 @@ BLOCKED = (
     "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = %s"
     " AND datname = current_database()"
 )
+DECIDED = (
+    "SELECT count(*), count(DISTINCT t.id) FROM screening_decision d"
+    " JOIN ingestion_transaction t ON t.id = d.transaction_id WHERE t.user_id = %s"
+)
 
 
 @contextmanager
@@ -89,11 +93,7 @@ def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, 
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["worker-realtime"])
         blocking.rollback()
     stack.start_worker()
-    counted = (
-        "SELECT count(*), count(DISTINCT t.id) FROM screening_decision d"
-        " JOIN ingestion_transaction t ON t.id = d.transaction_id WHERE t.user_id = %s"
-    )
-    stack.wait(lambda: stack.sql(counted, client.user_id) == [(n, n)], "all are decided once", patience_s=90)
+    stack.wait(lambda: stack.sql(DECIDED, client.user_id) == [(n, n)], "all are decided once", patience_s=90)
     assert count_in(client.submit()) == n + 1
     assert_counters_agree(stack)
 
@@ -106,5 +106,36 @@ def test_it_takes_asynchronous_payments_while_the_broker_is_away(stack: Stack, c
     assert accepted.body["screening"]["status"] == "pending"
     stack.start_redis(BROKER, emptied=True)
     address = f"transactions/{payload['transaction_id']}/screening/"
-    stack.wait(lambda: stack.get(address).body.get("decision"), "the sweep has it screened", patience_s=90)
+
+    def decision() -> Any:
+        stack.supervise()
+        return stack.get(address).body.get("decision")
+
+    stack.wait(decision, "the sweep has it screened", patience_s=90)
     assert count_in(client.submit()) == 2
+
+
+def test_it_goes_on_when_the_broker_is_lost_in_mid_task(stack: Stack, client: Client) -> None:
+    """A worker that holds a task nobody can be told about ends, and is started again."""
+    n = 40
+    bodies = [client.payload() for _ in range(n)]
+    with (
+        closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
+        blocking.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
+        assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
+        stack.wait(lambda: stack.sql(BLOCKED, "worker-realtime"), "the worker wants to store", patience_s=30)
+        stack.kill(BROKER)
+        stack.start_redis(BROKER, emptied=True)
+        blocking.rollback()
+    later = client.payload()
+    assert stack.request("POST", "transactions/?mode=async", later, timeout_s=10).status == 202
+
+    def counted() -> bool:
+        stack.supervise()
+        return stack.sql(DECIDED, client.user_id) == [(n + 1, n + 1)]
+
+    stack.wait(counted, "all are decided once", patience_s=90)
+    assert count_in(client.submit()) == n + 2
+    assert_counters_agree(stack)
