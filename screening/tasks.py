@@ -9,8 +9,8 @@ from math import ceil
 import structlog
 from celery import shared_task
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
+from fraudsite.queueing import enqueue
 from ingestion.models import Transaction
 from screening.intake import lanes
 from screening.pending import pending_screen
@@ -32,17 +32,13 @@ def transactions_screen_pending(pks: list[int]) -> int:
 
 
 def transactions_enqueue(pks: Sequence[int]) -> None:
-    """Enqueue in tasks of many, those of one user in one task, so that workers side by side keep their order. A broker
-    that is away loses nothing: the sweep finds what stayed pending."""
+    """Enqueue in tasks of many, those of one user in one task, so that workers side by side keep their order."""
     tasks = [list(pks)] if pks else []
     if len(pks) > TRANSACTIONS_A_TASK:
         users = dict(Transaction.objects.filter(pk__in=pks).values_list("pk", "user_id"))
         tasks = lanes([(pk, users[pk]) for pk in pks if pk in users], ceil(len(pks) / TRANSACTIONS_A_TASK))
-    try:
-        for task in tasks:
-            transactions_screen_pending.delay(task)
-    except (BrokerUnavailable, OSError) as error:
-        log.warning("broker_away", waiting=len(pks), reason=str(error))
+    for task in tasks:
+        enqueue(transactions_screen_pending, task)
 
 
 @shared_task(name="screening.pending_sweep")

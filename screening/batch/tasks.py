@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import structlog
 from celery import shared_task
 from django.db import models
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
+from fraudsite.queueing import enqueue
 from screening.batch.backtesting import BACKTEST_LOCK, backtest_advance
 from screening.batch.models import Backtest
 from screening.batch.running import BATCH_LOCK, batch_advance
 from screening.batch.states import OPEN, is_advancing
 from screening.models import ScreeningBatch
-
-log = structlog.get_logger(__name__)
 
 # A row that waits longer was never enqueued, or its worker died.
 SWEEP_AFTER = timedelta(seconds=30)
@@ -36,20 +33,12 @@ def backtest_run(pk: int) -> None:
 
 def batch_enqueue(pk: int) -> None:
     ScreeningBatch.objects.filter(pk=pk).update(enqueued_at=timezone.now())
-    _send(batch_run, pk)
+    enqueue(batch_run, pk)
 
 
 def backtest_enqueue(pk: int) -> None:
     Backtest.objects.filter(pk=pk).update(enqueued_at=timezone.now())
-    _send(backtest_run, pk)
-
-
-def _send(task: object, pk: int) -> None:
-    """A broker that is away loses nothing: the sweep enqueues what stays open."""
-    try:
-        task.delay(pk)  # type: ignore[attr-defined]
-    except (BrokerUnavailable, OSError) as error:
-        log.warning("broker_away", task=getattr(task, "name", ""), pk=pk, reason=str(error))
+    enqueue(backtest_run, pk)
 
 
 @shared_task(name="screening.batch_sweep")

@@ -1,8 +1,8 @@
 """Screening of events by workers: long lists, and what was left behind."""
 
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
+from fraudsite.queueing import enqueue
 from ingestion.events.payloads import KINDS
 from screening.events_api import services
 
@@ -19,8 +19,5 @@ def events_sweep() -> int:
 
 def events_enqueue(*, kind: str, ids: list[str]) -> None:
     """Hand events to a worker; while the broker is away they wait for the sweep."""
-    try:
-        for start in range(0, len(ids), services.CHUNK):
-            events_screen.delay(kind, ids[start : start + services.CHUNK])
-    except OperationalError:
-        return
+    for start in range(0, len(ids), services.CHUNK):
+        enqueue(events_screen, kind, ids[start : start + services.CHUNK])

@@ -24,6 +24,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.queueing import enqueue
 from ingestion.imports.layout import MAX_ROWS, Options, Rows
 from ingestion.imports.mapping import ColumnMapping, RowProblem
 from ingestion.imports.models import ImportJob, ImportRowError
@@ -231,12 +232,9 @@ class _Run:
         """Hand a chunk to the workers. One that was handed out before is screened here: its users are not known."""
         if self._here or is_again or not rows:
             return
-        try:
-            for lane in lanes(rows, LANES):
-                transactions_screen_pending.delay(lane)
-        except Exception as error:
-            # No broker, or none that answers: what it did not get is screened here, and so is what follows.
-            log.warning("import_screens_itself", import_id=str(self._job.import_id), reason=str(error))
+        if not all(enqueue(transactions_screen_pending, lane) for lane in lanes(rows, LANES)):
+            # What the broker did not get is screened here, and so is what follows.
+            log.warning("import_screens_itself", import_id=str(self._job.import_id))
             self._here = True
 
     def _wait_until_screened(self) -> None:

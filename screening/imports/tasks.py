@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import structlog
 from celery import shared_task
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
+from fraudsite.queueing import enqueue
 from screening.imports.running import import_run
 from screening.imports.services import files_purge, imports_waiting
-
-log = structlog.get_logger(__name__)
 
 SLICE_S = 10.0
 
@@ -38,7 +35,4 @@ def imports_purge() -> int:
 
 def import_enqueue(import_id: str) -> None:
     """Hand an import to a worker; while the broker is away it waits for the sweep."""
-    try:
-        import_advance.delay(import_id)
-    except (BrokerUnavailable, OSError) as error:
-        log.warning("broker_away", import_id=import_id, reason=str(error))
+    enqueue(import_advance, import_id)

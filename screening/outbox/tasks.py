@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-import structlog
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
+from fraudsite.queueing import enqueue
 from screening.outbox import worker
 from screening.webhooks.tasks import webhooks_kick
-
-log = structlog.get_logger(__name__)
 
 # A process kicks at most this often; what comes in between is seen by the kicked run or by the sweep.
 KICK_EVERY_S = 0.25
@@ -41,8 +38,4 @@ def outbox_kick() -> None:
         if now - _kicked_at < KICK_EVERY_S:
             return
         _kicked_at = now
-    try:
-        outbox_work.apply_async(expires=10)
-    except (OperationalError, OSError) as error:
-        # The broker is away: the sweep finds the entries when it is back.
-        log.warning("outbox_not_kicked", reason=str(error))
+    enqueue(outbox_work, expires=10)

@@ -23,7 +23,6 @@ from screening.velocity.plan import BUCKETS, LOG
 from screening.velocity.store import (
     FILLS_AN_EXCHANGE,
     INDEX_TTL_MS,
-    RETRY_AFTER_S,
     SCAN_PAGE,
     SCRIPT,
     SCRIPT_SHA,
@@ -91,17 +90,14 @@ class ClusterVelocityStore(VelocityStore):
                     self._nodes_pid = os.getpid()
         return self._nodes
 
-    def _away(self, error: Exception) -> StoreUnavailable:
-        self._away_until = time.monotonic() + RETRY_AFTER_S
-        return StoreUnavailable(str(error))
-
     def _ask(self, commands: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
         """Plain commands to buckets. Raises StoreUnavailable."""
+        began = time.monotonic()
         try:
             replies = self.nodes.ask(commands)
             _raise_refusals(replies)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise self._away(error) from error
+            raise self._away(error, began) from error
         return replies
 
     def _call_script(self, commands: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
@@ -124,21 +120,24 @@ class ClusterVelocityStore(VelocityStore):
         return replies
 
     def _everyone(self, *command: Any) -> Mapping[Any, Any]:
+        began = time.monotonic()
         try:
             return self.nodes.ask_everyone(*command)
         except (redis.RedisError, OSError) as error:
-            raise self._away(error) from error
+            raise self._away(error, began) from error
 
     def ping(self) -> None:
         """That every bucket has a primary and every primary answers; slots are asked for anew."""
-        self._guard()
+        began = self._guard()
+        self._away_until = began + settings.REDIS_SOCKET_TIMEOUT_S
         try:
             self.nodes.learn()
         except (redis.RedisError, OSError) as error:
-            raise self._away(error) from error
+            raise self._away(error, began) from error
         for info in self._everyone("CLUSTER", "INFO").values():
             if info_value(info, "cluster_state") != "ok":
-                raise self._away(redis.ConnectionError("the cluster is down"))
+                raise self._away(redis.ConnectionError("the cluster is down"), began)
+        self._away_until = 0.0
 
     def forget_everything(self) -> None:
         self._everyone("FLUSHALL")

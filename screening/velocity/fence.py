@@ -106,7 +106,10 @@ class Fence:
         return self._state
 
     def refresh(self) -> FenceState:
-        self._state = fence_read()
+        before, self._state = self._state, fence_read()
+        if self._state.is_redis and self._state != before:
+            # Somebody found Redis well: to go on leaving it alone would end the epoch they have begun.
+            self._store.forget_absence()
         return self._state
 
     def lost(self, epoch: int, *, reason: str) -> FenceState:

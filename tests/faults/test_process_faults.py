@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -113,6 +114,32 @@ def test_it_takes_asynchronous_payments_while_the_broker_is_away(stack: Stack, c
 
     stack.wait(decision, "the sweep has it screened", patience_s=90)
     assert count_in(client.submit()) == 2
+
+
+def test_it_lets_payments_wait_for_a_broker_that_hangs_once_and_not_again_and_again(
+    stack: Stack, client: Client
+) -> None:
+    """Flagged payments want the outbox looked at, and asynchronous ones a worker."""
+    for _ in range(11):
+        flagged = client.submit()
+    assert flagged.body["screening"]["decision"] == "review"
+    with stack.frozen(BROKER):
+        waits = []
+        for number in range(8):
+            time.sleep(0.3)
+            started = time.monotonic()
+            mode = "?mode=async" if number % 2 else ""
+            assert stack.post(f"transactions/{mode}", client.payload()).status in (201, 202)
+            waits.append(time.monotonic() - started)
+    # Two processes, one time-out of half a second each.
+    assert sum(wait > 0.4 for wait in waits) <= 2, waits
+    assert max(waits) < 2, waits
+
+    def all_decided() -> bool:
+        stack.supervise()
+        return stack.sql(DECIDED, client.user_id) == [(19, 19)]
+
+    stack.wait(all_decided, "those that came in meanwhile are decided", patience_s=90)
 
 
 def test_it_goes_on_when_the_broker_is_lost_in_mid_task(stack: Stack, client: Client) -> None:

@@ -97,6 +97,24 @@ def test_it_answers_while_redis_is_frozen_and_counts_nothing_twice_after(
     assert_counters_agree(stack)
 
 
+def test_it_lets_payments_wait_for_a_redis_that_hangs_once_and_not_again_and_again(
+    stack: Stack, client: Client
+) -> None:
+    client.submit()
+    with stack.frozen(REDIS):
+        # Every thread of both processes may meet it once.
+        client.submit_many(8, at_once=8)
+        waits = []
+        for _ in range(5):
+            time.sleep(1.2)
+            started = time.monotonic()
+            assert is_degraded(client.submit())
+            waits.append(time.monotonic() - started)
+    # One of them may be the one that looks whether Redis is back.
+    assert sorted(waits)[-2] < 1, waits
+    client.wait_for_counters()
+
+
 def test_it_uses_no_redis_that_evicts_counters(stack: Stack, client: Client) -> None:
     client.submit()
     server(stack).config_set("maxmemory-policy", "allkeys-lru")

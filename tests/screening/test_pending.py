@@ -162,7 +162,7 @@ def test_it_refuses_more_than_may_wait_for_workers_until_they_caught_up(
 def test_it_gives_all_rows_of_a_user_to_one_task_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[list[int]] = []
     monkeypatch.setattr("screening.tasks.TRANSACTIONS_A_TASK", 10)
-    monkeypatch.setattr("screening.tasks.transactions_screen_pending.delay", tasks.append)
+    monkeypatch.setattr("screening.tasks.enqueue", lambda _task, pks: tasks.append(pks))
     api = ApiClient()
     rows = [payload(number, user_id=f"U{number % 7}") for number in range(40)]
     assert api.post("transactions/bulk/", rows).json()["accepted"] == 40

@@ -12,7 +12,7 @@ from ingestion.models import Transaction
 from screening.batch import running, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
-from screening.batch.tasks import batch_sweep
+from screening.batch.tasks import batch_run, batch_sweep
 from screening.models import Alert, ScreeningBatch
 from tests.clients import ApiClient, assert_problem
 from tests.screening.batch.conftest import rule_create, rule_document, transaction_store
@@ -216,9 +216,9 @@ def test_a_killed_worker_loses_and_doubles_nothing(api: ApiClient, monkeypatch: 
     assert batch.status == "running"
     assert batch.processed_transactions == 5
     ScreeningBatch.objects.filter(pk=batch.pk).update(enqueued_at="2026-01-01T00:00:00Z")
-    with mock.patch("screening.batch.tasks.batch_run.delay") as delay:
+    with mock.patch("screening.batch.tasks.enqueue") as enqueue:
         assert batch_sweep() == 1
-    delay.assert_called_once_with(batch.pk)
+    enqueue.assert_called_once_with(batch_run, batch.pk)
     batch = run(batch_id)
     assert batch.status == "completed"
     assert batch.processed_transactions == 12
