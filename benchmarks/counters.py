@@ -186,7 +186,8 @@ def bounded(*, quick: bool) -> list[Row]:
     from rules.core.lists import NO_LISTS
     from rules.core.model import Comparison, CurrentValue
     from screening.velocity.plan import VelocityPlan, to_us
-    from screening.velocity.reading import Reader, counting_of
+    from screening.velocity.reading import counting_of
+    from screening.velocity.results import Reader
 
     same_merchant = (Comparison("merchant_id", "eq", CurrentValue("merchant_id")),)
     cases: tuple[tuple[str, str, int, dict[str, Any]], ...] = (

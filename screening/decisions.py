@@ -1,8 +1,8 @@
 """A decision as it is stored (compact, by rule version) and as it is answered (in words).
 
 Stored is one list per rule, `[rule id, version, status letter, risk score, evidence, reason]`; everything else
-follows from the rule's immutable wording and the transaction, so the first answer and every later one are told by
-the same code from the same facts.
+follows from the rule's immutable wording and the transaction, so the first answer and every later one say the same
+(rules/core/telling.py puts the first one together from text; the tests hold it against the others).
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from django.db.models import Q
 
 from rules.core.compile import CompiledRule
 from rules.core.decide import DecisionDraft
 from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_unpack, instant_text
+from rules.core.telling import quoted
 from rules.models import RuleVersion
-from screening.engine import Engine, compile_version, outcomes_split
+from screening.engine import Engine, compile_version
 
 STATUS_LETTERS = {"flagged": "f", "clean": "c", "not_applicable": "n", "error": "e"}
 STATUSES = {letter: status for status, letter in STATUS_LETTERS.items()}
@@ -35,7 +37,8 @@ Packed = list[Any]
 
 @dataclass(slots=True)
 class DecisionFacts:
-    """A decision about to be stored, or read back. `results` and `shadow` are packed."""
+    """A decision, read back or just made. `results` and `shadow` are its rules' results, packed; one just made has
+    `outcomes` instead, of the live rules and of the shadow ones."""
 
     decision_id: uuid.UUID
     outcome: str
@@ -44,41 +47,36 @@ class DecisionFacts:
     ruleset: int
     allowed_by: int | None
     degraded: bool
-    results: list[Packed]
-    shadow: list[Packed]
+    results: Sequence[Packed]
     duration_ms: float
     created_at: datetime
     pk: int = 0
-    # Of a decision just made: what `results` was packed from.
-    outcomes: list[RuleOutcome] | None = None
+    shadow: Sequence[Packed] = ()
+    outcomes: tuple[Sequence[RuleOutcome], Sequence[RuleOutcome]] = ((), ())
 
-    def stored(self) -> dict[str, Any]:
-        return {"live": self.results, "shadow": self.shadow}
+    def stored(self) -> str:
+        """The column `results` of a decision just made, as JSON."""
+        live, shadow = self.outcomes
+        return f'{{"live":[{",".join(map(packed, live))}],"shadow":[{",".join(map(packed, shadow))}]}}'
 
 
-def pack(outcome: RuleOutcome) -> Packed:
-    rule = outcome.rule
-    reason = outcome.reason if outcome.status in ("not_applicable", "error") else None
-    return [
-        rule.rule_id,
-        rule.version,
-        STATUS_LETTERS[outcome.status],
-        str(outcome.risk_score) if outcome.status == "flagged" else 0,
-        outcome.pack(),
-        reason,
-    ]
+def packed(outcome: RuleOutcome) -> str:
+    """A rule's result as it is stored, as JSON."""
+    rule, status = outcome.rule, outcome.status
+    score = f'"{outcome.risk_score}"' if status == "flagged" else "0"
+    reason = quoted(outcome.reason) if status in ("not_applicable", "error") else "null"
+    return f'[{rule.rule_id},{rule.version},"{STATUS_LETTERS[status]}",{score},{outcome.packed()},{reason}]'
 
 
 def decision_facts(
     engine: Engine,
     draft: DecisionDraft,
-    outcomes: Sequence[RuleOutcome],
+    outcomes: tuple[Sequence[RuleOutcome], Sequence[RuleOutcome]],
     *,
     degraded: bool,
     duration_ms: float,
     created_at: datetime,
 ) -> DecisionFacts:
-    live, shadow = outcomes_split(engine, outcomes)
     return DecisionFacts(
         decision_id=uuid.uuid4(),
         outcome=draft.outcome,
@@ -87,11 +85,10 @@ def decision_facts(
         ruleset=engine.number,
         allowed_by=None if draft.allowed_by is None else int(draft.allowed_by.rule.rule_id or 0),
         degraded=degraded,
-        results=[pack(outcome) for outcome in live],
-        shadow=[pack(outcome) for outcome in shadow],
+        results=(),
         duration_ms=round(duration_ms, 3),
         created_at=created_at,
-        outcomes=live,
+        outcomes=outcomes,
     )
 
 
@@ -133,27 +130,46 @@ versions = VersionsKnown()
 def decision_body(
     facts: DecisionFacts, event: Mapping[str, Any], *, replayed: bool, screening_type: str = "real_time"
 ) -> dict[str, Any]:
-    """The API's `screening` object. `event` is the transaction as the rules see it."""
+    """The API's `screening` object of a decision read back. `event` is the transaction as the rules see it."""
     wordings = versions.get((packed[0], packed[1]) for packed in facts.results)
     created_at = instant_text(facts.created_at)
+    results = [
+        result_body(
+            packed,
+            wordings[packed[0], packed[1]],
+            event,
+            result_id=facts.pk * RESULTS_A_DECISION + place,
+            created_at=created_at,
+            screening_type=screening_type,
+        )
+        for place, packed in enumerate(facts.results)
+    ]
+    return _decision_body(facts, event, results, created_at=created_at, replayed=replayed)
+
+
+def fresh_decision_body(facts: DecisionFacts, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a decision just made and stored, its results as JSON text: what a payment waits for."""
+    created_at = instant_text(facts.created_at)
+    first_id = facts.pk * RESULTS_A_DECISION
+    transaction_id = quoted(event["transaction_id"])
+    results = [
+        _fresh_result(outcome, first_id + place, transaction_id, created_at)
+        for place, outcome in enumerate(facts.outcomes[0])
+    ]
+    fragment = orjson.Fragment(f"[{','.join(results)}]")
+    return _decision_body(facts, event, fragment, created_at=created_at, replayed=False)
+
+
+def _decision_body(
+    facts: DecisionFacts, event: Mapping[str, Any], results: Any, *, created_at: str, replayed: bool
+) -> dict[str, Any]:
     return {
         "transaction_id": event["transaction_id"],
         "decision_id": str(facts.decision_id),
         "overall_status": facts.overall_status,
         "decision": facts.outcome,
         "total_risk_score": float(facts.total_risk_score),
-        "results": [
-            result_body(
-                packed,
-                wordings[packed[0], packed[1]],
-                event,
-                result_id=facts.pk * RESULTS_A_DECISION + place,
-                created_at=created_at,
-                screening_type=screening_type,
-                outcome=facts.outcomes[place] if facts.outcomes else None,
-            )
-            for place, packed in enumerate(facts.results)
-        ],
+        "results": results,
         "allowed_by": facts.allowed_by,
         "ruleset_version": facts.ruleset,
         "degraded": facts.degraded,
@@ -161,6 +177,19 @@ def decision_body(
         "screening_duration_ms": facts.duration_ms,
         "created_at": created_at,
     }
+
+
+def _fresh_result(outcome: RuleOutcome, result_id: int, transaction_id: str, created_at: str) -> str:
+    """`result_body` as JSON."""
+    conditions, aggregated = outcome.documents()
+    status, reason = outcome.status, outcome.reason
+    if status == "flagged":
+        reason = reason or outcome.rule.rule.name
+    return (
+        f'{{"id":{result_id},"transaction_id":{transaction_id},{outcome.rule.identity_json},"status":"{status}",'
+        f'"risk_score":{float(outcome.risk_score)},"details":{{"reason":{quoted(reason)},"conditions":{conditions}}},'
+        f'"aggregated_data":{aggregated},"screening_type":"real_time","created_at":"{created_at}"}}'
+    )
 
 
 def result_body(
@@ -171,15 +200,10 @@ def result_body(
     result_id: int,
     created_at: str,
     screening_type: str,
-    outcome: RuleOutcome | None = None,
 ) -> dict[str, Any]:
     """One rule's result with its evidence in words."""
     rule_id, version, letter, score, packed_evidence, reason = packed
-    if outcome is None:
-        evidence = evidence_unpack(rule.rule, packed_evidence, event)
-        conditions, aggregated = [each.as_document() for each in evidence], aggregated_data(evidence)
-    else:
-        conditions, aggregated = outcome.documents()
+    evidence = evidence_unpack(rule.rule, packed_evidence, event)
     status = STATUSES[letter]
     if status == "flagged":
         reason = next((action.reason for action in rule.rule.actions if action.reason), rule.rule.name)
@@ -191,8 +215,8 @@ def result_body(
         "rule_version": version,
         "status": status,
         "risk_score": float(score),
-        "details": {"reason": reason or "", "conditions": conditions},
-        "aggregated_data": aggregated,
+        "details": {"reason": reason or "", "conditions": [each.as_document() for each in evidence]},
+        "aggregated_data": aggregated_data(evidence),
         "screening_type": screening_type,
         "created_at": created_at,
     }

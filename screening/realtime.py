@@ -34,7 +34,8 @@ from screening.velocity.cluster import store_of_settings
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.plan import from_us, to_us
-from screening.velocity.reading import Counting, Reader, counting_of
+from screening.velocity.reading import Counting, counting_of
+from screening.velocity.results import Reader
 from screening.velocity.store import CountReply, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -268,7 +269,7 @@ def decided_row(
     decision = decision_facts(
         engine,
         draft,
-        outcomes,
+        (live, shadow),
         degraded=degraded,
         duration_ms=(time.perf_counter() - started) * 1000 / max(1, n),
         created_at=timezone.now(),

@@ -29,7 +29,7 @@ from ingestion.selectors import transaction_body, transaction_get
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.backlog import backlog_admit
-from screening.decisions import decision_body
+from screening.decisions import fresh_decision_body
 from screening.engine import engines
 from screening.events import event_of
 from screening.realtime import (
@@ -97,7 +97,7 @@ def _fresh_body(candidate: Candidate) -> dict[str, Any]:
         base_amount=event["base_amount"],
         received_at=candidate.received_at,
     )
-    screening = decision_body(candidate.decided, event, replayed=False)
+    screening = fresh_decision_body(candidate.decided, event)
     return {**transaction_body(row), "screening": screening, "replayed": False}
 
 

@@ -209,7 +209,7 @@ def _document(row: DecidedTransaction) -> dict[str, Any]:
         ruleset=decision.ruleset,
         allowed_by=decision.allowed_by,
         degraded=decision.degraded,
-        results=decision.stored(),
+        results=orjson.Fragment(decision.stored()),
         facts=row.facts,
         duration_ms=decision.duration_ms,
         created_at=decision.created_at,

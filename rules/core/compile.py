@@ -8,6 +8,7 @@ changed afterwards.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,6 +34,7 @@ from rules.core.model import (
     Rule,
     comparisons_of,
 )
+from rules.core.telling import RuleTellers, quoted
 from rules.core.values import Event
 from rules.core.wording import aggregate_label
 
@@ -71,6 +73,12 @@ class CompiledRule:
         return tuple(zip(labels, (at for _, at in labelled), strict=True))
 
     @cached_property
+    def identity_json(self) -> str:
+        """`"rule_id":…,"rule_name":…,"rule_version":…`, as every answer repeats it."""
+        rule_id = quoted(self.rule_id) if isinstance(self.rule_id, str) else json.dumps(self.rule_id)
+        return f'"rule_id":{rule_id},"rule_name":{quoted(self.rule.name)},"rule_version":{json.dumps(self.version)}'
+
+    @cached_property
     def risk_score(self) -> Decimal:
         return max((action.risk_score for action in self.rule.actions), default=Decimal(0))
 
@@ -84,6 +92,10 @@ def aggregates_of(comparison: Comparison) -> tuple[Aggregate, ...]:
     left = (comparison.left,) if isinstance(comparison.left, Aggregate) else ()
     right = (comparison.right.aggregate,) if isinstance(comparison.right, AggregateValue) else ()
     return (*left, *right)
+
+
+# A rule, the places of its comparisons among the truths, how it is judged by them, and what it tells.
+Placed = tuple[CompiledRule, tuple[int, ...], Judge, RuleTellers]
 
 
 class CompiledRuleset:
@@ -102,11 +114,12 @@ class CompiledRuleset:
         self._blocks = tuple(compile_block(block, self.index_of) for block in blocks)
         self._tests = tuple(compile_comparison(each, self.index_of) for each in in_order)
         self._witnesses = tuple(Witness(each, self.index_of) for each in in_order)
-        self._placed = tuple(
-            (rule, tuple(slots[each] for each in rule.comparisons), _judge(rule.rule.condition, slots))
-            for rule in self.rules
-        )
+        self._placed = tuple(self._place(rule, slots) for rule in self.rules)
         self._for_trigger: dict[str, CompiledRuleset] = {}
+
+    def _place(self, rule: CompiledRule, slots: Mapping[Comparison, int]) -> Placed:
+        places = tuple(slots[each] for each in rule.comparisons)
+        return rule, places, _judge(rule.rule.condition, slots), RuleTellers(rule, places, self._witnesses)
 
     def for_trigger(self, event: str) -> CompiledRuleset:
         """The ruleset of the rules evaluated on that event ("transaction", "login", "card", "alert")."""
@@ -129,7 +142,10 @@ class CompiledRuleset:
         run = Evaluation(event, aggregates, self._witnesses, truths)
         status = _STATUS
         return tuple(
-            [RuleOutcome(rule, status[judge(truths)], run, places) for rule, places, judge in self._placed]
+            [
+                RuleOutcome(rule, status[judge(truths)], run, places, tellers)
+                for rule, places, judge, tellers in self._placed
+            ]
         )
 
     def _evaluate_one_by_one(
@@ -138,9 +154,10 @@ class CompiledRuleset:
         truths = [_attempt(test, event, aggregates, lists) for test in self._tests]
         run = Evaluation(event, aggregates, self._witnesses, truths)
         outcomes = []
-        for rule, places, judge in self._placed:
+        for rule, places, judge, tellers in self._placed:
             has_failed = any(isinstance(truths[place], Failure) for place in places)
-            outcomes.append(RuleOutcome(rule, "error" if has_failed else _STATUS[judge(truths)], run, places))
+            status = "error" if has_failed else _STATUS[judge(truths)]
+            outcomes.append(RuleOutcome(rule, status, run, places, tellers))
         return tuple(outcomes)
 
 

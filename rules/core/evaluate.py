@@ -1,6 +1,7 @@
 """What an evaluation came to: one outcome per rule, holding on to the facts it was made with.
 
-Evidence is derived only when asked (`RuleOutcome.evidence`, or `pack` for storage): deciding does not wait for it.
+Evidence is derived only when asked (`RuleOutcome.evidence`; as text `documents`, and `packed` for storage): deciding
+does not wait for it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import Getter, Positions, getter
 from rules.core.evidence import (
     Evidence,
     aggregated_data,
-    encode,
     evidence_pack,
     evidence_unpack,
     fixed_threshold,
@@ -24,13 +24,13 @@ from rules.core.evidence import (
     has_mutable_group,
     instant_text,
     is_fixed,
-    pack_one,
     presentable,
     value_text,
     window_aggregate,
 )
-from rules.core.evidence_wording import EventWords, unknown_reason, wording_of
-from rules.core.model import Aggregate, AggregateValue, Comparison, GroupKey
+from rules.core.evidence_wording import unknown_reason
+from rules.core.model import Aggregate, AggregateValue, Comparison
+from rules.core.telling import EventTold, RuleTellers
 from rules.core.values import Event
 from rules.core.windows import window_bounds
 
@@ -55,7 +55,6 @@ class Witness:
         "actual",
         "comparison",
         "fixed",
-        "fixed_text",
         "index",
         "is_fixed",
         "left_index",
@@ -71,7 +70,6 @@ class Witness:
         self.is_fixed = is_fixed(comparison)
         self.threshold: Getter = getter(comparison.right, positions)
         self.fixed = presentable(fixed_threshold(comparison))
-        self.fixed_text = value_text(self.fixed)
         self.window = window_aggregate(comparison)
         self.index = None if self.window is None else positions[self.window]
         self.mutable = self.window is not None and has_mutable_group(self.window)
@@ -97,13 +95,6 @@ class Witness:
             result = run.results[self.index]
             return result.events, result.start, result.end
         return None, *window_bounds(self.window, run.event["occurred_at"])
-
-    def events(self, run: Evaluation) -> int | None:
-        """How many events were in the window, of the aggregate the evidence shows."""
-        if self.index is None or self.index >= len(run.results):
-            return None
-        events: int = run.results[self.index].events
-        return events
 
     def reason(self, run: Evaluation, truth: Any, actual: Any, threshold: Any) -> str | None:
         """Why the comparison is unknown or failed; None when it is neither."""
@@ -136,40 +127,10 @@ class Witness:
         )
 
 
-class Seen(NamedTuple):
-    """What one comparison saw, whatever rule asks."""
-
-    actual: Any
-    threshold: Any
-    met: bool | None
-    events: int | None
-    reason: str | None
-
-
-class Told(NamedTuple):
-    """What the API answers of it beside, whatever rule asks; a worker, which answers nobody, does without."""
-
-    group: tuple[Any, ...]
-    actual: str | None
-    threshold: str | None
-    window: dict[str, Any] | None
-
-
 class Evaluation:
     """The facts of one evaluation, and the truth of every distinct comparison: True, False, None or a Failure."""
 
-    __slots__ = (
-        "_groups",
-        "_instants",
-        "_seen",
-        "_told",
-        "_words",
-        "event",
-        "packed",
-        "results",
-        "truths",
-        "witnesses",
-    )
+    __slots__ = ("_told", "event", "results", "truths", "witnesses")
 
     def __init__(
         self,
@@ -182,106 +143,42 @@ class Evaluation:
         self.results = results
         self.witnesses = witnesses
         self.truths = truths
-        self.packed: dict[int, list[Any]] = {}
-        self._seen: dict[int, Seen] = {}
-        self._told: dict[int, Told] = {}
-        self._instants: dict[datetime, str] = {}
-        self._groups: dict[tuple[GroupKey, ...], tuple[Any, ...]] = {}
-        self._words: EventWords | None = None
+        self._told: EventTold | None = None
 
     @property
-    def words(self) -> EventWords:
-        if self._words is None:
-            self._words = EventWords(self.event)
-        return self._words
+    def told(self) -> EventTold:
+        told = self._told
+        if told is None:
+            told = self._told = EventTold(self.event)
+        return told
 
-    def seen(self, place: int) -> Seen:
-        found = self._seen.get(place)
-        if found is None:
-            found = self._seen[place] = self._look(place)
-        return found
-
-    def _look(self, place: int) -> Seen:
-        witness, truth = self.witnesses[place], self.truths[place]
-        actual, threshold = witness.sides(self)
-        reason = witness.reason(self, truth, actual, threshold)
-        return Seen(
-            presentable(actual),
-            witness.fixed if witness.is_fixed else presentable(threshold),
-            None if isinstance(truth, Failure) else truth,
-            witness.events(self),
-            reason,
-        )
-
-    def told(self, place: int) -> Told:
-        found = self._told.get(place)
-        if found is None:
-            found = self._told[place] = self._tell(place)
-        return found
-
-    def _tell(self, place: int) -> Told:
-        witness, seen = self.witnesses[place], self.seen(place)
-        group: tuple[Any, ...] = ()
-        window = None
-        if witness.window is not None:
-            group = self._group(witness.window)
-            events, start, end = witness.extent(self)
-            if end is not None:
-                window = {
-                    "start": None if start is None else self._instant(start),
-                    "end": self._instant(end),
-                    "events": events,
-                }
-        return Told(
-            group,
-            value_text(seen.actual),
-            witness.fixed_text if witness.is_fixed else value_text(seen.threshold),
-            window,
-        )
-
-    def _group(self, aggregate: Aggregate) -> tuple[Any, ...]:
-        values = self._groups.get(aggregate.group_by)
-        if values is None:
-            values = self._groups[aggregate.group_by] = group_values(aggregate, self.event)
-        return values
-
-    def _instant(self, moment: datetime) -> str:
-        text = self._instants.get(moment)
-        if text is None:
-            text = self._instants[moment] = instant_text(moment)
-        return text
-
-    def pack(self, place: int) -> list[Any]:
-        """Rules that share a comparison share what is stored of it."""
-        item = self.packed.get(place)
-        if item is None:
-            item = self.packed[place] = self._pack(place)
-        return item
-
-    def _pack(self, place: int) -> list[Any]:
-        witness, truth = self.witnesses[place], self.truths[place]
-        if witness.is_fixed and not witness.mutable and (truth is True or truth is False):
-            # By far the most: known, against a constant. The same as below by the shortest way.
-            actual = witness.actual(self.event, self.event, self.results)
-            return [encode(actual), None, witness.events(self), truth, None]
-        seen = self.seen(place)
-        threshold = None if witness.is_fixed else seen.threshold
-        group = None
-        if witness.mutable and witness.window is not None:
-            group = self._group(witness.window)
-        return pack_one(seen.actual, threshold, seen.events, seen.met, seen.reason, group)
+    def reason(self, place: int) -> str | None:
+        """Why a comparison is unknown or failed; None when it is neither."""
+        truth = self.truths[place]
+        if truth is True or truth is False:
+            return None
+        witness = self.witnesses[place]
+        return witness.reason(self, truth, *witness.sides(self))
 
 
 class RuleOutcome:
     """What became of one rule: `status` is flagged, clean, not_applicable or error."""
 
-    __slots__ = ("_places", "_run", "rule", "status")
+    __slots__ = ("_places", "_run", "_tellers", "rule", "status")
 
-    def __init__(self, rule: CompiledRule, status: str, run: Evaluation, places: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        rule: CompiledRule,
+        status: str,
+        run: Evaluation,
+        places: tuple[int, ...],
+        tellers: RuleTellers | None = None,
+    ) -> None:
         self.rule = rule
         self.status = status
         self._run = run
         self._places = places
+        self._tellers = tellers
 
     def __repr__(self) -> str:
         return f"<RuleOutcome {self.rule.rule.name!r} {self.status}>"
@@ -303,33 +200,19 @@ class RuleOutcome:
             for comparison, place in zip(self.rule.comparisons, self._places, strict=True)
         )
 
-    def documents(self) -> tuple[list[dict[str, Any]], dict[str, str | None]]:
-        """(`details.conditions` of the API, `aggregated_data`): what `evidence` says, several times faster."""
-        run = self._run
-        words = run.words
-        conditions = []
-        for comparison, place in zip(self.rule.comparisons, self._places, strict=True):
-            seen, told = run.seen(place), run.told(place)
-            document: dict[str, Any] = {
-                "path": comparison.path,
-                "text": wording_of(comparison).text(
-                    words, seen.actual, seen.threshold, seen.met, seen.events, seen.reason, told.group
-                ),
-                "actual": told.actual,
-                "threshold": told.threshold,
-                "met": seen.met,
-            }
-            if told.window is not None:
-                document["window"] = told.window
-            if seen.reason is not None:
-                document["reason"] = seen.reason
-            conditions.append(document)
-        return conditions, {label: conditions[at]["actual"] for label, at in self.rule.aggregate_labels}
+    @property
+    def tellers(self) -> RuleTellers:
+        if self._tellers is None:
+            self._tellers = RuleTellers(self.rule, self._places, self._run.witnesses)
+        return self._tellers
 
-    def pack(self) -> list[list[Any]]:
-        """`evidence_pack(self.evidence)`, several times faster. Not to be changed: rules share its parts."""
-        run = self._run
-        return [run.pack(place) for place in self._places]
+    def documents(self) -> tuple[str, str]:
+        """(`details.conditions` of the API, `aggregated_data`), as JSON: what `evidence` says, many times faster."""
+        return self.tellers.documents(self._run)
+
+    def packed(self) -> str:
+        """`evidence_pack(self.evidence)` as JSON, many times faster."""
+        return self.tellers.packed(self._run)
 
     @property
     def reason(self) -> str:
@@ -342,8 +225,8 @@ class RuleOutcome:
         if self.status == "error":
             reasons = [truth.reason for truth in truths if isinstance(truth, Failure)]
         else:
-            seen = (self._run.seen(place).reason for place in self._places)
-            reasons = [reason for reason in seen if reason is not None]
+            found = (self._run.reason(place) for place in self._places)
+            reasons = [reason for reason in found if reason is not None]
         return "; ".join(dict.fromkeys(reasons))
 
 

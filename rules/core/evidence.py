@@ -20,7 +20,7 @@ from rules.core.wording import aggregate_label
 
 MAX_STORED_TEXT = 256
 # Beyond 15 digits a JSON number is not safe with every reader.
-_MAX_JSON_DIGITS = 15
+MAX_JSON_DIGITS = 15
 
 
 class Evidence(NamedTuple):
@@ -206,7 +206,7 @@ def encode(value: Any) -> Any:
         return value if len(value) <= MAX_STORED_TEXT else presentable(value)
     if kind is Decimal:
         text = number_text(value)
-        return int(text) if len(text) <= _MAX_JSON_DIGITS and "." not in text else {"n": text}
+        return int(text) if len(text) <= MAX_JSON_DIGITS and "." not in text else {"n": text}
     if isinstance(value, datetime):
         return {"t": instant_text(value)}
     return presentable(value)

@@ -10,7 +10,7 @@ from typing import Any as Anything
 from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
 from rules.core.fields import FIELDS, NOUNS, field_of
-from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey, ListName, Literal
+from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey
 from rules.core.operators import OPERATORS
 from rules.core.values import Event, kind_of
 from rules.core.wording import (
@@ -58,56 +58,61 @@ _LIMIT_PHRASES = {
 
 
 class EventWords:
-    """What is said of one event over and over: its moment, its currency, its groups."""
+    """What is said of one event over and over: its moment and its currency."""
 
-    __slots__ = ("currency", "groups", "moment")
+    __slots__ = ("currency", "moment")
 
     def __init__(self, event: Event) -> None:
         currency = event.get("currency")
         self.moment = instant_words(event["occurred_at"])
         self.currency = currency if isinstance(currency, str) else ""
-        self.groups: dict[tuple[GroupKey, ...], str] = {}
 
 
 class Wording:
-    """Tells what one comparison found. What follows from the rule's wording alone is worked out once."""
+    """What follows from a comparison's wording alone, worked out once: the parts of the sentences told of it.
+
+    `aggregate` or `name` is what was compared, `label` that in words. `measure`, `nouns` (one, many) and `window` (up
+    to the moment) are an aggregate's.
+    """
 
     __slots__ = (
-        "_aggregate",
-        "_comparison",
-        "_is_fixed",
         "_is_money",
-        "_label",
-        "_limits",
-        "_measure",
-        "_nouns",
-        "_shows_currency",
         "_unit",
-        "_unjudged",
-        "_window",
+        "aggregate",
+        "comparison",
+        "label",
+        "measure",
+        "name",
+        "nouns",
+        "shows_currency",
+        "unjudged",
+        "window",
     )
 
     def __init__(self, comparison: Comparison) -> None:
         left = comparison.left
-        self._comparison = comparison
-        self._aggregate = left if isinstance(left, Aggregate) else None
-        self._is_fixed = isinstance(comparison.right, Literal | ListName)
-        self._limits: dict[str, str] = {}
-        self._label = _current_words(left) if isinstance(left, str) else ""
-        name = aggregate_label(left) if isinstance(left, Aggregate) else capitalised(self._label)
-        self._unjudged = f"{name} could not be judged: "
-        self._shows_currency = self._is_money = left == "amount"
-        self._unit = self._measure = self._window = ""
-        self._nouns = ("", "")
+        self.comparison = comparison
+        self.aggregate = left if isinstance(left, Aggregate) else None
+        self.name = left if isinstance(left, str) else ""
+        self.label = _current_words(left) if isinstance(left, str) else ""
+        label = aggregate_label(left) if isinstance(left, Aggregate) else capitalised(self.label)
+        self.unjudged = f"{label} could not be judged: "
+        self.shows_currency = self._is_money = left == "amount"
+        self._unit = self.measure = self.window = ""
+        self.nouns = ("", "")
         if isinstance(left, Aggregate):
-            self._shows_currency = GroupKey("currency", "currency") in left.group_by
+            self.shows_currency = GroupKey("currency", "currency") in left.group_by
             self._is_money = AGGREGATES[left.function].unit == "field" and (
                 left.field == "amount" and left.of != "count"
             )
             self._unit = "" if AGGREGATES[left.function].unit == "field" else unit_words(left)
-            self._measure = capitalised(measure_words(left).removesuffix(" the").removesuffix(" of"))
-            self._window = _window_found_words(left)
-            self._nouns = NOUNS[left.event]
+            self.measure = capitalised(measure_words(left).removesuffix(" the").removesuffix(" of"))
+            self.window = _window_found_words(left)
+            self.nouns = NOUNS[left.event]
+
+    def unit(self, currency: str) -> str:
+        """ " NGN", " km": what follows the value. `currency` is the event's."""
+        return f" {currency}" if self._is_money and self.shows_currency and currency else self._unit
 
     def text(
         self,
@@ -118,26 +123,15 @@ class Wording:
         events: int | None,
         reason: str | None,
         group: Sequence[Anything],
-        *,
-        is_own_group: bool = True,
     ) -> str:
-        """`is_own_group`: the group's values are the event's, so that other comparisons may share their words."""
         if met is None:
-            return self._unjudged + (reason or "unknown")
-        currency = words.currency if self._shows_currency else ""
-        unit = f" {currency}" if self._is_money and currency else self._unit
-        if self._aggregate is None:
-            subject = _field_found_words(self._label, actual, unit)
+            return self.unjudged + (reason or "unknown")
+        unit = self.unit(words.currency)
+        if self.aggregate is None:
+            subject = field_found_words(self.label, actual, unit)
         else:
-            subject = self._found(
-                self._aggregate, words, actual, events or 0, currency, unit, group, is_own_group
-            )
-        if not self._is_fixed:
-            return f"{subject}; {_limit_words(self._comparison, threshold, unit)}"
-        limit = self._limits.get(unit)
-        if limit is None:
-            limit = self._limits[unit] = _limit_words(self._comparison, threshold, unit)
-        return f"{subject}; {limit}"
+            subject = self._found(self.aggregate, words, actual, events or 0, unit, group)
+        return f"{subject}; {limit_words(self.comparison, threshold, unit)}"
 
     def _found(
         self,
@@ -145,25 +139,20 @@ class Wording:
         words: EventWords,
         actual: Anything,
         count: int,
-        currency: str,
         unit: str,
         group: Sequence[Anything],
-        is_own_group: bool,
     ) -> str:
-        by = words.groups.get(aggregate.group_by) if is_own_group else None
-        if by is None or currency:
-            by = _group_found_words(aggregate, group)
-            if is_own_group and not currency:
-                words.groups[aggregate.group_by] = by
-        noun = self._nouns[0 if count == 1 else 1]
-        chosen = f"{count:,} {noun}{filter_words(aggregate, currency)}{by} {self._window}{words.moment}"
+        currency = words.currency if self.shows_currency else ""
+        noun = self.nouns[0 if count == 1 else 1]
+        by = group_found_words(aggregate, group)
+        chosen = f"{count:,} {noun}{filter_words(aggregate, currency)}{by} {self.window}{words.moment}"
         if aggregate.function == "count" and aggregate.of is None:
             return chosen
         value = f"{value_words(actual)}{unit}" if isinstance(actual, Decimal) else "unknown"
         if aggregate.function == "distinct_count":
             values = "value" if value == "1" else "values"
             return f"{value} different {values} of {measured_words(aggregate)}, in {chosen}"
-        return f"{self._measure} is {value}, of {chosen}"
+        return f"{self.measure} is {value}, of {chosen}"
 
 
 def wording_of(comparison: Comparison) -> Wording:
@@ -189,10 +178,7 @@ def evidence_text(
 
     "11 transactions over 100,000 NGN by user U1 in the 24 h to 14:03 (2026-11-22 UTC); the limit is 10"
     """
-    words = EventWords(event)
-    return wording_of(comparison).text(
-        words, actual, threshold, met, events, reason, group, is_own_group=False
-    )
+    return wording_of(comparison).text(EventWords(event), actual, threshold, met, events, reason, group)
 
 
 def _current_words(name: str) -> str:
@@ -203,7 +189,7 @@ def _current_words(name: str) -> str:
     return name
 
 
-def _field_found_words(label: str, actual: Anything, unit: str) -> str:
+def field_found_words(label: str, actual: Anything, unit: str) -> str:
     if isinstance(actual, bool) and label.startswith("is "):
         return f"It is {_flag_words(label, is_set=actual)}"
     if actual is None:
@@ -219,7 +205,7 @@ def _flag_words(label: str, *, is_set: bool) -> str:
     return f"{'' if is_set else 'not '}{label.removeprefix('is ')}"
 
 
-def _limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
+def limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
     if isinstance(threshold, bool) and isinstance(comparison.left, str):
         wanted = threshold is (comparison.operator == "eq")
         return f"the rule looks for {_flag_words(_current_words(comparison.left), is_set=wanted)}"
@@ -235,7 +221,7 @@ def _limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
     return _LIMIT_PHRASES[comparison.operator].format(limit)
 
 
-def _group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
+def group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
     by_key = dict(zip(aggregate.group_by, group, strict=False))
     parts = []
     for key in visible_group(aggregate):

@@ -109,7 +109,9 @@ def _read_left(
 
         return read_aggregate(scope, document, path), _LEFT_OF_AGGREGATE
     for key in AGGREGATE_KEYS[2:]:
-        if document.get(key) not in (None, [], False):
+        # Not `in`: some things (a signalling NaN) cannot even be compared.
+        value = document.get(key)
+        if value is not None and not (isinstance(value, list | int) and not value):
             scope.problems.error(child(path, key), "only applies together with aggregate_function")
     field = read_field(scope, document.get("field"), child(path, "field"))
     return (None, "any") if field is None else (field.name, field.kind)

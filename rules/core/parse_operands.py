@@ -52,7 +52,7 @@ def read_right(
     if operator.shape not in ("similar", "fuzzy_list") and given(document, "threshold") is not None:
         problems.error(child(path, "threshold"), "only applies to similar_to and fuzzy_in_list")
     if operator.shape == "none":
-        if value not in (None, True):
+        if value is not None and value is not True:
             problems.error(value_path, f"{operator.name} takes no value")
             return None, None
         return Literal(None), None

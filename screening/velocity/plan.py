@@ -174,11 +174,11 @@ def _encode(value: Any) -> Any:
 def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:
     event: dict[str, Any] = {}
     for name, value in zip(fields, msgspec.msgpack.decode(payload), strict=True):
-        set_field(event, name, _decode(value))
+        set_field(event, name, decode_value(value))
     return event
 
 
-def _decode(value: Any) -> Any:
+def decode_value(value: Any) -> Any:
     if isinstance(value, list):
         return Decimal(value[0])
     if isinstance(value, dict):
@@ -359,6 +359,8 @@ class VelocityPlan:
         self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
         self.sources: dict[str, list[Source]] = {}
+        # By kind of event, how each source is read (results.py).
+        self.readings: dict[str, list[Any]] = {}
         position = iter(places)
         for kind, each in aggregates.items():
             self.sources[kind] = [self._source(kind, aggregate, next(position)) for aggregate in each]

@@ -34,7 +34,8 @@ class RedisReplay(Replay):
     def _screen(self, arrival: EventArrival, position: int) -> tuple[Mapping[str, Any], Sequence[Any]]:
         from screening.velocity.filling import fill_needs
         from screening.velocity.plan import to_us
-        from screening.velocity.reading import Reader, counting_of
+        from screening.velocity.reading import counting_of
+        from screening.velocity.results import Reader
 
         kind = arrival.event
         event = derive(arrival.fields, settings=SETTINGS)
@@ -49,7 +50,7 @@ class RedisReplay(Replay):
         event["arrival"] = reply.arrival
         self.stored.submitted[kind, arrival.event_id] = arrival.fields
         self.stored.events[kind][arrival.event_id] = dict(event)
-        with mock.patch("screening.velocity.reading.history_result", self._history_result):
+        with mock.patch("screening.velocity.results.history_result", self._history_result):
             results = Reader(self.store, 1, self.engine.lists).results(self.engine.plan, counting, reply)
         return event, results
 
