@@ -307,7 +307,9 @@ def _chosen(
         )
     matches, lists = source.matches, event.reader.lists
     chosen = [each for each in history if matches(each, current, lists) is True] if filters else [*history]
-    takes_itself = own and not aggregate.exclude_current and aggregate.delay_us == 0
+    # Over buckets `exclude_current` leaves out the current bucket instead (rules/core/aggregates.py).
+    leaves_out_own = aggregate.exclude_current and aggregate.bucket_us is None
+    takes_itself = own and not leaves_out_own and aggregate.delay_us == 0
     if takes_itself and (not filters or matches(current, current, lists) is True):
         chosen.append(current)
     return chosen if aggregate.last is None else chosen[-aggregate.last :]
