@@ -6,9 +6,9 @@ that it waits for a worker, `transaction_decided` what was decided and by which 
 """
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -95,8 +95,10 @@ def transactions_log(event: str, rows: Iterable[Mapping[str, Any]]) -> None:
         "logger": TRANSACTIONS,
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
     }
+    # One for all: it is written before the next line is put into it.
+    record = logger.makeRecord(TRANSACTIONS, logging.INFO, "", 0, shared, (), None)
     for row in rows:
-        record = logger.makeRecord(TRANSACTIONS, logging.INFO, "", 0, {**shared, **row}, (), None)
+        record.msg = {**shared, **row}
         logger.handle(record)
 
 
@@ -117,9 +119,9 @@ class RequestLogMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.monotonic()
-        request_id = request.headers.get("X-Request-ID", "")
+        request_id = request.META.get("HTTP_X_REQUEST_ID", "")
         if not _ACCEPTABLE_REQUEST_ID.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
+            request_id = os.urandom(16).hex()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = self.get_response(request)

@@ -57,6 +57,8 @@ class ParsedTransaction:
 
 
 def _text(value: Any, limit: int) -> str:
+    if type(value) is str and 0 < len(value) <= limit and value.isprintable() and not value.isspace():
+        return value
     if not isinstance(value, str):
         raise _Wrong(f"must be text, not {_kind(value)}")
     if not value.strip():
@@ -105,21 +107,22 @@ def _number(value: Any) -> Decimal:
     return number
 
 
-def _decimals(number: Decimal, most: int) -> Decimal:
-    """`number` without trailing zeros beyond `most` decimals; more decimals than that are refused."""
-    exact = number.quantize(Decimal(1).scaleb(-most))
-    if exact != number:
-        raise _Wrong(f"must have at most {most} decimals")
-    return exact
+_AMOUNT_STEP = Decimal(1).scaleb(-AMOUNT_DECIMALS)
+# A tenth of a millimetre: what is beyond it is noise of a float.
+_COORDINATE_STEP = Decimal(1).scaleb(-COORDINATE_DECIMALS)
 
 
 def _amount(value: Any) -> Decimal:
+    """Without trailing zeros beyond its four decimals; more decimals than that are refused."""
     number = _number(value)
     if number < 0:
         raise _Wrong("must be at least 0")
     if number > MAX_AMOUNT:
         raise _Wrong(f"must be at most {MAX_AMOUNT:f}")
-    return _decimals(number, AMOUNT_DECIMALS) + 0
+    exact = number.quantize(_AMOUNT_STEP)
+    if exact != number:
+        raise _Wrong(f"must have at most {AMOUNT_DECIMALS} decimals")
+    return exact + 0
 
 
 def _coordinate(limit: int) -> Callable[[Any], Decimal]:
@@ -127,8 +130,7 @@ def _coordinate(limit: int) -> Callable[[Any], Decimal]:
         number = _number(value)
         if abs(number) > limit:
             raise _Wrong(f"must be between -{limit} and {limit}")
-        # A tenth of a millimetre: what is beyond it is noise of a float.
-        return number.quantize(Decimal(1).scaleb(-COORDINATE_DECIMALS)) + 0
+        return number.quantize(_COORDINATE_STEP) + 0
 
     return coordinate
 
@@ -151,8 +153,16 @@ def _country(value: Any) -> str:
     return text
 
 
+# As ipaddress writes them: nothing to normalise.
+_USUAL_ADDRESS = re.compile(
+    r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+)
+
+
 def _ip_address(value: Any) -> str:
     text = _text(value, 45)
+    if _USUAL_ADDRESS.fullmatch(text):
+        return text
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -193,6 +203,7 @@ def _card_id(value: Any) -> str:
 
 # Full card numbers: 13–19 digits, perhaps in groups. What begins with 1 and has 13 digits is a time in milliseconds
 # far more often than a card (no issuer of such numbers exists).
+_FEWEST_DIGITS = 13
 _DIGIT_RUN = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
 
 
@@ -205,6 +216,8 @@ def _is_luhn_valid(digits: str) -> bool:
 
 
 def contains_card_number(text: str) -> bool:
+    if len(text) < _FEWEST_DIGITS:
+        return False
     for run in _DIGIT_RUN.findall(text):
         digits = run.replace(" ", "").replace("-", "")
         is_time = len(digits) == 13 and digits[0] == "1"
@@ -246,7 +259,7 @@ def _check_metadata(value: Any, path: str) -> None:
     elif isinstance(value, Decimal):
         if abs(value.adjusted()) > MAX_NUMBER_DIGITS or len(value.as_tuple().digits) > 2 * MAX_NUMBER_DIGITS:
             raise _Wrong("is a number out of range", path)
-        if value == value.to_integral_value():
+        if value.adjusted() >= _FEWEST_DIGITS - 1 and value == value.to_integral_value():
             _refuse_card_number(f"{value:.0f}", path)
 
 
@@ -308,8 +321,7 @@ def transaction_parse(document: Any, *, now: datetime) -> ParsedTransaction:
             "A transaction is an object.", [FieldError("$", f"must be an object, not {_kind(document)}")]
         )
     parsed, errors = _parse_given(document, _FIELDS)
-    missing = [name for name in _REQUIRED if name not in document]
-    errors.extend(FieldError(name, "is required") for name in missing)
+    errors.extend(FieldError(name, "is required") for name in _REQUIRED if name not in document)
     occurred_at = parsed.get("occurred_at")
     if occurred_at is not None and occurred_at > now + MAX_AHEAD:
         errors.append(FieldError("occurred_at", "must not be more than five minutes ahead"))
@@ -350,8 +362,13 @@ def _normal(value: Any) -> Any:
     if isinstance(value, Decimal):
         # 100 and 100.00 are one number; as text they are two.
         return {"": f"{value.normalize():f}"}
+    if isinstance(value, dict):
+        return {
+            key: inner if inner is None or type(inner) is str else _normal(inner)
+            for key, inner in value.items()
+        }
     if isinstance(value, Mapping):
-        return {key: _normal(inner) for key, inner in value.items()}
+        return _normal(dict(value))
     if isinstance(value, list):
         return [_normal(inner) for inner in value]
     return value
@@ -360,7 +377,11 @@ def _normal(value: Any) -> Any:
 def recall_encode(fields: Mapping[str, Any]) -> bytes:
     """Normalised fields as bytes, for whoever must find out later what was counted (reconciliation)."""
     return msgspec.msgpack.encode(
-        {name: _plain(value) for name, value in fields.items() if value is not None}
+        {
+            name: value if type(value) is str else _plain(value)
+            for name, value in fields.items()
+            if value is not None
+        }
     )
 
 

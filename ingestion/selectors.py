@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from fraudsite.errors import Missing
 from fraudsite.exact_json import decimal_text
 from ingestion.models import ExchangeRate, Transaction
+from ingestion.payloads import FIELD_NAMES
 from ingestion.retired.selectors import transaction_absent
 
 SHORTEST_DECIMALS = 2
+_TOLD = (*FIELD_NAMES, "base_amount", "received_at")
 
 
 def transaction_get(transaction_id: str) -> Transaction:
@@ -26,31 +29,37 @@ def transaction_get(transaction_id: str) -> Transaction:
 
 def transaction_body(transaction: Transaction) -> dict[str, Any]:
     """A transaction as the API answers it: amounts as text, coordinates as numbers, what was not given as null."""
+    return transaction_fields_body({name: getattr(transaction, name) for name in _TOLD})
+
+
+def transaction_fields_body(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a transaction's fields by name, with `base_amount`, `occurred_at` and `received_at`."""
+    base_amount = fields["base_amount"]
     return {
-        "transaction_id": transaction.transaction_id,
-        "user_id": transaction.user_id,
-        "account_id": transaction.account_id,
-        "counterparty_account_id": transaction.counterparty_account_id,
-        "amount": amount_text(transaction.amount),
-        "currency": transaction.currency,
-        "base_amount": None if transaction.base_amount is None else amount_text(transaction.base_amount),
-        "transaction_type": transaction.transaction_type,
-        "channel": transaction.channel,
-        "merchant_id": transaction.merchant_id,
-        "merchant_category": transaction.merchant_category,
-        "merchant_name": transaction.merchant_name,
-        "location": transaction.location,
-        "country_code": transaction.country_code,
-        "latitude": _coordinate(transaction.latitude),
-        "longitude": _coordinate(transaction.longitude),
-        "ip_address": transaction.ip_address,
-        "device_id": transaction.device_id,
-        "card_id": transaction.card_id,
-        "card_last4": transaction.card_last4,
-        "status": transaction.status,
-        "metadata": transaction.metadata,
-        "occurred_at": transaction.occurred_at,
-        "received_at": transaction.received_at,
+        "transaction_id": fields["transaction_id"],
+        "user_id": fields["user_id"],
+        "account_id": fields["account_id"],
+        "counterparty_account_id": fields["counterparty_account_id"],
+        "amount": amount_text(fields["amount"]),
+        "currency": fields["currency"],
+        "base_amount": None if base_amount is None else amount_text(base_amount),
+        "transaction_type": fields["transaction_type"],
+        "channel": fields["channel"],
+        "merchant_id": fields["merchant_id"],
+        "merchant_category": fields["merchant_category"],
+        "merchant_name": fields["merchant_name"],
+        "location": fields["location"],
+        "country_code": fields["country_code"],
+        "latitude": _coordinate(fields["latitude"]),
+        "longitude": _coordinate(fields["longitude"]),
+        "ip_address": fields["ip_address"],
+        "device_id": fields["device_id"],
+        "card_id": fields["card_id"],
+        "card_last4": fields["card_last4"],
+        "status": fields["status"],
+        "metadata": fields["metadata"],
+        "occurred_at": fields["occurred_at"],
+        "received_at": fields["received_at"],
     }
 
 

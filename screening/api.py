@@ -6,6 +6,7 @@ import uuid
 from dataclasses import asdict
 from typing import Any
 
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 from fraudsite.api.json_body import decode
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.parsers import JsonParser, NdjsonParser, RawJsonParser
+from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.views import ApiView
 from fraudsite.errors import FieldError, Invalid
@@ -51,16 +53,17 @@ class TransactionsView(TransactionListView):
             409: CONFLICT,
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Submit a transaction: screened at once (201), or by a worker with `mode=async` (202). The same id and
         payload again is answered 200 with the stored decision."""
-        mode = request.query_params.get("mode", "sync")
+        mode = request.query_params.get("mode", "sync") if request.META.get("QUERY_STRING") else "sync"
         if mode not in MODES:
             raise Invalid("There is no such mode.", [FieldError("mode", "must be sync or async")])
-        document = decode(request.data) if isinstance(request.data, bytes) else request.data
+        given = request.data
+        document = decode(given) if isinstance(given, bytes) else given
         submit = services.transaction_accept if mode == "async" else services.transaction_submit
         answer = submit(document=document)
-        return Response(answer.body, status=answer.status)
+        return json_answer(answer.body, status=answer.status)
 
 
 class TransactionView(TransactionDetailView):

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
-from psycopg2.extras import Json, execute_values
+from django.db import transaction
 
 from fraudsite.api.json_body import JsonBodyError, decode
 from fraudsite.errors import Conflict, FieldError, Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.logging import about_transaction, transactions_log
+from fraudsite.prepared import PreparedStatement
 from ingestion.models import RetiredTransaction, Transaction, TransactionRevision
 from ingestion.payloads import (
     FIELD_NAMES,
@@ -25,7 +25,7 @@ from ingestion.payloads import (
     transaction_parse,
 )
 from ingestion.retired.selectors import payload_digests, retired_find, transaction_absent
-from ingestion.selectors import transaction_body, transaction_get
+from ingestion.selectors import transaction_body, transaction_fields_body
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.backlog import backlog_admit
@@ -92,13 +92,17 @@ def _may_complete(candidate: Candidate) -> bool:
 def _fresh_body(candidate: Candidate) -> dict[str, Any]:
     assert candidate.decided is not None
     event = candidate.event
-    row = Transaction(
-        **candidate.fields | {"occurred_at": event["occurred_at"]},
-        base_amount=event["base_amount"],
-        received_at=candidate.received_at,
+    body = transaction_fields_body(
+        {
+            **candidate.fields,
+            "occurred_at": event["occurred_at"],
+            "base_amount": event["base_amount"],
+            "received_at": candidate.received_at,
+        }
     )
-    screening = fresh_decision_body(candidate.decided, event)
-    return {**transaction_body(row), "screening": screening, "replayed": False}
+    body["screening"] = fresh_decision_body(candidate.decided, event)
+    body["replayed"] = False
+    return body
 
 
 def _replay_known(parsed: ParsedTransaction) -> Answer | None:
@@ -120,7 +124,7 @@ def _replay_retired(retired: RetiredTransaction, parsed: ParsedTransaction) -> A
     """The transaction as it was first submitted, which is as it was submitted now, and its decision as it is kept."""
     _same_payload_check(retired.payload_digest, parsed)
     times = {"occurred_at": retired.occurred_at, "received_at": retired.received_at}
-    body = transaction_body(Transaction(**parsed.fields | times))
+    body = transaction_fields_body({**parsed.fields, **times, "base_amount": None})
     screening = retired_screening_body(retired, replayed=True)
     return Answer(200, {**body, "screening": screening, "replayed": True, "archived": True})
 
@@ -139,7 +143,8 @@ def transaction_accept(*, document: Any) -> Answer:
     parsed = transaction_parse(document, now=datetime.now(UTC))
     about_transaction(parsed.transaction_id)
     backlog_admit()
-    accepted = pending_store([parsed])
+    received_at = datetime.now(UTC)
+    accepted = pending_store([parsed], received_at=received_at)
     if parsed.transaction_id not in accepted:
         known = _replay_known(parsed)
         if known is None:
@@ -147,64 +152,68 @@ def transaction_accept(*, document: Any) -> Answer:
         return known
     transactions_log("transaction_accepted", [{"transaction_id": parsed.transaction_id}])
     enqueue(list(accepted.values()))
-    stored = transaction_get(parsed.transaction_id)
+    fields = {**parsed.fields, "base_amount": None, "received_at": received_at}
     return Answer(
         202,
         {
-            **transaction_body(stored),
+            **transaction_fields_body(fields),
             "screening": {"transaction_id": parsed.transaction_id, "status": "pending", "replayed": False},
             "replayed": False,
         },
     )
 
 
-def pending_store(parsed: Sequence[ParsedTransaction]) -> dict[str, int]:
+def pending_store(
+    parsed: Sequence[ParsedTransaction], *, received_at: datetime | None = None
+) -> dict[str, int]:
     """Store transactions without a decision; primary keys by id of those that are new, in the order given. What has
     left is not new.
 
     Primary keys follow the order given too: whoever screens by primary key keeps it. Rows go in by transaction id,
     so that two lists with the same ids cannot wait for each other in a circle.
     """
-    columns = ["id", *FIELD_NAMES, "received_at", "payload_digest"]
-    received_at = datetime.now(UTC)
     by_id: dict[str, ParsedTransaction] = {}
     for each in parsed:
         by_id.setdefault(each.transaction_id, each)
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_NEXT_KEYS, [list(by_id)])
-        keys = {name: key for name, key, is_new in cursor.fetchall() if is_new}
-        rows = [
-            [
-                keys[name],
-                *(
-                    Json(value, dumps=_dumps) if field == "metadata" else value
-                    for field, value in each.fields.items()
-                ),
-                received_at,
-                each.digest,
-            ]
-            for name, each in sorted(by_id.items())
-            if name in keys
-        ]
-        if not rows:
-            return {}
-        sql = (
-            f"INSERT INTO ingestion_transaction ({','.join(columns)}) VALUES %s "  # noqa: S608 - names of columns
-            "ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id"
-        )
-        stored = dict(execute_values(cursor.cursor, sql, rows, page_size=1000, fetch=True))
+    rows = [
+        {**each.fields, "payload_digest": "\\x" + each.digest.hex(), "place": place}
+        for place, each in enumerate(by_id.values())
+    ]
+    stored = dict(_STORE_PENDING.rows(to_json(rows).decode(), received_at or datetime.now(UTC)))
     return {name: stored[name] for name in by_id if name in stored}
 
 
-_NEXT_KEYS = """
-SELECT name, nextval(pg_get_serial_sequence('ingestion_transaction', 'id')),
-    (SELECT true FROM ingestion_retiredtransaction gone WHERE gone.transaction_id = name) IS NULL
-FROM unnest(%s::text[]) WITH ORDINALITY AS given(name, place) ORDER BY place
-"""
-
-
-def _dumps(value: Any) -> str:
-    return to_json(value).decode()
+_GIVEN = ("place", *FIELD_NAMES, "payload_digest")
+_TYPES = {
+    "place": "int",
+    "amount": "numeric",
+    "latitude": "numeric",
+    "longitude": "numeric",
+    "metadata": "jsonb",
+    "occurred_at": "timestamptz",
+    "payload_digest": "bytea",
+}
+# One list of rows as JSON, so that it is planned once and not parsed as long as it is.
+_STORE_PENDING = PreparedStatement(
+    "pending_insert",
+    ("jsonb", "timestamptz"),
+    f"""
+WITH given AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1) AS row({",".join(f"{name} {_TYPES.get(name, 'text')}" for name in _GIVEN)})
+),
+keyed AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('ingestion_transaction', 'id')) AS id, fresh.* FROM (
+        SELECT * FROM given WHERE (
+            SELECT true FROM ingestion_retiredtransaction gone WHERE gone.transaction_id = given.transaction_id
+        ) IS NULL
+        ORDER BY place
+    ) AS fresh
+)
+INSERT INTO ingestion_transaction (id, received_at, payload_digest, {",".join(FIELD_NAMES)})
+SELECT id, $2, payload_digest, {",".join(FIELD_NAMES)} FROM keyed ORDER BY transaction_id
+ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id
+""",  # noqa: S608 - names of columns, no input
+)
 
 
 def enqueue(pks: Sequence[int]) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from fraudsite.exact_json import to_json
 
-__all__ = ["OrjsonRenderer", "to_json"]
+__all__ = ["OrjsonRenderer", "answer", "to_json"]
+
+
+def answer(body: Any, *, status: int) -> HttpResponse:
+    """JSON at once, where DRF's Response would be rendered as a template is: for the few answers that are asked for
+    hundreds of times a second. What the client accepts was looked at before."""
+    return HttpResponse(to_json(body), status=status, content_type="application/json", charset="utf-8")
 
 
 class OrjsonRenderer(BaseRenderer):
@@ -33,6 +40,13 @@ class OrjsonRenderer(BaseRenderer):
 class QuickNegotiation(DefaultContentNegotiation):
     """The usual choice of renderer, without weighing what there is nothing to weigh: most clients take anything
     or JSON (saves 0.03 ms of a request's 0.15)."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        content_type = request.content_type
+        for parser in parsers:
+            if parser.media_type == content_type:
+                return parser
+        return super().select_parser(request, parsers)
 
     _ANYTHING = frozenset({"", "*/*", "application/json"})
 
