@@ -29,10 +29,12 @@ def note_actor(principal: str) -> None:
 def acting_as(principal: str) -> Iterator[None]:
     """Changes inside are this principal's, e.g. `task:reports` or `command:rulepack`."""
     token = _actor.set(principal)
+    wrappers = connection.execute_wrappers
+    wrappers.append(_tell_actor)
     try:
-        with connection.execute_wrapper(_tell_actor):
-            yield
+        yield
     finally:
+        wrappers.pop()
         _actor.reset(token)
 
 

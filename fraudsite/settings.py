@@ -118,18 +118,20 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "fraudsite.security.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    # Those of fraudsite.browsers are the usual ones, past which a request with an API key goes.
+    "fraudsite.browsers.CorsMiddleware",
+    "fraudsite.browsers.SessionMiddleware",
     "fraudsite.api.slashes.SlashMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "fraudsite.sessions.SessionsEndMiddleware",
-    "django_otp.middleware.OTPMiddleware",
+    "fraudsite.browsers.CsrfViewMiddleware",
+    "fraudsite.browsers.AuthenticationMiddleware",
+    "fraudsite.browsers.SessionsEndMiddleware",
+    "fraudsite.browsers.OTPMiddleware",
     "fraudsite.acting.ActingMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "fraudsite.browsers.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # By name: axes' own check looks for it, and it does nothing on the way in.
     "axes.middleware.AxesMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "fraudsite.request_metrics.RequestMetricsMiddleware",
 ]
 
 TEMPLATES = [
@@ -184,8 +186,8 @@ APPEND_SLASH = True
 DATABASES = {
     "default": environment.database("DATABASE_URL")
     | {
-        # A connection lives as long as its thread. The check costs one round trip on a local socket and saves
-        # the first request of every thread after PostgreSQL was restarted.
+        # A connection lives as long as its thread. The check saves the first request of every thread after
+        # PostgreSQL was restarted (fraudsite/postgresql).
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -53,25 +55,29 @@ class _Known:
 
 
 _known: dict[str, _Known] = {}
+_KEYWORD = "Api-Key"
+
+
+def key_given(meta: Mapping[str, Any]) -> str | None:
+    """The raw key that a request's `META` brings, valid or not; None: it brings none."""
+    scheme, _, raw = meta.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return raw.strip() if scheme.lower() == _KEYWORD.lower() else None
 
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
     """`Authorization: Api-Key <key>`. Revoking a key takes effect in every process within two seconds."""
 
-    keyword = "Api-Key"
-
     def authenticate(self, request: Request) -> tuple[ApiPrincipal, ApiKey] | None:
-        header = request.META.get("HTTP_AUTHORIZATION", "")
-        scheme, _, raw = header.partition(" ")
-        if scheme.lower() != self.keyword.lower():
+        raw = key_given(request.META)
+        if raw is None:
             return None
-        known = _check(raw.strip())
+        known = _check(raw)
         request.principal = known.user.principal
         note_actor(known.user.principal)
         return known.user, known.key
 
     def authenticate_header(self, request: Request) -> str:
-        return f'{self.keyword} realm="fraudsite"'
+        return f'{_KEYWORD} realm="fraudsite"'
 
 
 class AdminSessionAuthentication(authentication.SessionAuthentication):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from django.http import UnreadablePostError
@@ -22,6 +23,9 @@ from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
 from fraudsite.errors import FieldError, Invalid, Missing
 
+# `Allow` by view, which depends on nothing but the methods it has.
+_response_headers: dict[type, dict[str, str]] = {}
+
 
 class ApiView(APIView):
     """Keys or the admin's session, scopes by `required_scopes`, limits, problem documents."""
@@ -32,6 +36,30 @@ class ApiView(APIView):
     content_negotiation_class = QuickNegotiation
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
+
+    # Views have many requests, these have nothing to remember between them: one of each class serves all.
+
+    def get_authenticators(self) -> Any:
+        return _one_of_each(tuple(self.authentication_classes))
+
+    def get_permissions(self) -> Any:
+        return _one_of_each(tuple(self.permission_classes))
+
+    def get_throttles(self) -> Any:
+        return _one_of_each(tuple(self.throttle_classes))
+
+    def get_parsers(self) -> Any:
+        return _one_of_each(tuple(self.parser_classes))
+
+    def get_renderers(self) -> Any:
+        return _one_of_each(tuple(self.renderer_classes))
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        known = _response_headers.get(type(self))
+        if known is None:
+            known = _response_headers[type(self)] = super().default_response_headers
+        return dict(known)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What may be done here; the schema says the rest. (Preflights of browsers never come this far.)"""
@@ -48,14 +76,20 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        meta = request.META
         # PostgreSQL has no NUL in text: nothing has such a name, and nothing can be compared with it.
         if any("\0" in value for value in kwargs.values() if isinstance(value, str)):
             raise Missing("There is nothing at this address.")
-        if "%00" in request.META.get("QUERY_STRING", ""):
+        if "%00" in meta.get("QUERY_STRING", ""):
             raise Invalid("The query holds a NUL character.", [FieldError("$", "holds a NUL character")])
         # Django reads as many bytes as Content-Length says: a body without one would silently be no body.
-        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+        if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
             raise LengthRequired
+
+
+@cache
+def _one_of_each(classes: tuple[type, ...]) -> list[Any]:
+    return [each() for each in classes]
 
 
 class ApiListView(ApiView, GenericAPIView[Any]):
