@@ -98,7 +98,7 @@ def database(name: str = "DATABASE_URL") -> dict[str, Any]:
         raise SettingError(f"{name} has a port that is not a number.") from None
     options = dict(parse_qsl(parts.query))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "fraudsite.postgresql",
         "NAME": database_name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
