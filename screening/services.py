@@ -169,8 +169,9 @@ def pending_store(
     """Store transactions without a decision; primary keys by id of those that are new, in the order given. What has
     left is not new.
 
-    Primary keys follow the order given too: whoever screens by primary key keeps it. Rows go in by transaction id,
-    so that two lists with the same ids cannot wait for each other in a circle.
+    Primary keys follow the order given too: whoever screens by primary key keeps it. Rows go in by transaction id
+    (byte by byte, as Python sorts where decisions are stored), so that two lists with the same ids cannot wait for each
+    other in a circle.
     """
     by_id: dict[str, ParsedTransaction] = {}
     for each in parsed:
@@ -210,7 +211,7 @@ keyed AS MATERIALIZED (
     ) AS fresh
 )
 INSERT INTO ingestion_transaction (id, received_at, payload_digest, {",".join(FIELD_NAMES)})
-SELECT id, $2, payload_digest, {",".join(FIELD_NAMES)} FROM keyed ORDER BY transaction_id
+SELECT id, $2, payload_digest, {",".join(FIELD_NAMES)} FROM keyed ORDER BY transaction_id COLLATE "C"
 ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id
 """,  # noqa: S608 - names of columns, no input
 )
