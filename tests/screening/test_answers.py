@@ -16,7 +16,7 @@ QUOTES = 'Müller "& Söhne" \\ <b> ₦'
 
 
 def pack_and_more(api: ApiClient) -> None:
-    """The fifty rules of the benchmark, and what the pack has not: text, lists of text, structures, a rule that fails."""
+    """The fifty rules of the benchmark, and what the pack has not: text, structures, mutable groups."""
     for document in benchmark_ruleset():
         assert api.post("rules/", dict(document)).status_code == 201
     conditions = [
