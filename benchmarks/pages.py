@@ -59,7 +59,7 @@ SELECT gen_random_uuid(), t.id, CASE WHEN t.id %% 25 = 0 THEN 'review' WHEN t.id
     'approve' END,
     CASE WHEN t.id %% 25 = 0 OR t.id %% 331 = 0 THEN 'flagged' ELSE 'clean' END, CASE WHEN t.id %% 25 = 0 THEN
     60 ELSE 0 END,
-    1, false, '{"live": [], "shadow": []}', '{}', 2.5, t.occurred_at
+    1, false, convert_to('{"live": [], "shadow": []}', 'UTF8'), '{}', 2.5, t.occurred_at
 FROM ingestion_transaction t WHERE t.transaction_id LIKE 'B%%' ORDER BY t.id
 """
 _HITS = """

@@ -67,7 +67,8 @@ def _transactions(*, prefix: str, n: int, moment: str) -> str:
 
 
 def _decision(moment: str) -> str:
-    return f"gen_random_uuid(), 'approve', 'clean', 0, 1, false, '{_RESULTS}'::jsonb, '{{}}'::jsonb, 2.5, {moment}"
+    results = f"convert_to('{_RESULTS}', 'UTF8')"
+    return f"gen_random_uuid(), 'approve', 'clean', 0, 1, false, {results}, '{{}}'::jsonb, 2.5, {moment}"
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from fraudsite.compressed_json import CompressedJSONField
 from ingestion.models import Transaction
 from rules.models import Rule
 
@@ -27,7 +28,8 @@ class Decision(models.Model):
     """The outcome of screening one transaction in real time, written once.
 
     `results` holds every live rule's result compactly (see `screening.decisions`): texts are rendered from the
-    rule versions of `ruleset`, which never change, so a decision reads the same for as long as it is kept.
+    rule versions of `ruleset`, which never change, so a decision reads the same for as long as it is kept. SQL does
+    not look into it: what it asks for is in `verdicts`, each live rule's id and status letter, in the same order.
     """
 
     decision_id = models.UUIDField(unique=True, default=uuid.uuid4)
@@ -42,7 +44,8 @@ class Decision(models.Model):
         null=True, help_text="the allow rule that took the other hits' effect"
     )
     degraded = models.BooleanField(default=False)
-    results = models.JSONField()
+    results = CompressedJSONField()
+    verdicts = models.TextField(default="", db_default="", help_text="e.g. `18n 9c 8f`")
     facts = models.JSONField(default=dict, help_text="what the rules saw beside the transaction")
     duration_ms = models.FloatField()
     created_at = models.DateTimeField(default=timezone.now)
@@ -64,7 +67,8 @@ class RuleHit(models.Model):
     """A rule that hit or failed in a decision; clean results stay in `Decision.results` alone."""
 
     decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="hits")
-    rule = models.ForeignKey(Rule, on_delete=models.PROTECT, related_name="+")
+    # `hit_by_rule` begins with it: an index of its own would only be one more to keep.
+    rule = models.ForeignKey(Rule, on_delete=models.PROTECT, related_name="+", db_index=False)
     rule_version = models.PositiveIntegerField()
     status = models.CharField(max_length=20)
     risk_score = models.DecimalField(max_digits=7, decimal_places=4)

@@ -124,7 +124,7 @@ class RealTimeResults:
 
 _RESULTS = """
 FROM screening_decision d
-CROSS JOIN LATERAL jsonb_array_elements(d.results -> 'live') WITH ORDINALITY AS r(packed, place)
+CROSS JOIN LATERAL string_to_table(d.verdicts, ' ') WITH ORDINALITY AS r(verdict, place)
 """
 
 
@@ -139,10 +139,10 @@ def _results_where(
         )
         values.append(transaction_id)
     if rule_id is not None:
-        conditions.append("(r.packed ->> 0)::bigint = %s")
-        values.append(rule_id)
+        conditions.append("left(r.verdict, -1) = %s")
+        values.append(str(rule_id))
     if status is not None:
-        conditions.append("r.packed ->> 2 = %s")
+        conditions.append("right(r.verdict, 1) = %s")
         values.append(STATUS_LETTERS[status])
     if status in ("flagged", "error"):
         # Few decisions have one, and those have an index.

@@ -1,7 +1,8 @@
 """One statement and one commit: transactions, decisions, hits, alerts, signals and outbox rows, past the fence.
 
 The statement is the same for one row and for hundreds (they come as one JSON array), so that each connection plans it
-once: planning took longer than running it.
+once: planning took longer than running it. Evidence comes compressed: parsing and compressing it took PostgreSQL
+longer than all the rest of the statement.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
-
+from fraudsite.compressed_json import json_compress
 from fraudsite.exact_json import to_json
 from fraudsite.prepared import PreparedStatement
-from screening.decisions import DecisionFacts
+from screening.decisions import STATUS_LETTERS, DecisionFacts
 
 # A count older than this is not stored any more: reconciliation may have taken it back (reconciliation.py waits
 # longer before it does).
@@ -57,49 +57,49 @@ _DECISION_COLUMNS: dict[str, str] = {
     "ruleset": "bigint",
     "allowed_by": "bigint",
     "degraded": "boolean",
-    "results": "jsonb",
+    "results": "bytea",
+    "verdicts": "text",
     "facts": "jsonb",
     "duration_ms": "float8",
     "created_at": "timestamptz",
 }
-_EFFECT_COLUMNS = {"hits": "jsonb", "alerts": "jsonb", "signals": "jsonb", "outbox": "jsonb"}
-_INPUT = {**_TRANSACTION_COLUMNS, **_DECISION_COLUMNS, **_EFFECT_COLUMNS}
+_EFFECT_COLUMNS = {"hits": "json", "alerts": "json", "signals": "json", "outbox": "json"}
 _NAMES = ",".join(_TRANSACTION_COLUMNS)
 
 # An id that has left is no new one. Not NOT EXISTS: that may be planned as a join that reads the whole registry.
 _INSERT = f"""
 stored AS (
     INSERT INTO ingestion_transaction ({_NAMES})
-    SELECT {",".join("input." + name for name in _TRANSACTION_COLUMNS)} FROM input, fence WHERE fence.passed
-        AND (SELECT true FROM ingestion_retiredtransaction gone
+    SELECT {",".join("input." + name for name in _TRANSACTION_COLUMNS)} FROM input
+    WHERE (SELECT passed FROM fence) AND (SELECT true FROM ingestion_retiredtransaction gone
             WHERE gone.transaction_id = input.transaction_id) IS NULL
     ON CONFLICT (transaction_id) DO NOTHING
     RETURNING id, transaction_id
-)"""  # noqa: S608 - names of columns, no input
+),"""  # noqa: S608 - names of columns, no input
 _COMPLETE = """
 stored AS (
     UPDATE ingestion_transaction pending
     SET arrival = input.arrival, occurred_at = input.occurred_at, base_amount = input.base_amount
-    FROM input, fence
-    WHERE fence.passed AND pending.transaction_id = input.transaction_id AND pending.arrival IS NULL
+    FROM input
+    WHERE (SELECT passed FROM fence) AND pending.transaction_id = input.transaction_id AND pending.arrival IS NULL
     RETURNING pending.id, pending.transaction_id
-)"""
-_EFFECTS = f"""
+),"""
+_DECIDE = f"""
 decided AS (
     INSERT INTO screening_decision (transaction_id, {",".join(_DECISION_COLUMNS)})
     SELECT stored.id, {",".join("input." + name for name in _DECISION_COLUMNS)}
     FROM stored JOIN input USING (transaction_id)
-    RETURNING id, transaction_id
-),
+    RETURNING id, transaction_id, decision_id
+)"""  # noqa: S608 - names of columns, no input
+_EFFECTS = """,
 made AS (
-    SELECT decided.id AS decision_pk, stored.id AS transaction_pk, input.*
-    FROM decided JOIN stored ON stored.id = decided.transaction_id
-    JOIN input ON input.transaction_id = stored.transaction_id
+    SELECT decided.id AS decision_pk, decided.transaction_id AS transaction_pk, input.*
+    FROM decided JOIN input USING (decision_id)
 ),
 hit_rows AS (
     INSERT INTO screening_rulehit (decision_id, rule_id, rule_version, status, risk_score, is_shadow, created_at)
     SELECT made.decision_pk, hit.rule_id, hit.rule_version, hit.status, hit.risk_score, hit.is_shadow, made.created_at
-    FROM made, jsonb_to_recordset(made.hits)
+    FROM made, json_to_recordset(made.hits)
         AS hit(rule_id bigint, rule_version int, status text, risk_score numeric, is_shadow boolean)
 ),
 alert_rows AS (
@@ -107,7 +107,7 @@ alert_rows AS (
         signal, severity, reason, status, occurred_at, created_at)
     SELECT gen_random_uuid(), made.decision_pk, alert.rule_id, alert.rule_version, made.transaction_pk, made.user_id,
         made.account_id, alert.signal, alert.severity, alert.reason, 'open', made.occurred_at, made.created_at
-    FROM made, jsonb_to_recordset(made.alerts)
+    FROM made, json_to_recordset(made.alerts)
         AS alert(rule_id bigint, rule_version int, signal text, severity text, reason text)
 ),
 signal_rows AS (
@@ -116,35 +116,50 @@ signal_rows AS (
     SELECT made.account_id, signal.signal, signal.weight, made.occurred_at,
         made.occurred_at + signal.horizon_us * interval '1 microsecond', made.decision_pk, 'transaction',
         made.transaction_id, signal.rule_id, made.user_id, made.created_at
-    FROM made, jsonb_to_recordset(made.signals)
+    FROM made, json_to_recordset(made.signals)
         AS signal(rule_id bigint, signal text, weight numeric, horizon_us bigint)
 ),
 outbox_rows AS (
     INSERT INTO screening_outboxentry (kind, subject, payload, created_at)
     SELECT entry.kind, made.account_id, entry.payload || jsonb_build_object('decision_pk', made.decision_pk),
         made.created_at
-    FROM made, jsonb_to_recordset(made.outbox) AS entry(kind text, payload jsonb)
-)
-SELECT fence.epoch, fence.mode, fence.ruleset, fence.passed,
-    (SELECT coalesce(jsonb_object_agg(transaction_id, decision_pk), '{{}}') FROM made) FROM fence
-"""  # noqa: S608 - names of columns, no input
+    FROM made, json_to_recordset(made.outbox) AS entry(kind text, payload jsonb)
+)"""
+_TOLD = """
+SELECT fence.epoch, fence.mode, fence.ruleset, fence.passed, decided.decision_id, decided.id
+FROM fence LEFT JOIN decided ON true
+"""
 # $1 epoch, $2 ruleset, $3 the oldest arrival among the rows, $4 how old a count may be (us), $5 the rows.
 _FENCE = """
-WITH checked AS MATERIALIZED (SELECT * FROM screening_fence($1, $2)),
-fence AS MATERIALIZED (
+WITH fence AS MATERIALIZED (
     SELECT epoch, mode, ruleset,
         passed AND $3 > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $4 AS passed
-    FROM checked
-),
-"""
-_ROWS = f"""
-input AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset($5) AS row({",".join(f"{name} {kind}" for name, kind in _INPUT.items())})
-),
-"""  # noqa: S608 - names of columns, no input
-_TYPES = ("bigint", "bigint", "bigint", "bigint", "jsonb")
-_STORE_NEW = PreparedStatement("decisions_insert", _TYPES, _FENCE + _ROWS + _INSERT + "," + _EFFECTS)
-_STORE_PENDING = PreparedStatement("decisions_complete", _TYPES, _FENCE + _ROWS + _COMPLETE + "," + _EFFECTS)
+    FROM screening_fence($1, $2)
+),"""
+_TYPES = ("bigint", "bigint", "bigint", "bigint", "json")
+
+
+def _rows_of(columns: dict[str, str]) -> str:
+    """The rows as a table. As json, not jsonb: what is taken out of it once need not be laid out for it first."""
+    named = ",".join(f"{name} {kind}" for name, kind in columns.items())
+    return f"""
+input AS MATERIALIZED (SELECT * FROM json_to_recordset($5) AS row({named})),"""  # noqa: S608 - names of columns
+
+
+def _statement(name: str, stored: str, *, with_effects: bool) -> PreparedStatement:
+    """Most decisions have no effects, and pay for none: five inserts of nothing took a third of the statement."""
+    columns = {**_TRANSACTION_COLUMNS, **_DECISION_COLUMNS, **(_EFFECT_COLUMNS if with_effects else {})}
+    effects = _EFFECTS if with_effects else ""
+    return PreparedStatement(name, _TYPES, _FENCE + _rows_of(columns) + stored + _DECIDE + effects + _TOLD)
+
+
+# By whether the transactions are pending, and whether any row has effects.
+_STATEMENTS = {
+    (False, False): _statement("decisions_insert", _INSERT, with_effects=False),
+    (False, True): _statement("decisions_insert_effects", _INSERT, with_effects=True),
+    (True, False): _statement("decisions_complete", _COMPLETE, with_effects=False),
+    (True, True): _statement("decisions_complete_effects", _COMPLETE, with_effects=True),
+}
 
 
 @dataclass(slots=True)
@@ -155,6 +170,9 @@ class Effects:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     signals: list[dict[str, Any]] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
+
+    def any(self) -> bool:
+        return bool(self.hits or self.alerts or self.signals or self.outbox)
 
 
 @dataclass(slots=True)
@@ -188,20 +206,23 @@ def decisions_store(
     """Store all rows that are new (or, with `are_pending`, still pending), or none when the fence refuses."""
     ordered = sorted(rows, key=lambda row: row.fields["transaction_id"])
     oldest = min(row.arrival for row in ordered)
-    statement = _STORE_PENDING if are_pending else _STORE_NEW
-    documents = to_json([_document(row) for row in ordered]).decode()
+    with_effects = any(row.effects.any() for row in ordered)
+    documents = to_json([_document(row, with_effects=with_effects) for row in ordered]).decode()
+    statement = _STATEMENTS[are_pending, with_effects]
     found = statement.rows(epoch, ruleset, oldest, MAX_COUNT_AGE_US, documents)
-    found_epoch, mode, found_ruleset, passed, pks = found[0]
-    return StoreResult(found_epoch, mode == "redis", found_ruleset, passed, orjson.loads(pks))
+    found_epoch, mode, found_ruleset, passed, *_ = found[0]
+    ids = {row.decision.decision_id: row.fields["transaction_id"] for row in ordered}
+    pks = {ids[decision_id]: pk for *_, decision_id, pk in found if pk is not None}
+    return StoreResult(found_epoch, mode == "redis", found_ruleset, passed, pks)
 
 
-def _document(row: DecidedTransaction) -> dict[str, Any]:
+def _document(row: DecidedTransaction, *, with_effects: bool) -> dict[str, Any]:
     fields, decision, effects = row.fields, row.decision, row.effects
     document = {name: fields.get(name) for name in _TRANSACTION_COLUMNS}
     document.update(
         arrival=row.arrival,
         received_at=row.received_at,
-        payload_digest="\\x" + row.digest.hex(),
+        payload_digest=_bytea(row.digest),
         decision_id=decision.decision_id,
         outcome=decision.outcome,
         overall_status=decision.overall_status,
@@ -209,13 +230,23 @@ def _document(row: DecidedTransaction) -> dict[str, Any]:
         ruleset=decision.ruleset,
         allowed_by=decision.allowed_by,
         degraded=decision.degraded,
-        results=orjson.Fragment(decision.stored()),
+        results=_bytea(json_compress(decision.stored().encode())),
+        verdicts=_verdicts(decision),
         facts=row.facts,
         duration_ms=decision.duration_ms,
         created_at=decision.created_at,
-        hits=effects.hits,
-        alerts=effects.alerts,
-        signals=effects.signals,
-        outbox=effects.outbox,
     )
+    if with_effects:
+        document.update(
+            hits=effects.hits, alerts=effects.alerts, signals=effects.signals, outbox=effects.outbox
+        )
     return document
+
+
+def _bytea(data: bytes) -> str:
+    return "\\x" + data.hex()
+
+
+def _verdicts(decision: DecisionFacts) -> str:
+    live, _ = decision.outcomes
+    return " ".join([f"{each.rule.rule_id}{STATUS_LETTERS[each.status]}" for each in live])

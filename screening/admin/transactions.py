@@ -17,7 +17,7 @@ from fraudsite.roles import Action
 from ingestion.events.models import CustomerProfile, Label
 from ingestion.models import Transaction, TransactionRevision
 from ingestion.selectors import amount_text, transaction_get
-from screening.decisions import DecisionFacts, decision_body, result_body, versions
+from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body, versions
 from screening.models import Decision, Outcome
 from screening.selectors import decision_facts_of, event_fields_of
 
@@ -135,7 +135,7 @@ class DecisionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
 
     @display(description="rules hit")
     def hit_count(self, decision: Decision) -> int:
-        return sum(1 for packed in decision.results.get("live", ()) if packed[2] == "f")
+        return decision.verdicts.count(STATUS_LETTERS["flagged"])
 
     @display(description="windows")
     def counted_over(self, decision: Decision) -> str:

@@ -10,20 +10,23 @@ from pathlib import Path
 
 from django.db import connection
 
+from fraudsite.compressed_json import json_text
 from fraudsite.errors import FieldError, Invalid
 
-# As text made by the database: exact, and with every column there is.
+# As text made by the database: exact, and with every column there is; a decision's evidence as the JSON it is.
 _LINES = """
 SELECT (to_jsonb(t) || jsonb_build_object(
-    'decision', to_jsonb(d),
+    'decision', to_jsonb(d) || jsonb_build_object('results', evidence.results),
     'hits', (SELECT coalesce(jsonb_agg(to_jsonb(h) ORDER BY h.id), '[]')
         FROM screening_rulehit h WHERE h.decision_id = d.id),
     'revisions', (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.id), '[]')
         FROM ingestion_transactionrevision r WHERE r.transaction_id = t.id)
 ))::text
-FROM ingestion_transaction t JOIN screening_decision d ON d.transaction_id = t.id
-WHERE t.id = ANY (%s) ORDER BY t.occurred_at, t.arrival, t.id
+FROM unnest(%s::bigint[], %s::jsonb[]) AS evidence(decision_id, results)
+JOIN screening_decision d ON d.id = evidence.decision_id JOIN ingestion_transaction t ON t.id = d.transaction_id
+ORDER BY t.occurred_at, t.arrival, t.id
 """
+_EVIDENCE = "SELECT id, results FROM screening_decision WHERE transaction_id = ANY (%s)"
 
 
 class ExportFile:
@@ -49,7 +52,9 @@ class ExportFile:
 
     def add(self, pks: Collection[int]) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_LINES, [list(pks)])
+            cursor.execute(_EVIDENCE, [list(pks)])
+            evidence = {pk: json_text(stored).decode() for pk, stored in cursor.fetchall()}
+            cursor.execute(_LINES, [list(evidence), list(evidence.values())])
             lines = "".join(f"{line}\n" for (line,) in cursor.fetchall())
         member = gzip.compress(lines.encode(), compresslevel=6)
         self._before_last = (self._file.tell(), self._digest.copy())

@@ -575,6 +575,7 @@ def test_it_exports_what_leaves_before_it_leaves(api: ApiClient, tmp_path: Path)
         each["screening"]["decision_id"] for each in answers[1:]
     ]
     assert [len(row["hits"]) for row in rows] == [1, 1]
+    assert [row["decision"]["results"]["live"][0][2] for row in rows] == ["f", "f"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest in said

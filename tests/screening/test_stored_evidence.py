@@ -1,0 +1,109 @@
+"""Evidence as it is stored: compressed, or as the text it was before that; and asked for in lists."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import orjson
+import pytest
+from django.db import connection
+
+from fraudsite.compressed_json import json_text
+from screening.models import Decision
+from tests.clients import ApiClient
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def rule(name: str, over: int, *, by: str = "user_id") -> dict[str, Any]:
+    return {
+        "name": name,
+        "rule_type": "velocity",
+        "conditions": [
+            {
+                "field": "amount",
+                "operator": "gt",
+                "value": over,
+                "aggregate_function": "count",
+                "time_window": "24h",
+                "group_by": [by],
+            }
+        ],
+        "actions": [{"action_type": "flag", "parameters": {"risk_score": 10}}],
+    }
+
+
+@pytest.fixture
+def api() -> ApiClient:
+    return ApiClient()
+
+
+@pytest.fixture
+def rule_ids(api: ApiClient) -> list[int]:
+    """Never hit; hit from the second payment on; not applicable without a device."""
+    rules = (rule("Never", 1000), rule("Second", 1), rule("By device", 1000, by="device_id"))
+    ids = [api.post("rules/", each).json()["id"] for each in rules]
+    for number in (1, 2):
+        body = payload(number)
+        body.pop("device_id", None)
+        assert api.post("transactions/", body).status_code == 201
+    return ids
+
+
+def listed(api: ApiClient, **wanted: Any) -> set[tuple[str, int, str]]:
+    body = api.get("screening/results/", **wanted).json()
+    assert body["count"] == len(body["items"])
+    return {(each["transaction_id"], each["rule_id"], each["status"]) for each in body["items"]}
+
+
+def test_it_lists_results_by_transaction_rule_and_status(api: ApiClient, rule_ids: list[int]) -> None:
+    never, second, by_device = rule_ids
+    first_id, second_id = payload(1)["transaction_id"], payload(2)["transaction_id"]
+    statuses = {(never, "clean"), (by_device, "not_applicable")}
+    of_first = {(first_id, rule_id, status) for rule_id, status in (statuses | {(second, "clean")})}
+    of_second = {(second_id, rule_id, status) for rule_id, status in (statuses | {(second, "flagged")})}
+    assert listed(api) == of_first | of_second
+    assert listed(api, transaction_id=first_id) == of_first
+    assert listed(api, rule_id=second) == {(first_id, second, "clean"), (second_id, second, "flagged")}
+    assert listed(api, status="flagged") == {(second_id, second, "flagged")}
+    assert listed(api, status="not_applicable", transaction_id=second_id) == {
+        (second_id, by_device, "not_applicable")
+    }
+    assert listed(api, status="flagged", rule_id=never) == set()
+
+
+def test_it_reads_what_was_stored_before_evidence_was_compressed(api: ApiClient, rule_ids: list[int]) -> None:
+    address = f"transactions/{payload(2)['transaction_id']}/screening/"
+    told = api.get(address).json()
+    assert len(told["results"]) == len(rule_ids)
+    for decision in Decision.objects.all():
+        text = orjson.dumps(decision.results)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE screening_decision SET results = %s WHERE id = %s", [text, decision.pk])
+    assert api.get(address).json() == told
+
+
+def test_the_migration_keeps_evidence_and_tells_its_verdicts() -> None:
+    migration = import_module("screening.migrations.0008_evidence_compressed")
+    evidence = {"live": [[18, 2, "n", 0, [[None]], "a reason"], [9, 3, "f", "10", [[1]], None]], "shadow": []}
+    stored = [evidence, {"live": [], "shadow": [[7, 1, "c", 0, [], None]]}]
+    with connection.cursor() as cursor:
+        # Ahead of the real one on the search path.
+        cursor.execute(
+            "CREATE TEMPORARY TABLE screening_decision (results jsonb NOT NULL, verdicts text NOT NULL DEFAULT '')"
+        )
+        for each in stored:
+            cursor.execute(
+                "INSERT INTO screening_decision (results) VALUES (%s)", [orjson.dumps(each).decode()]
+            )
+        cursor.execute(migration.VERDICTS)
+        cursor.execute(migration.COMPRESSED)
+        cursor.execute("SELECT results, verdicts FROM screening_decision")
+        found = cursor.fetchall()
+        cursor.execute("DROP TABLE pg_temp.screening_decision")
+    assert [(orjson.loads(json_text(results)), verdicts) for results, verdicts in found] == [
+        (stored[0], "18n 9f"),
+        (stored[1], ""),
+    ]
