@@ -54,7 +54,8 @@ def rule_ids(api: ApiClient) -> list[int]:
 
 def listed(api: ApiClient, **wanted: Any) -> set[tuple[str, int, str]]:
     body = api.get("screening/results/", **wanted).json()
-    assert body["count"] == len(body["items"])
+    # A first page that is full has the database count the rest.
+    assert api.get("screening/results/", page_size=1, **wanted).json()["total"] == len(body["items"])
     return {(each["transaction_id"], each["rule_id"], each["status"]) for each in body["items"]}
 
 
