@@ -6,41 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import OperationalError, ProgrammingError, connection
 
 # SQLSTATE invalid_sql_statement_name: a pooler between us and PostgreSQL has given this session another connection.
 _NOT_PREPARED = "26000"
 
 
 class PreparedStatement:
-    """`sql` with `$1`, `$2` … for values of the PostgreSQL types `types`. `name` is its name in the session.
+    """`sql` with `$1`, `$2` … for values of the PostgreSQL types `types`. `name` is its name in the session."""
 
-    `is_read`: it changes nothing, so it is sent once more when the connection turns out to be broken. Sent first in a
-    request, it is itself the check of the connection that Django would make with a `SELECT 1` ahead of it.
-    """
-
-    def __init__(self, name: str, types: Sequence[str], sql: str, *, is_read: bool = False) -> None:
+    def __init__(self, name: str, types: Sequence[str], sql: str) -> None:
         self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {sql}"
         self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
         # A connection that is closed is forgotten with it.
         self._known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-        self._is_read = is_read
 
     def rows(self, *values: Any) -> list[tuple[Any, ...]]:
         """All rows it returns. Raises what Django's cursor raises."""
-        is_check = self._is_read and not connection.in_atomic_block and not connection.health_check_done
-        if is_check:
-            connection.health_check_done = True
         try:
             return self._run(values)
-        except (InterfaceError, OperationalError, ProgrammingError) as error:
-            if is_check and connection.connection is not None and connection.connection.closed:
-                connection.close()
+        except (OperationalError, ProgrammingError) as error:
             # Inside a transaction that failed nothing can be tried again.
-            elif getattr(error.__cause__, "pgcode", None) != _NOT_PREPARED or connection.in_atomic_block:
+            if getattr(error.__cause__, "pgcode", None) != _NOT_PREPARED or connection.in_atomic_block:
                 raise
-            else:
-                self._known.pop(connection.connection, None)
+        self._known.pop(connection.connection, None)
         return self._run(values)
 
     def _run(self, values: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -29,7 +29,6 @@ SELECT (
 FROM unnest($2, $3) WITH ORDINALITY AS asked(currency, day, place)
 ORDER BY asked.place
 """,
-    is_read=True,
 )
 
 
@@ -71,7 +70,6 @@ _FACTS_OF_ONE = PreparedStatement(
     "facts_of_one",
     ("boolean", "boolean", "text", "text", "timestamptz"),
     _OF_ONE.format(asked="(SELECT $3 AS user_id, $4 AS account_id, $5 AS at) AS asked"),
-    is_read=True,
 )
 # The same of many: $3 users, $4 accounts, $5 times. Its plan is made anew each time, because PostgreSQL expects more
 # of arrays it does not know: that took six times what answering for one event takes.
@@ -80,7 +78,6 @@ _FACTS_OF_MANY = PreparedStatement(
     ("boolean", "boolean", "text[]", "text[]", "timestamptz[]"),
     _OF_ONE.format(asked="unnest($3, $4, $5) WITH ORDINALITY AS asked(user_id, account_id, at, place)")
     + "ORDER BY asked.place",
-    is_read=True,
 )
 _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 

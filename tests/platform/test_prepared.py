@@ -10,7 +10,7 @@ from fraudsite.prepared import PreparedStatement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-READ = PreparedStatement("test_read", ("bigint",), "SELECT $1 + 1", is_read=True)
+READ = PreparedStatement("test_read", ("bigint",), "SELECT $1 + 1")
 CHANGE = PreparedStatement(
     "test_change", ("text",), "INSERT INTO auth_group (name) VALUES ($1) RETURNING name"
 )
@@ -47,18 +47,6 @@ def test_a_read_that_comes_first_is_answered_on_a_new_connection_when_the_old_on
     connection_cut()
     request_begins()
     assert READ.rows(2) == [(3,)]
-
-
-def test_a_read_that_comes_first_is_the_check_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert READ.rows(1) == [(2,)]
-    request_begins()
-
-    def is_usable() -> bool:
-        raise AssertionError("SELECT 1 was sent ahead")
-
-    monkeypatch.setattr(connection, "is_usable", is_usable)
-    assert READ.rows(2) == [(3,)]
-    assert CHANGE.rows("sent after it") == [("sent after it",)]
 
 
 def test_a_change_that_comes_first_goes_over_a_connection_that_was_checked() -> None:
