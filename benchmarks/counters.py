@@ -165,7 +165,7 @@ def late_events(*, quick: bool) -> list[Row]:
         took.append(
             _read_us(store, plan, "large", LARGE + call, now - (call * 7919 % 43_000) * 1_000_000 + call)
         )
-    held = [entry["duration"] for entry in store.client.slowlog_get(2000) if b"EVALSHA" in entry["command"]]
+    held = [entry["duration"] for entry in store.client.slowlog_get(2000) if b"FCALL" in entry["command"]]
     store.client.config_set("slowlog-log-slower-than", 10_000)
     return [
         Row(

@@ -1,4 +1,4 @@
-"""The velocity store on a Redis Cluster: the same script, once per bucket an event concerns.
+"""The velocity store on a Redis Cluster: the same function, once per bucket an event concerns.
 
 Each of the buckets is a small store of its own, in one slot, with its own epoch, arrivals, index and list of recent
 events; group_tag says which bucket a group is in. An event is counted in its user's bucket first, which assigns the
@@ -14,41 +14,48 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import redis
 from django.conf import settings
 
 from screening.velocity.cluster_nodes import ClusterNodes, info_value
-from screening.velocity.plan import BUCKETS, LOG
+from screening.velocity.plan import BUCKETS, LATENESS_US, LOG, Shape, Wire
 from screening.velocity.store import (
     FILLS_AN_EXCHANGE,
     INDEX_TTL_MS,
+    LIBRARIES,
     SCAN_PAGE,
-    SCRIPT,
-    SCRIPT_SHA,
+    Call,
     CountReply,
     CountRequest,
     Fill,
     StoreUnavailable,
+    Totals,
     VelocityStore,
     count_reply,
-    counter_and_tag,
+    counters_in,
+    is_library_missing,
+    is_library_there,
     is_refusal,
+    is_shape_missing,
+    libraries_of_others,
+    library_code,
+    library_name,
+    placed,
     refuse_lost,
+    shapes_call,
+    totals_reply,
 )
 
-LATENESS_US = 3_600_000_000
 LEAST_OF_EACH = 16
 
 
 @dataclass(slots=True)
 class Part:
-    """What one bucket is asked of one event: some of its wires (`at`: their places), with their payloads alone."""
+    """What one bucket is asked of one event: some of its wires (`at`: their places)."""
 
     bucket: int
     at: list[int] = field(default_factory=list)
-    wires: list[list[Any]] = field(default_factory=list)
-    argv: list[bytes] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)
 
 
 def bucket_of_tag(tag: str) -> int:
@@ -56,15 +63,12 @@ def bucket_of_tag(tag: str) -> int:
     return int(tag[1 : tag.index("}")])
 
 
-def parts_of(wires: Sequence[list[Any]], argv: Sequence[bytes], *, first_argument: int) -> dict[int, Part]:
-    """Wires by bucket. `first_argument` is the script's number of the first payload."""
+def parts_of(wires: Sequence[Wire]) -> dict[int, Part]:
+    """Wires by bucket."""
     parts: dict[int, Part] = {}
     for at, wire in enumerate(wires):
-        bucket = bucket_of_tag(wire[0])
+        bucket = bucket_of_tag(wire.tag)
         part = parts.setdefault(bucket, Part(bucket))
-        if wire[14]:
-            part.argv.append(argv[wire[14] - first_argument])
-            wire = [*wire[:14], first_argument + len(part.argv) - 1, *wire[15:]]
         part.at.append(at)
         part.wires.append(wire)
     return parts
@@ -100,23 +104,49 @@ class ClusterVelocityStore(VelocityStore):
             raise self._away(error, began) from error
         return replies
 
-    def _call_script(self, commands: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
+    def _call_script(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
         self._guard()
-        scripted = [
-            (bucket, ("EVALSHA", SCRIPT_SHA, 1, self._name(bucket), *command)) for bucket, command in commands
-        ]
-        replies = self._ask(scripted)
+        untold = self._untold(call for _, call in calls)
+        if untold:
+            self._tell(untold.values())
+        replies = self._ask([self._scripted(*each) for each in calls])
         missing = [
-            at for at, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)
+            at for at, reply in enumerate(replies) if is_library_missing(reply) or is_shape_missing(reply)
         ]
         if missing:
-            self._everyone("SCRIPT", "LOAD", SCRIPT)
-            again = self._ask([scripted[at] for at in missing])
+            self._tell({shape.number: shape for at in missing for shape in calls[at][1].shapes}.values())
+            again = self._ask([self._scripted(*calls[at]) for at in missing])
             for at, reply in zip(missing, again, strict=True):
                 replies[at] = reply
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
+        return replies
+
+    def _scripted(self, bucket: int, call: Call) -> tuple[int, Sequence[Any]]:
+        return bucket, ("FCALL", library_name(), 1, self._name(bucket), *call.arguments_sent())
+
+    def _tell(self, shapes: Iterable[Shape]) -> None:
+        """Every node is told these shapes, and the library where it lacks it."""
+        shapes = list(shapes)
+        command = ("FCALL", library_name(), 0, *shapes_call(shapes).arguments_sent())
+        replies = self._each(*command)
+        if any(is_library_missing(reply) for reply in replies):
+            for reply in self._each("FUNCTION", "LOAD", library_code()):
+                if isinstance(reply, Exception) and not is_library_there(reply):
+                    raise StoreUnavailable(str(reply)) from reply
+            replies = self._each(*command)
+        _raise_errors(replies)
+        self._told |= {shape.number for shape in shapes}
+
+    def _each(self, *command: Any) -> Sequence[Any]:
+        """Each primary's reply, which may be an error. Raises StoreUnavailable."""
+        began = time.monotonic()
+        try:
+            replies = self.nodes.ask_each(*command)
+            _raise_refusals(replies)
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error, began) from error
         return replies
 
     def _everyone(self, *command: Any) -> Mapping[Any, Any]:
@@ -167,6 +197,10 @@ class ClusterVelocityStore(VelocityStore):
                     f"Redis evicts keys (maxmemory-policy {reply[1].decode()} of {node}): counters would be lost "
                     "silently"
                 )
+        listed = self._everyone("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES + "*").values()
+        for name in {name for each in listed for name in libraries_of_others(each)}:
+            # A node that does not have it says so.
+            self._each("FUNCTION", "DELETE", name)
         infos = self._everyone("INFO", "server").values()
         run_ids = " ".join(sorted(info_value(info, "run_id") for info in infos))
         commands: list[tuple[int, Sequence[Any]]] = []
@@ -199,16 +233,18 @@ class ClusterVelocityStore(VelocityStore):
         """As VelocityStore.count. An event whose other buckets must be filled is counted in its user's all the same,
         and goes on from there when it is asked for again."""
         exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
-        split = [parts_of(each.wires, each.argv, first_argument=6) for each in requests]
+        split = [parts_of(each.wires) for each in requests]
         homes = [bucket_of_tag(each.index_tag) for each in requests]
+        owns = [parts.pop(home, Part(home)) for parts, home in zip(split, homes, strict=True)]
         first = [
-            self._count_part(request, parts.pop(home, Part(home)), epoch, exchange)
-            for request, parts, home in zip(requests, split, homes, strict=True)
+            self._count_part(request, own, epoch, exchange)
+            for request, own in zip(requests, owns, strict=True)
         ]
-        replies = [count_reply(reply) for reply in self._call_script(first)]
+        raw_replies = self._call_script(first)
+        replies = [count_reply(reply, own.wires) for reply, own in zip(raw_replies, owns, strict=True)]
         rest: list[tuple[int, Part]] = []
         for at, reply in enumerate(replies):
-            own = _own_part(requests[at], homes[at])
+            own = owns[at]
             if reply.status == "fill":
                 reply.unknown = [own.at[index] for index in reply.unknown]
             elif reply.status == "counted":
@@ -220,7 +256,7 @@ class ClusterVelocityStore(VelocityStore):
         for (at, part), raw in zip(rest, self._call_script(calls) if calls else [], strict=True):
             merged = replies[at]
             assert isinstance(merged, _Merged)
-            merged.add(part, count_reply(raw))
+            merged.add(part, count_reply(raw, part.wires))
         return [each.whole() if isinstance(each, _Merged) else each for each in replies]
 
     def _count_part(
@@ -231,29 +267,26 @@ class ClusterVelocityStore(VelocityStore):
         exchange: str | bool,
         *,
         given: CountReply | None = None,
-    ) -> tuple[int, Sequence[Any]]:
-        blob = [
+    ) -> tuple[int, Call]:
+        body = [
             *self._head(part.bucket, epoch),
             given.occurred_us if given else request.occurred_us or False,
             request.follow,
             LATENESS_US,
             INDEX_TTL_MS,
-            part.wires,
+            *placed(part.wires),
             exchange,
             given.arrival if given else False,
             [BUCKETS, part.bucket],
             request.ruleset,
         ]
-        head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
-        return part.bucket, [*head, *part.argv]
+        arguments = (request.event_id, request.recall, request.index_tag)
+        return part.bucket, Call("count", body, arguments, [wire.shape for wire in part.wires])
 
     def ruleset_announce(self, number: int) -> None:
         self._guard()
         self._call_script(
-            [
-                (bucket, ["ruleset", msgspec.msgpack.encode([self._name(bucket), number])])
-                for bucket in range(BUCKETS)
-            ]
+            [(bucket, Call("ruleset", [self._name(bucket), number])) for bucket in range(BUCKETS)]
         )
 
     def ruleset_forget(self) -> None:
@@ -263,48 +296,47 @@ class ClusterVelocityStore(VelocityStore):
         self,
         *,
         epoch: int,
-        wires: list[list[Any]],
+        wires: Sequence[Wire],
         occurred_us: int,
         arrival: int,
         event_id: bytes,
         index_tag: str,
     ) -> None:
         home = bucket_of_tag(index_tag)
-        parts = parts_of(wires, [b""] * len(wires), first_argument=6) if wires else {}
+        parts = parts_of(wires)
         parts.setdefault(home, Part(home))
         # The index last: until it is gone nobody counts the event anew.
         for buckets in ([each for each in parts if each != home], [home]):
             calls = []
             for bucket in buckets:
-                blob = [*self._head(bucket, epoch), parts[bucket].wires, occurred_us, arrival]
+                body = [*self._head(bucket, epoch), *placed(parts[bucket].wires), occurred_us, arrival]
                 known_by = event_id if bucket == home else b""
-                calls.append((bucket, ["uncount", msgspec.msgpack.encode(blob), known_by, index_tag]))
+                shapes = [wire.shape for wire in parts[bucket].wires]
+                calls.append((bucket, Call("uncount", body, (known_by, index_tag), shapes)))
             for reply in self._call_script(calls) if calls else []:
                 refuse_lost(reply)
 
-    def correct(
-        self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int
-    ) -> None:
+    def correct(self, *, epoch: int, wires: Sequence[Wire], occurred_us: int, arrival: int) -> None:
         calls = []
-        for bucket, part in parts_of(wires, argv, first_argument=3).items():
-            blob = [*self._head(bucket, epoch), part.wires, occurred_us, arrival]
-            calls.append((bucket, ["correct", msgspec.msgpack.encode(blob), *part.argv]))
+        for bucket, part in parts_of(wires).items():
+            body = [*self._head(bucket, epoch), *placed(part.wires), occurred_us, arrival]
+            calls.append((bucket, Call("correct", body, shapes=[wire.shape for wire in part.wires])))
         for reply in self._call_script(calls):
             refuse_lost(reply)
 
     def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
-        page: list[tuple[int, Sequence[Any]]] = []
+        page: list[tuple[int, Call]] = []
         for each in fills:
-            bucket = bucket_of_tag(each.wire[0])
+            bucket = bucket_of_tag(each.wire.tag)
             name, base, _ = self._head(bucket, epoch)
-            page.append((bucket, each.command(name, base, epoch)))
+            page.append((bucket, each.call(name, base, epoch)))
             if len(page) == FILLS_AN_EXCHANGE:
                 self._fill_page(page)
                 page = []
         if page:
             self._fill_page(page)
 
-    def _fill_page(self, page: Sequence[tuple[int, Sequence[Any]]]) -> None:
+    def _fill_page(self, page: Sequence[tuple[int, Call]]) -> None:
         for reply in self._call_script(page):
             refuse_lost(reply)
 
@@ -330,21 +362,20 @@ class ClusterVelocityStore(VelocityStore):
         command = ("ZRANGE", self.base(epoch, key) + key, 0, -1, "WITHSCORES")
         return _pairs(self._one(bucket_of_tag(key), command))
 
-    def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
-        bucket = bucket_of_tag(wire[0])
-        blob = [*self._head(bucket, epoch), wire]
-        reply = self._call_script([(bucket, ["totals", msgspec.msgpack.encode(blob)])])[0]
+    def totals(self, *, epoch: int, wire: Wire) -> Totals:
+        bucket = bucket_of_tag(wire.tag)
+        body = [*self._head(bucket, epoch), wire.tag, wire.shape.number]
+        reply = self._call_script([(bucket, Call("totals", body, shapes=(wire.shape,)))])[0]
         refuse_lost(reply)
-        floor, totals = msgspec.msgpack.decode(reply[1])
-        return int(floor), totals
+        return totals_reply(reply)
 
     def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
-        pattern = f"{self.namespace}{{*}}:{epoch}:*:h"
+        pattern = f"{self.namespace}{{*}}:{epoch}:*:m"
         for address in self.nodes.primaries():
             for key in self.nodes.scan(address, pattern, count=SCAN_PAGE):
                 # namespace, {bucket}:, epoch:, then the tag, which begins with its bucket as well.
                 _, _, rest = key[len(self.namespace) :].partition(f":{epoch}:")
-                yield counter_and_tag(rest)
+                yield from counters_in(rest, self._one(bucket_of_tag(rest), ("HKEYS", key)))
 
     def _one(self, bucket: int, command: Sequence[Any]) -> Any:
         reply = self._ask([(bucket, command)])[0]
@@ -363,6 +394,8 @@ class ClusterVelocityStore(VelocityStore):
     def ready_add(self, epoch: int, ids: Sequence[str]) -> None:
         if ids:
             _raise_errors(self._ask(self._of_all("SADD", f"ready:{epoch}", *ids)))
+            # As in VelocityStore.ready_add.
+            _raise_errors(self._ask(self._of_all("SET", f"ready_at:{epoch}", os.urandom(8).hex())))
 
     def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
         """As VelocityStore.recent, but so many of each bucket, or somewhat more in all."""
@@ -394,7 +427,7 @@ class _Merged(CountReply):
         super().__init__("counted", first.arrival, first.occurred_us)
         self._request = request
         self._results: dict[int, tuple[int, list[Any] | None]] = {}
-        self._members: dict[int, list[bytes]] = {}
+        self._members: dict[int, list[Any]] = {}
         self._must_wait = False
         self.add(own, first)
 
@@ -406,7 +439,7 @@ class _Merged(CountReply):
         position = 0
         for at, (floor, values) in zip(part.at, reply.results, strict=True):
             self._results[at] = floor, values
-            reads = self._request.wires[at][15]
+            reads = self._request.wires[at].reads
             n = sum(int(value) for read, value in zip(reads, values or [], strict=False) if read[0] == LOG)
             self._members[at] = reply.members[position : position + 2 * n]
             position += 2 * n
@@ -421,10 +454,6 @@ class _Merged(CountReply):
         return CountReply(
             "counted", self.arrival, self.occurred_us, [self._results[at] for at in places], members
         )
-
-
-def _own_part(request: CountRequest, home: int) -> Part:
-    return Part(home, [at for at, wire in enumerate(request.wires) if bucket_of_tag(wire[0]) == home])
 
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[bytes, int]]:

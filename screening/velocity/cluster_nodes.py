@@ -77,12 +77,15 @@ class ClusterNodes:
 
     def ask_everyone(self, *command: Any) -> dict[Address, Any]:
         """Each primary's reply; an error is raised."""
-        primaries = self.primaries()
-        replies = self._exchange([(address, command) for address in primaries])
+        replies = self.ask_each(*command)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-        return dict(zip(primaries, replies, strict=True))
+        return dict(zip(self.primaries(), replies, strict=True))
+
+    def ask_each(self, *command: Any) -> list[Any]:
+        """Each primary's reply, which may be an error."""
+        return self._exchange([(address, command) for address in self.primaries()])
 
     def scan(self, address: Address, pattern: str, *, count: int) -> Iterator[str]:
         """The names of the node's keys that match."""

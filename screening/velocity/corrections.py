@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from screening.velocity.fence import Fence
 from screening.velocity.filling import groups_locked
-from screening.velocity.plan import Event, VelocityPlan, to_us
+from screening.velocity.plan import Event, VelocityPlan, Wire, to_us
 from screening.velocity.store import StoreUnavailable, VelocityStore
 
 
@@ -18,7 +16,7 @@ def correct_counters(
     Whoever fills one of these counters meanwhile waits for that transaction. When Redis does not answer, its
     counters are given up, to be filled from the database again.
     """
-    tags, wires, argv = correction_wires(plan, before=before, after=after)
+    tags, wires = correction_wires(plan, before=before, after=after)
     if not wires:
         return
     with groups_locked(tags):
@@ -30,7 +28,6 @@ def correct_counters(
                 store.correct(
                     epoch=state.epoch,
                     wires=wires,
-                    argv=argv,
                     occurred_us=to_us(after["occurred_at"]),
                     arrival=arrival,
                 )
@@ -40,12 +37,9 @@ def correct_counters(
                 return
 
 
-def correction_wires(
-    plan: VelocityPlan, *, before: Event, after: Event
-) -> tuple[list[str], list[list[Any]], list[bytes]]:
-    """(groups, wires, payloads) of the counters in which `after` is not what `before` was."""
-    wires: list[list[Any]] = []
-    argv: list[bytes] = []
+def correction_wires(plan: VelocityPlan, *, before: Event, after: Event) -> tuple[list[str], list[Wire]]:
+    """(groups, wires) of the counters in which `after` is not what `before` was."""
+    wires: list[Wire] = []
     tags: list[str] = []
     for counter in plan.stored():
         if counter.counter.feature.event != "transaction":
@@ -58,7 +52,5 @@ def correction_wires(
         for tag in dict.fromkeys((old, new)):
             if tag is not None:
                 tags.append(tag)
-                wires.append(
-                    counter.wire(tag, event=after if tag == new else None, argv=argv, first_argument=3)
-                )
-    return tags, wires, argv
+                wires.append(counter.wire(tag, event=after if tag == new else None))
+    return tags, wires

@@ -1,16 +1,18 @@
--- Velocity counters over sorted sets. docs/velocity.md explains the structures; store.py is the only caller.
+-- Velocity counters over sorted sets. docs/velocity.md explains the structures; store.py is the only caller, which loads
+-- this as a library of functions: what is local here is kept from call to call, by each server for itself.
 --
 -- A counter keeps the events of one feature and group value. Three kinds:
 --   tree      count, sums, sums of squares, minimum, maximum: events in chunks of running totals (below)
 --   distinct  the last time each value was seen, beside a log of all
 --   log       the events themselves, for functions that must look at each (bounded by the caller)
--- Every counter has a hash `<key>:h` whose field `m` (meta) says from which event time on it is complete (`floor`,
--- -1: from the beginning, LOADING: being filled). A counter without meta is unknown, never zero.
+-- All counters of one group have a hash `<group>:m`; its field of the counter's id is the counter's meta, which says from
+-- which event time on it is complete (`floor`, -1: from the beginning, LOADING: being filled). A counter without meta is
+-- unknown, never zero.
 --
 -- tree: members of the sorted set `<key>` have the event time (us) as score and, packed, the arrival, a chunk id,
--- the number of events and the column totals from the start of the chunk up to this event. A chunk's header
--- `c<id>` holds the totals before it within its superchunk, `b<id>` the totals before a superchunk. A window is
--- the difference of two lookups of three keys each, whatever lies between them; a late event rewrites the rest of
+-- the number of events and the column totals from the start of the chunk up to this event. In the hash `<key>:h` a
+-- chunk's header `c<id>` holds the totals before it within its superchunk, `b<id>` the totals before a superchunk. A
+-- window is the difference of two lookups of three keys each, whatever lies between; a late event rewrites the rest of
 -- one chunk and the headers after it, never more than about 2 * CHUNK members, 2 * CHUNK headers and n / CHUNK^2
 -- superchunks. Columns are limbs of base CARRY, lowest first: doubles hold integers up to 2^53 only.
 
@@ -24,31 +26,50 @@ local IN_FLIGHT_US = 60000000
 local GIVEN_WITHIN_US = 15000000
 -- The pages of a log behind the first are read for this long at most: what is decided later than 10 s is not stored.
 local PAGES_READ_US = 15000000
-local call = redis.call
-local msgpack, msgunpack = cmsgpack.pack, cmsgpack.unpack
-local spack, sunpack = struct.pack, struct.unpack
-local format = string.format
+local FOREVER = 1 / 0
+
+-- Set at the beginning of every call: a library that is being loaded has none of this yet.
+local call, msgpack, msgunpack, spack, sunpack, format, floor, min, max
+local NOW_US, NOW_MS
 
 local MEMBER = { [0] = '>I7I3I2' }
 for i = 1, 12 do MEMBER[i] = MEMBER[i - 1] .. 'i6' end
 
-local TIME = call('TIME')
-local NOW_US = TIME[1] * 1000000 + TIME[2]
-local NOW_MS = math.floor(NOW_US / 1000)
-
-local function num(x) return format('%.0f', x) end
+-- One event asks for the same times again and again.
+local last_number, last_text
+local function num(x)
+  if x ~= last_number then last_number, last_text = x, format('%.0f', x) end
+  return last_text
+end
 local function arrival_of(member) return (sunpack('>I7', member)) end
 
--- Positions in meta. Running totals of the open chunk follow from META_COLS on.
--- EXPIRES (ms): until when the counter's keys live at least, 0 when one of them may have begun anew without an end.
--- TRIMMED: 1 once a chunk was dropped; before that nothing precedes the first event. T_FIRST: no event is earlier, so
--- that a window that begins before it needs no lookup.
-local FLOOR, T_LAST, A_LAST, EXPIRES, OPEN, SUPER, N_OPEN, NEXT_ID, PEAKS_FROM, TRIMMED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local T_FIRST, META_COLS = 11, 11
+-- Positions in meta, of every kind of counter first.
+-- AGE: YOUNG or GROWN (below). EXPIRES (ms): until when the counter counts as kept, 0 for ever; its keys live as long, but
+-- for one that began anew: then UNTOLD is 1 until all are told again. T_FIRST: no event is earlier, so that a window that
+-- begins before it needs no lookup.
+local AGE, FLOOR, EXPIRES, T_LAST, A_LAST, T_FIRST, UNTOLD = 1, 2, 3, 4, 5, 6, 7
+local GROWN, YOUNG = 0, 1
+local HEAD = '>I1i7I6'
+local HEAD_BYTES, EXPIRES_AT = 14, 9
+local META = HEAD .. 'i7i7i7I1'
+-- Of a tree. TRIMMED: 1 once a chunk was dropped; before that nothing precedes the first event. Running totals of the open
+-- chunk follow from META_COLS on, and behind them, with extremes, what `peaks_from` says the place of.
+local OPEN, SUPER, N_OPEN, NEXT_ID, TRIMMED, META_COLS = 8, 9, 10, 11, 12, 12
+local TREE_META = META .. 'I3I3I1I3I1'
+-- Of a log. HELD events, and of so many different VALUES. Until KEPT_UNTIL (us) what came after KEPT_FROM is not trimmed,
+-- because pages of it are being read; and the same as it was told before, so that one keeps on reading while the next one
+-- is told. These four are left out while nobody reads.
+local HELD, VALUES, KEPT_FROM, KEPT_UNTIL, KEPT_FROM_BEFORE, KEPT_UNTIL_BEFORE = 8, 9, 10, 11, 12, 13
+local LOG_META = META .. 'I5I4'
+local LOG_META_BYTES = 45
+local KEPT_META = LOG_META .. 'i7i7i7i7'
+-- A young counter has no keys of its own: its few events follow in meta from YOUNG_EVENTS on, in order, each with its
+-- time, its arrival and a tree's delta or a log's payload. Most groups never have more.
+local YOUNG_EVENTS = 4
+local YOUNG_MOST = 8
 local NO_EVENT_YET = 9e15
--- Of a log, instead: until KEPT_UNTIL (us) what came after KEPT_FROM is not trimmed, because pages of it are being read;
--- and the same as it was told before, so that one keeps on reading while the next one is told.
-local KEPT_FROM, KEPT_UNTIL, KEPT_FROM_BEFORE, KEPT_UNTIL_BEFORE = 5, 6, 7, 8
+
+local SUMS, MIN_MAX, FIRST, PREVIOUS, DISTINCT, LOG = 1, 2, 3, 4, 5, 6
 
 -- Whether nothing that the counter holds comes at or after (t, arr).
 local function is_newer(meta, t, arr)
@@ -58,19 +79,17 @@ end
 ---------------------------------------------------------------------------------------------- tree: reading
 
 local Tree = {}
-Tree.__index = Tree
 
-local function tree_open(c, meta)
-  local self = setmetatable({ key = c.key, h = c.key .. ':h', n = c.ncols, carry = c.carry, vo = c.value_at,
-    k = c.value_limbs, null_at = c.null_at, extremes = c.extremes, cache = {}, totals_at = {}, meta = meta }, Tree)
-  return self
-end
-
-local function tree_meta(columns_n, floor)
-  local meta = { floor, -1, -1, 0, 1, 1, 0, 2, -1, 0, NO_EVENT_YET }
-  for i = 1, columns_n do meta[META_COLS + i] = 0 end
+function Tree:new_meta(from)
+  local meta = { GROWN, from, 0, -1, -1, NO_EVENT_YET, 1, 1, 1, 0, 2, 0 }
+  for i = 1, self.n do meta[META_COLS + i] = 0 end
+  if self.extremes then meta[self.peaks_from] = -1 end
   return meta
 end
+
+function Tree:unpack_meta(raw) return { sunpack(self.meta_format, raw) } end
+
+function Tree:pack_meta() return spack(self.meta_format, unpack(self.meta)) end
 
 -- Headers of a counter that has only its first chunk are not stored: most groups never have another.
 function Tree:first_header(name)
@@ -81,19 +100,29 @@ function Tree:first_header(name)
   return header
 end
 
+function Tree:cached()
+  local cache = self.cache
+  if not cache then
+    cache = {}
+    self.cache = cache
+  end
+  return cache
+end
+
 function Tree:header(name)
-  local value = self.cache[name]
+  local cache = self:cached()
+  local value = cache[name]
   if not value then
-    local raw = call('HGET', self.h, name)
+    local raw = call('HGET', self.key .. ':h', name)
     value = raw and msgunpack(raw) or self:first_header(name)
-    self.cache[name] = value
+    cache[name] = value
   end
   return value
 end
 
 function Tree:put(name, value)
-  self.cache[name] = value
-  call('HSET', self.h, name, msgpack(value))
+  self:cached()[name] = value
+  call('HSET', self.key .. ':h', name, msgpack(value))
 end
 
 function Tree:unpack(member)
@@ -120,14 +149,27 @@ function Tree:total(chunk, n, cols, from)
   return out
 end
 
+-- What is read of an event's counters is read after all is written, so totals are worked out once.
 function Tree:total_all()
-  return self:total(self.meta[OPEN], self.meta[N_OPEN], self.meta, META_COLS + 1)
+  local totals = self.all
+  if not totals then
+    local meta = self.meta
+    totals = self:total(meta[OPEN], meta[N_OPEN], meta, META_COLS + 1)
+    self.all = totals
+  end
+  return totals
 end
 
 function Tree:total_before_first()
-  if self.meta[TRIMMED] == 0 then return self:total(1, 0, nil, 1) end
-  local first_super = self:header('L')[1]
-  return self:total(self:header('l' .. first_super)[1], 0, nil, 1)
+  local totals = self.none
+  if not totals then
+    if self.meta[TRIMMED] == 0 then totals = self.zeros else
+      local first_super = self:header('L')[1]
+      totals = self:total(self:header('l' .. first_super)[1], 0, nil, 1)
+    end
+    self.none = totals
+  end
+  return totals
 end
 
 -- Rank of the last member at or before (t, arr), -1 if none. Binary search only among equal times.
@@ -138,7 +180,7 @@ local function locate(key, t, arr)
   if tonumber(m[2]) < t or arrival_of(m[1]) <= arr then return high end
   local low = call('ZCOUNT', key, '-inf', '(' .. num(t)) - 1
   while high - low > 1 do
-    local middle = math.floor((low + high) / 2)
+    local middle = floor((low + high) / 2)
     if arrival_of(call('ZRANGE', key, middle, middle)[1]) <= arr then low = middle else high = middle end
   end
   return low
@@ -157,11 +199,16 @@ function Tree:total_at_rank(rank)
 end
 
 -- Totals of all events with time <= t. Neighbouring buckets and windows of one width ask for the same times: what was
--- found is kept for this event (nothing is written after the first read).
+-- found is kept.
 function Tree:total_at_time(t)
   if t >= self.meta[T_LAST] then return self:total_all() end
   if t < self.meta[T_FIRST] then return self:total_before_first() end
-  local totals = self.totals_at[t]
+  local found_at = self.totals_at
+  if not found_at then
+    found_at = {}
+    self.totals_at = found_at
+  end
+  local totals = found_at[t]
   if not totals then
     local found = call('ZREVRANGEBYSCORE', self.key, num(t), '-inf', 'LIMIT', 0, 1)
     if found[1] then
@@ -170,16 +217,11 @@ function Tree:total_at_time(t)
     else
       totals = self:total_before_first()
     end
-    self.totals_at[t] = totals
+    found_at[t] = totals
   end
   return totals
 end
 
-local function minus(a, b)
-  local out = {}
-  for i = 1, #a do out[i] = a[i] - b[i] end
-  return out
-end
 
 ----------------------------------------------------------------------------------- tree: minimum and maximum
 
@@ -277,8 +319,8 @@ function Tree:extremes_of(r1, r2)
 end
 
 -- Peaks: in `<key>:x` the events that no later one exceeds (`<key>:n`: that none undercuts), so that the extreme of a
--- window that ends at the newest event is the first of them inside it. At most PEAKS of each are kept; meta's
--- PEAKS_FROM is the time from which on they answer: a window that begins earlier is read from the headers.
+-- window that ends at the newest event is the first of them inside it. At most PEAKS of each are kept; meta
+-- says at `peaks_from` from which time on they answer: a window that begins earlier is read from the headers.
 local PEAKS = 1024
 
 local VALUE = { [2] = '>I7i6i6', [3] = '>I7i6i6i6' }
@@ -298,32 +340,32 @@ end
 function Tree:peaks_kept(suffix, n, value)
   local low, high = 0, n
   while low < high do
-    local middle = math.floor((low + high) / 2)
+    local middle = floor((low + high) / 2)
     local peak = peak_of(self, call('ZRANGE', self.key .. suffix, middle, middle)[1])
     if self:exceeds(suffix, value, peak) then high = middle else low = middle + 1 end
   end
   return low
 end
 
-function Tree:add_peak(t, arr, value)
+function Tree:add_peak(t, arr, value, newest)
   if not value then return end
   local packed = spack(VALUE[self.k], arr, unpack(value, 1, self.k))
   for _, suffix in ipairs({ ':x', ':n' }) do
     local key = self.key .. suffix
-    local place = locate(key, t, arr) + 1
-    local after = call('ZRANGE', key, place, place)[1]
+    local place = newest and call('ZCARD', key) or locate(key, t, arr) + 1
+    local after = not newest and call('ZRANGE', key, place, place)[1]
     if not (after and self:exceeds(suffix, peak_of(self, after), value)) then
       local kept = self:peaks_kept(suffix, place, value)
       -- Added first: a key whose last member goes is gone, and so is the time at which it expires.
       call('ZADD', key, num(t), packed)
       if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
-      local size = call('ZCARD', key)
-      if size == 1 and place == 0 then self.meta[EXPIRES] = 0 end
+      local size = newest and kept + 1 or call('ZCARD', key)
+      if size == 1 and place == 0 then self.meta[UNTOLD] = 1 end
       local surplus = size - PEAKS
       if surplus > 0 then
         local last = call('ZRANGE', key, surplus - 1, surplus - 1, 'WITHSCORES')
         call('ZREMRANGEBYRANK', key, 0, surplus - 1)
-        self.meta[PEAKS_FROM] = math.max(self.meta[PEAKS_FROM], tonumber(last[2]))
+        self.meta[self.peaks_from] = max(self.meta[self.peaks_from], tonumber(last[2]))
       end
     end
   end
@@ -332,13 +374,13 @@ end
 -- An event was taken out: what it had made needless is not known any more, so peaks begin anew after the newest.
 function Tree:forget_peaks()
   call('UNLINK', self.key .. ':x', self.key .. ':n')
-  self.meta[EXPIRES] = 0
-  self.meta[PEAKS_FROM] = math.max(self.meta[PEAKS_FROM], self.meta[T_LAST])
+  self.meta[UNTOLD] = 1
+  self.meta[self.peaks_from] = max(self.meta[self.peaks_from], self.meta[T_LAST])
 end
 
 -- Extremes of (from, newest], or nil when the peaks do not reach back that far.
 function Tree:peaks(from)
-  if from < self.meta[PEAKS_FROM] then return nil end
+  if from < self.meta[self.peaks_from] then return nil end
   local high = call('ZRANGEBYSCORE', self.key .. ':x', '(' .. num(from), '+inf', 'LIMIT', 0, 1)[1]
   if not high then return {} end
   local low = call('ZRANGEBYSCORE', self.key .. ':n', '(' .. num(from), '+inf', 'LIMIT', 0, 1)[1]
@@ -347,13 +389,11 @@ end
 
 ------------------------------------------------------------------------------------------------ tree: writing
 
-function Tree:save_meta() call('HSET', self.h, 'm', msgpack(self.meta)) end
-
 -- Keep the columns of a superchunk's base below CARRY, so that they stay exact however many events came before.
 function Tree:normalise(base)
   for i = 1, self.n do
     if self.carry[i] == 1 then
-      local over = math.floor(base[i + 1] / CARRY)
+      local over = floor(base[i + 1] / CARRY)
       base[i + 1] = base[i + 1] - over * CARRY
       base[i + 2] = base[i + 2] + over
     end
@@ -366,14 +406,15 @@ function Tree:change_headers(prefix, list, from, change)
   if from > #list then return end
   local names, pairs_ = {}, {}
   for i = from, #list do names[#names + 1] = prefix .. list[i] end
-  local raws = call('HMGET', self.h, unpack(names))
+  local cache = self:cached()
+  local raws = call('HMGET', self.key .. ':h', unpack(names))
   for i, name in ipairs(names) do
-    local header = self.cache[name] or raws[i] and msgunpack(raws[i]) or self:first_header(name)
+    local header = cache[name] or raws[i] and msgunpack(raws[i]) or self:first_header(name)
     change(header)
-    self.cache[name] = header
+    cache[name] = header
     pairs_[2 * i - 1], pairs_[2 * i] = name, msgpack(header)
   end
-  call('HSET', self.h, unpack(pairs_))
+  call('HSET', self.key .. ':h', unpack(pairs_))
 end
 
 -- Everything after `chunk` has one event more (sign 1) or less (-1).
@@ -396,6 +437,8 @@ end
 function Tree:new_id()
   local id = self.meta[NEXT_ID]
   self.meta[NEXT_ID] = id + 1
+  -- The first header: its hash begins now.
+  if id == 2 then self.meta[UNTOLD] = 1 end
   return id
 end
 
@@ -434,6 +477,21 @@ function Tree:open_chunk()
   for i = 1, self.n do meta[META_COLS + i] = 0 end
 end
 
+-- An event of `value` came into `chunk` of `super`.
+function Tree:widen_headers(chunk, super, value)
+  if not value then return end
+  local h, x, y = self.key .. ':h', 'x' .. chunk, 'y' .. super
+  local raws = call('HMGET', h, x, y)
+  if not (raws[1] or raws[2]) then self.meta[UNTOLD] = 1 end
+  local of_chunk, of_super = raws[1] and msgunpack(raws[1]) or {}, raws[2] and msgunpack(raws[2]) or {}
+  local new_chunk, new_super = self:widen(of_chunk, value), self:widen(of_super, value)
+  local is_wider = new_chunk[1] ~= of_chunk[1] or new_chunk[2] ~= of_chunk[2]
+    or new_super[1] ~= of_super[1] or new_super[2] ~= of_super[2]
+  if is_wider then call('HSET', h, x, msgpack(new_chunk), y, msgpack(new_super)) end
+  local cache = self:cached()
+  cache[x], cache[y] = new_chunk, new_super
+end
+
 function Tree:append(t, arr, delta)
   local meta = self.meta
   if meta[N_OPEN] >= CHUNK then self:open_chunk() end
@@ -443,9 +501,8 @@ function Tree:append(t, arr, delta)
   call('ZADD', self.key, num(t), self:pack(arr, meta[OPEN], meta[N_OPEN], meta, META_COLS + 1))
   if self.extremes then
     local value = self:value_of(delta, 1)
-    self:add_peak(t, arr, value)
-    self:put('x' .. meta[OPEN], self:widen(self:header('x' .. meta[OPEN]) or {}, value))
-    self:put('y' .. meta[SUPER], self:widen(self:header('y' .. meta[SUPER]) or {}, value))
+    self:add_peak(t, arr, value, true)
+    self:widen_headers(meta[OPEN], meta[SUPER], value)
   end
 end
 
@@ -463,8 +520,9 @@ function Tree:rewrite(rank, chunk, sign, delta, extra)
     new[#new + 1] = following[i + 1]
     new[#new + 1] = self:pack(m[1], chunk, size, m, 4)
   end
-  if #gone > 0 then call('ZREM', self.key, unpack(gone)) end
+  -- Added first: a key whose last member goes is gone, and so is the time at which it expires.
   if #new > 0 then call('ZADD', self.key, unpack(new)) end
+  if #gone > 0 then call('ZREM', self.key, unpack(gone)) end
   return size
 end
 
@@ -526,8 +584,8 @@ function Tree:split(chunk, first_rank, size)
     new[#new + 1] = members[i + 1]
     new[#new + 1] = self:pack(m[1], id, m[3] - CHUNK, m, 4)
   end
-  call('ZREM', self.key, unpack(gone))
   call('ZADD', self.key, unpack(new))
+  call('ZREM', self.key, unpack(gone))
   local list = self:header('l' .. super)
   insert_after(list, chunk, id)
   self:put('l' .. super, list)
@@ -564,8 +622,7 @@ function Tree:insert_late(t, arr, delta, rank)
   if self.extremes then
     local value, super = self:value_of(delta, 1), self:header('c' .. chunk)[1]
     self:add_peak(t, arr, value)
-    self:put('x' .. chunk, self:widen(self:header('x' .. chunk) or {}, value))
-    self:put('y' .. super, self:widen(self:header('y' .. super) or {}, value))
+    self:widen_headers(chunk, super, value)
   end
   if size > 2 * CHUNK then self:split(chunk, rank + 1 - n, size) end
 end
@@ -591,7 +648,7 @@ function Tree:remove(t, arr)
     for i = 1, self.n do delta[i] = delta[i] - before[3 + i] end
   end
   call('ZREM', self.key, raw)
-  self.meta[EXPIRES] = 0
+  self.meta[UNTOLD] = 1
   local size = self:rewrite(rank - 1, chunk, -1, delta, {})
   if size < m[3] - 1 then size = m[3] - 1 end
   self:shift_after(chunk, -1, delta)
@@ -624,7 +681,7 @@ function Tree:trim(horizon)
   local last_time = tonumber(head[2 * n])
   if last_time > horizon or chunk == self.meta[OPEN] then return end
   call('ZREMRANGEBYRANK', self.key, 0, n - 1)
-  self.meta[FLOOR] = math.max(self.meta[FLOOR], last_time)
+  self.meta[FLOOR] = max(self.meta[FLOOR], last_time)
   self.meta[TRIMMED] = 1
   self.meta[T_FIRST] = last_time
   self:forget_chunks_through(chunk)
@@ -639,14 +696,14 @@ function Tree:forget_chunks_through(chunk)
     local list = self:header('l' .. super)
     while #list > 0 and not found do
       found = list[1] == chunk
-      call('HDEL', self.h, 'c' .. list[1], 'x' .. list[1])
+      call('HDEL', self.key .. ':h', 'c' .. list[1], 'x' .. list[1])
       table.remove(list, 1)
     end
     if #list > 0 then
       self:put('l' .. super, list)
       self:super_extremes(super)
     else
-      call('HDEL', self.h, 'l' .. super, 'b' .. super, 'y' .. super)
+      call('HDEL', self.key .. ':h', 'l' .. super, 'b' .. super, 'y' .. super)
       table.remove(supers, 1)
     end
   end
@@ -655,15 +712,35 @@ end
 
 ------------------------------------------------------------------------------------------- distinct and log
 
-local function log_trim(c, meta, horizon)
-  local key = c.key
-  local n = c.cap > 0 and call('ZCARD', key) - c.cap or call('ZCOUNT', key, '-inf', num(horizon))
+local Log = {}
+
+function Log:new_meta(from)
+  return { GROWN, from, 0, -1, -1, NO_EVENT_YET, 1, 0, 0, -1, 0, -1, 0 }
+end
+
+function Log:unpack_meta(raw)
+  if #raw > LOG_META_BYTES then return { sunpack(KEPT_META, raw) } end
+  local meta = { sunpack(LOG_META, raw) }
+  meta[KEPT_FROM], meta[KEPT_UNTIL], meta[KEPT_FROM_BEFORE], meta[KEPT_UNTIL_BEFORE] = -1, 0, -1, 0
+  return meta
+end
+
+function Log:pack_meta()
+  return spack(self.meta[KEPT_UNTIL] > 0 and KEPT_META or LOG_META, unpack(self.meta))
+end
+
+function Log:trim(horizon)
+  local key, meta = self.key, self.meta
+  local n
+  if self.cap > 0 then n = meta[HELD] - self.cap
+  elseif horizon < meta[T_FIRST] then return
+  else n = call('ZCOUNT', key, '-inf', num(horizon)) end
   if n <= 0 then return end
   if n > 2 * CHUNK then n = 2 * CHUNK end
   local oldest = call('ZRANGE', key, 0, n - 1, 'WITHSCORES')
-  local settled, kept_from = NOW_US - IN_FLIGHT_US, math.huge
+  local settled, kept_from = NOW_US - IN_FLIGHT_US, FOREVER
   if NOW_US < meta[KEPT_UNTIL] then kept_from = meta[KEPT_FROM] end
-  if NOW_US < meta[KEPT_UNTIL_BEFORE] then kept_from = math.min(kept_from, meta[KEPT_FROM_BEFORE]) end
+  if NOW_US < meta[KEPT_UNTIL_BEFORE] then kept_from = min(kept_from, meta[KEPT_FROM_BEFORE]) end
   for i = 1, #oldest, 2 do
     if arrival_of(oldest[i]) > settled or tonumber(oldest[i + 1]) > kept_from then
       n = (i - 1) / 2
@@ -671,32 +748,42 @@ local function log_trim(c, meta, horizon)
     end
   end
   if n == 0 then return end
-  meta[FLOOR] = math.max(meta[FLOOR], tonumber(oldest[2 * n]))
-  call('ZREMRANGEBYRANK', key, 0, n - 1)
-  if c.kind == 'distinct' then
+  local last_time = tonumber(oldest[2 * n])
+  meta[FLOOR] = max(meta[FLOOR], last_time)
+  meta[HELD] = meta[HELD] - call('ZREMRANGEBYRANK', key, 0, n - 1)
+  local is_first_known = true
+  if self.kind == 'distinct' then
     local old = call('ZCOUNT', key .. ':d', '-inf', num(meta[FLOOR]))
-    if old > 0 then call('ZREMRANGEBYRANK', key .. ':d', 0, math.min(old, 2 * CHUNK) - 1) end
+    if old > 0 then
+      meta[VALUES] = meta[VALUES] - call('ZREMRANGEBYRANK', key .. ':d', 0, min(old, 2 * CHUNK) - 1)
+    end
+    is_first_known = old <= 2 * CHUNK
   end
+  if is_first_known then meta[T_FIRST] = max(meta[T_FIRST], last_time) end
 end
 
-local function log_insert(c, meta, t, arr, payload)
-  call('ZADD', c.key, num(t), spack('>I7', arr) .. payload)
-  if c.kind == 'distinct' and payload ~= '' and call('ZADD', c.key .. ':d', 'GT', num(t), payload) == 1
-    and call('ZCARD', c.key .. ':d') == 1 then
-    meta[EXPIRES] = 0
+function Log:insert(t, arr, payload)
+  local key, meta = self.key, self.meta
+  local text = num(t)
+  if call('ZADD', key, text, spack('>I7', arr) .. payload) == 1 then meta[HELD] = meta[HELD] + 1 end
+  if self.kind == 'distinct' and payload ~= '' and call('ZADD', key .. ':d', 'GT', text, payload) == 1 then
+    meta[VALUES] = meta[VALUES] + 1
+    if meta[VALUES] == 1 then meta[UNTOLD] = 1 end
   end
+  if t < meta[T_FIRST] then meta[T_FIRST] = t end
   if is_newer(meta, t, arr) then meta[T_LAST], meta[A_LAST] = t, arr end
 end
 
-local function log_find(key, t, arr)
-  local rank = locate(key, t, arr)
-  if holds(key, rank, t, arr) then return call('ZRANGE', key, rank, rank)[1] end
+function Log:find(t, arr)
+  local rank = locate(self.key, t, arr)
+  if holds(self.key, rank, t, arr) then return call('ZRANGE', self.key, rank, rank)[1] end
 end
 
 -- After removing an event of `value`: when was it seen before? Newest first, DISTINCT_BOUND events at most; a value
 -- not met within them keeps its time, which can only count too many.
 local DISTINCT_BOUND = 2000
-local function distinct_forget(key, value)
+function Log:forget_value(value)
+  local key = self.key
   for from = 0, DISTINCT_BOUND - 1, 500 do
     local page = call('ZREVRANGE', key, from, from + 499, 'WITHSCORES')
     for i = 1, #page, 2 do
@@ -706,22 +793,19 @@ local function distinct_forget(key, value)
       end
     end
     if #page < 1000 then
-      call('ZREM', key .. ':d', value)
+      self.meta[VALUES] = self.meta[VALUES] - call('ZREM', key .. ':d', value)
       return
     end
   end
 end
 
-local function log_remove(c, t, arr)
-  local member = log_find(c.key, t, arr)
+function Log:remove(t, arr)
+  local member = self:find(t, arr)
   if not member then return false end
-  call('ZREM', c.key, member)
-  if call('EXISTS', c.key) == 0 then
-    local meta = msgunpack(call('HGET', c.key .. ':h', 'm'))
-    meta[EXPIRES] = 0
-    call('HSET', c.key .. ':h', 'm', msgpack(meta))
-  end
-  if c.kind == 'distinct' and #member > 7 then distinct_forget(c.key, member:sub(8)) end
+  local meta = self.meta
+  meta[HELD] = meta[HELD] - call('ZREM', self.key, member)
+  if meta[HELD] == 0 then meta[UNTOLD] = 1 end
+  if self.kind == 'distinct' and #member > 7 then self:forget_value(member:sub(8)) end
   return true
 end
 
@@ -742,90 +826,528 @@ local function distinct_scan(key, from, to, t, arr, exclude)
   return n
 end
 
------------------------------------------------------------------------------------------------- one counter
+------------------------------------------------------------------------------------------------------ young
 
-local SUMS, MIN_MAX, FIRST, PREVIOUS, DISTINCT, LOG = 1, 2, 3, 4, 5, 6
-
--- Counter as sent: see `store.Counter.wire`.
-local function counter_of(wire, base)
-  return { key = base .. wire[1], id = wire[2], kind = wire[3], ttl = wire[4], retention = wire[5], ncols = wire[6],
-    carry = wire[7], value_at = wire[8], value_limbs = wire[9], null_at = wire[10], extremes = wire[11] == 1,
-    cap = wire[12] }
+-- By number of columns and events.
+local YOUNG_META = {}
+local function young_format(n, held)
+  local formats = YOUNG_META[n]
+  if not formats then
+    formats = {}
+    YOUNG_META[n] = formats
+  end
+  local found = formats[held]
+  if not found then
+    found = HEAD .. string.rep('i7I7' .. string.rep('i6', n), held)
+    formats[held] = found
+  end
+  return found
 end
 
--- Saves meta, and sees to it that the counter's keys live for c.ttl from now on; they are told so again only after an
--- eighth of that. Saved first: a key that is not there cannot be told when to end.
-local function save(c, meta)
-  local ends_anew = c.ttl > 0 and meta[EXPIRES] < NOW_MS + c.ttl
-  local ttl = num(math.floor(c.ttl * 9 / 8))
-  if ends_anew then meta[EXPIRES] = NOW_MS + math.floor(c.ttl * 9 / 8) end
-  call('HSET', c.key .. ':h', 'm', msgpack(meta))
-  if not ends_anew then return end
-  call('PEXPIRE', c.key, ttl)
-  call('PEXPIRE', c.key .. ':h', ttl)
-  if c.extremes then
-    call('PEXPIRE', c.key .. ':x', ttl)
-    call('PEXPIRE', c.key .. ':n', ttl)
-  end
-  if c.kind == 'distinct' then call('PEXPIRE', c.key .. ':d', ttl) end
-end
-
--- `meta` is changed with the counter and saved.
-local function write_event(c, meta, t, arr, delta, payload)
-  if c.kind == 'tree' then
-    local tree = tree_open(c, meta)
-    local chunk = tree.meta[OPEN]
-    tree:insert(t, arr, delta)
-    -- A late event's own window may reach what was filled back in for it: only the newest event trims.
-    if tree.meta[OPEN] ~= chunk and c.retention > 0 and t == tree.meta[T_LAST] then tree:trim(t - c.retention) end
-    save(c, tree.meta)
-    return tree
-  end
-  if is_newer(meta, t, arr) or not log_find(c.key, t, arr) then log_insert(c, meta, t, arr, payload) end
-  if (c.retention > 0 or c.cap > 0) and t == meta[T_LAST] then log_trim(c, meta, t - c.retention) end
-  save(c, meta)
+function Tree:unpack_young(raw)
+  local meta = { sunpack(young_format(self.n, (#raw - HEAD_BYTES) / (14 + 6 * self.n)), raw) }
+  -- Where unpacking ended.
+  meta[#meta] = nil
   return meta
 end
 
--- The meta of a counter that is about to get its first event: with that it is saved and its keys' expiry set.
-local function create(c, floor)
-  return c.kind == 'tree' and tree_meta(c.ncols, floor) or { floor, -1, -1, 0, -1, 0, -1, 0 }
+function Tree:pack_young()
+  local meta = self.meta
+  return spack(young_format(self.n, (#meta - YOUNG_EVENTS + 1) / self.stride), unpack(meta))
 end
 
--- read = {kind, width (-1: lifetime), delay, exclude current, limit}; results in `out`, log members in `members`.
-local function read_tree(tree, read, t, arr, matched, newest)
+function Log:unpack_young(raw)
+  local meta = { sunpack(HEAD, raw) }
+  local events = msgunpack(raw:sub(HEAD_BYTES + 1))
+  for i = 1, #events do meta[YOUNG_EVENTS - 1 + i] = events[i] end
+  meta[YOUNG_EVENTS + #events] = nil
+  return meta
+end
+
+function Log:pack_young()
+  local meta = self.meta
+  return spack(HEAD, meta[1], meta[2], meta[3]) .. msgpack({ unpack(meta, YOUNG_EVENTS) })
+end
+
+-- How many events of a young counter have a time <= t, and how many come at or before (t, arr).
+local function young_up_to(meta, stride, t)
+  local at = #meta + 1 - stride
+  while at >= YOUNG_EVENTS and meta[at] > t do at = at - stride end
+  return (at - YOUNG_EVENTS) / stride + 1
+end
+
+local function young_up_to_event(meta, stride, t, arr)
+  local at = #meta + 1 - stride
+  while at >= YOUNG_EVENTS and (meta[at] > t or (meta[at] == t and meta[at + 1] > arr)) do at = at - stride end
+  return (at - YOUNG_EVENTS) / stride + 1
+end
+
+local function young_holds(meta, stride, rank, t, arr)
+  local at = YOUNG_EVENTS + (rank - 1) * stride
+  return rank > 0 and meta[at] == t and meta[at + 1] == arr
+end
+
+local function young_forget(meta, stride, rank)
+  local at = YOUNG_EVENTS + (rank - 1) * stride
+  for i = at, #meta do meta[i] = meta[i + stride] end
+end
+
+-- False when it is full: then it has to grow first. `horizon` (or false): the oldest event may go when it is not after.
+local function young_insert(c, t, arr, what, horizon)
+  local meta, stride = c.meta, c.stride
+  local held = (#meta - YOUNG_EVENTS + 1) / stride
+  local rank = young_up_to_event(meta, stride, t, arr)
+  if young_holds(meta, stride, rank, t, arr) then return true end
+  if held >= YOUNG_MOST then
+    local oldest = meta[YOUNG_EVENTS]
+    if not horizon or held == 0 or rank < held or oldest > horizon or meta[YOUNG_EVENTS + 1] > NOW_US - IN_FLIGHT_US then
+      return false
+    end
+    meta[FLOOR] = max(meta[FLOOR], oldest)
+    young_forget(meta, stride, 1)
+    rank = rank - 1
+  end
+  local at = YOUNG_EVENTS + rank * stride
+  for i = #meta, at, -1 do meta[i + stride] = meta[i] end
+  meta[at], meta[at + 1] = t, arr
+  if c.kind ~= 'tree' then meta[at + 2] = what == true and '' or what
+  else for i = 1, c.n do meta[at + 1 + i] = what[i] end end
+  return true
+end
+
+local function young_remove(c, t, arr)
+  local meta, stride = c.meta, c.stride
+  local rank = young_up_to_event(meta, stride, t, arr)
+  if not young_holds(meta, stride, rank, t, arr) then return false end
+  young_forget(meta, stride, rank)
+  return true
+end
+
+-- From here on it is kept in keys of its own.
+local function grow(c)
+  local young, stride = c.meta, c.stride
+  local meta = c:new_meta(young[FLOOR])
+  meta[EXPIRES] = young[EXPIRES]
+  c.meta = meta
+  c.key = c.group.prefix .. c.suffix
+  for at = YOUNG_EVENTS, #young, stride do
+    c:insert(young[at], young[at + 1], c.kind == 'tree' and { unpack(young, at + 2, at + stride - 1) } or young[at + 2])
+  end
+end
+
+function Tree:young_total(rank)
+  local sums = self.all
+  if not sums then
+    sums = { [0] = self.zeros }
+    self.all = sums
+  end
+  local total = sums[rank]
+  if not total then
+    local before = self:young_total(rank - 1)
+    local at = YOUNG_EVENTS + (rank - 1) * self.stride + 1
+    total = { rank }
+    for i = 1, self.n do total[i + 1] = before[i + 1] + self.meta[at + i] end
+    sums[rank] = total
+  end
+  return total
+end
+
+function Tree:young_extremes(first, last)
+  local x = {}
+  for rank = first, last do
+    x = self:widen(x, self:value_of(self.meta, YOUNG_EVENTS + (rank - 1) * self.stride + 2))
+  end
+  return x
+end
+
+function Tree:young_read_one(read, t, arr)
+  local meta, stride = self.meta, self.stride
   local kind, width, delay = read[1], read[2], read[3]
   local to = t - delay
   local from = width < 0 and -1 or to - width
-  if kind == SUMS then
-    local upper
-    if delay > 0 then upper = tree:total_at_time(to)
-    elseif newest then upper = tree:total_all()
-    else upper = tree:total_at_rank(locate(tree.key, t, arr)) end
-    if width < 0 then return tree.meta[FLOOR] < 0 and upper or minus(upper, tree:total_before_first()) end
-    return minus(upper, tree:total_at_time(from))
-  end
+  local rank = delay > 0 and young_up_to(meta, stride, to) or young_up_to_event(meta, stride, t, arr)
   if kind == FIRST then
-    local found = call('ZRANGEBYSCORE', tree.key, '(' .. num(from), num(to), 'LIMIT', 0, 1, 'WITHSCORES')
+    local at = YOUNG_EVENTS + young_up_to(meta, stride, from) * stride
+    local time = meta[at]
+    if not time or time > to then return false end
+    if time == t and (meta[at + 1] > arr or (read[4] == 1 and meta[at + 1] == arr)) then return false end
+    return time
+  end
+  if read[4] == 1 and delay == 0 and young_holds(meta, stride, rank, t, arr) then rank = rank - 1 end
+  if kind == PREVIOUS then
+    local time = rank > 0 and meta[YOUNG_EVENTS + (rank - 1) * stride]
+    return time and time > from and time
+  end
+  return self:young_extremes((width < 0 and 0 or young_up_to(meta, stride, from)) + 1, rank)
+end
+
+function Tree:read_young(t, arr, out)
+  local meta, stride, n = self.meta, self.stride, self.n
+  local at = #out
+  local own
+  for _, read in ipairs(self.reads) do
+    if read[1] == SUMS then
+      local width, delay = read[2], read[3]
+      local upper, lower = nil, 0
+      if delay > 0 then upper = young_up_to(meta, stride, t - delay)
+      else
+        own = own or young_up_to_event(meta, stride, t, arr)
+        upper = own
+      end
+      if width >= 0 and upper > 0 then lower = young_up_to(meta, stride, t - delay - width) end
+      if n == 0 or upper == lower then
+        out[at + 1] = upper - lower
+        for i = 1, n do out[at + 1 + i] = 0 end
+      else
+        upper, lower = self:young_total(upper), self:young_total(lower)
+        for i = 1, n + 1 do out[at + i] = upper[i] - lower[i] end
+      end
+      at = at + n + 1
+    else
+      at = at + 1
+      out[at] = self:young_read_one(read, t, arr)
+    end
+  end
+end
+
+-- Whether a page of the log would be full: the caller may ask for what comes before it, which must have a key.
+function Log:fills_page(t)
+  if not self.has_small_page then return false end
+  local meta, stride = self.meta, self.stride
+  for _, read in ipairs(self.reads) do
+    if read[1] == LOG then
+      local to = t - read[3]
+      local from = read[2] < 0 and -1 or to - read[2]
+      if young_up_to(meta, stride, to) - young_up_to(meta, stride, from) >= read[5] then return true end
+    end
+  end
+  return false
+end
+
+function Log:young_distinct(first, last, t, arr, exclude)
+  local meta, seen, n = self.meta, {}, 0
+  for rank = first, last do
+    local at = YOUNG_EVENTS + (rank - 1) * 3
+    local a, value = meta[at + 1], meta[at + 2]
+    local is_later = meta[at] == t and (a > arr or (exclude and a == arr))
+    if value ~= '' and not is_later and not seen[value] then
+      seen[value] = true
+      n = n + 1
+    end
+  end
+  return n
+end
+
+function Log:read_young(t, arr, out, marks, members)
+  local meta, stride = self.meta, self.stride
+  for _, page in ipairs(self.pages) do
+    local to = t - page.delay
+    local last = young_up_to(meta, stride, to)
+    local first = (page.width < 0 and 0 or young_up_to(meta, stride, to - page.width)) + 1
+    first = max(first, last - page.limit + 1)
+    local mark = #marks + 1
+    marks[mark] = max(0, last - first + 1)
+    for rank = last, first, -1 do
+      local at = YOUNG_EVENTS + (rank - 1) * stride
+      local payload = meta[at + 2]
+      marks[mark + 1], marks[mark + 2] = meta[at], 7 + #payload
+      mark = mark + 2
+      members[#members + 1] = spack('>I7', meta[at + 1]) .. payload
+    end
+  end
+  local at = #out
+  for i, read in ipairs(self.reads) do
+    local kind, width, delay = read[1], read[2], read[3]
+    local to = t - delay
+    local first = (width < 0 and 0 or young_up_to(meta, stride, to - width)) + 1
+    local last
+    if kind == SUMS and delay == 0 then last = young_up_to_event(meta, stride, t, arr)
+    else last = young_up_to(meta, stride, to) end
+    if kind == DISTINCT then out[at + i] = self:young_distinct(first, last, t, arr, read[4] == 1)
+    else
+      local value = max(0, last - first + 1)
+      out[at + i] = kind == LOG and min(value, read[5]) or value
+    end
+  end
+end
+
+------------------------------------------------------------------------------------------------ one counter
+
+-- Shapes: what is the same of a counter for every group and event, and what is read of it. Callers name them by number and
+-- tell a server those it does not know ('shapes'). Forgotten by halves, so that what was told a moment ago is there.
+local SHAPES_KEPT = 4000
+local shapes, shapes_before, shapes_n = {}, {}, 0
+
+local function remember(number, shape)
+  if shapes_n >= SHAPES_KEPT then shapes_before, shapes, shapes_n = shapes, {}, 0 end
+  shapes[number] = shape
+  shapes_n = shapes_n + 1
+  return shape
+end
+
+local function shape_known(number)
+  local shape = shapes[number]
+  if shape then return shape end
+  shape = shapes_before[number]
+  return shape and remember(number, shape)
+end
+
+-- Pages: the log reads of one delay are told from one page, the longest of them.
+local function page_reads(shape)
+  local pages, by_delay = {}, {}
+  for i, read in ipairs(shape.reads) do
+    if read[1] == LOG then
+      local page = by_delay[read[3]]
+      if not page then
+        page = { width = read[2], delay = read[3], limit = read[5] }
+        by_delay[read[3]] = page
+        pages[#pages + 1] = page
+      end
+      if page.width >= 0 then page.width = read[2] < 0 and -1 or max(page.width, read[2]) end
+      page.limit = max(page.limit, read[5])
+      shape.has_small_page = shape.has_small_page or (shape.cap == 0 and read[5] <= YOUNG_MOST)
+      read.page = page
+    end
+  end
+  return pages
+end
+
+-- As sent: see `plan.Shape`.
+local function shape_of(sent)
+  local kind = sent[2]
+  local shape = { id = sent[1], kind = kind, ttl = sent[3], retention = sent[4], n = sent[5], carry = sent[6],
+    vo = sent[7], k = sent[8], null_at = sent[9], extremes = sent[10] == 1, cap = sent[11], floor_back = sent[12],
+    lookback = sent[13], reads = sent[14] }
+  shape.suffix = ':' .. shape.id
+  shape.stride = 2 + (kind == 'tree' and shape.n or 1)
+  shape.told_ttl = floor(shape.ttl * 9 / 8)
+  if kind == 'tree' then
+    shape.peaks_from = META_COLS + shape.n + 1
+    shape.meta_format = TREE_META .. string.rep('i6', shape.n) .. (shape.extremes and 'i7' or '')
+    shape.zeros = {}
+    for i = 1, shape.n + 1 do shape.zeros[i] = 0 end
+  else
+    shape.pages = page_reads(shape)
+  end
+  for _, read in ipairs(shape.reads) do
+    if read[4] == 1 and read[3] == 0 then
+      shape.asks_before = shape.asks_before or read[1] == MIN_MAX or read[1] == DISTINCT
+    end
+  end
+  shape.instance = { __index = shape }
+  return setmetatable(shape, { __index = kind == 'tree' and Tree or Log })
+end
+
+-- Groups with their counters, as sent: tags, and for each counter the number of its shape, of its tag, and what to count
+-- (false: nothing; a tree's delta; a log's payload; true: an event without either). Returns {counters, groups}, each
+-- counter with its meta, if it has any; nil when a shape is not known.
+local function open(base, tags, wires)
+  local groups, counters = {}, {}
+  for i, tag in ipairs(tags) do
+    local prefix = base .. tag
+    groups[i] = { prefix = prefix, key = prefix .. ':m', asked = { prefix .. ':m', 'e' }, wants = 0 }
+  end
+  local n = 0
+  for i = 1, #wires, 3 do
+    local shape = shapes[wires[i]] or shape_known(wires[i])
+    if not shape then return nil end
+    local group = groups[wires[i + 1]]
+    local asked = group.asked
+    local place = #asked
+    asked[place + 1] = shape.id
+    n = n + 1
+    counters[n] = setmetatable({ group = group, place = place, what = wires[i + 2], meta = false, all = false,
+      is_changed = false, key = false, has_ended = false }, shape.instance)
+  end
+  for _, group in ipairs(groups) do
+    local metas = call('HMGET', unpack(group.asked))
+    local ends = metas[1]
+    group.ends = ends and (ends == 'f' and FOREVER or tonumber(ends)) or 0
+    group.metas = metas
+  end
+  for i = 1, n do
+    local c = counters[i]
+    local raw = c.group.metas[c.place]
+    if raw then
+      local meta
+      if raw:byte() == YOUNG then meta = c:unpack_young(raw) else
+        meta = c:unpack_meta(raw)
+        c.key = c.group.prefix .. c.suffix
+      end
+      if meta[EXPIRES] > 0 and NOW_MS > meta[EXPIRES] then c.has_ended = meta[AGE] == GROWN else c.meta = meta end
+    end
+  end
+  return counters, groups
+end
+
+-- The counter is about to get its first event: with that it is saved, and told when to end.
+local function create(c, from)
+  if c.has_ended then call('UNLINK', c.key, c.key .. ':h', c.key .. ':x', c.key .. ':n', c.key .. ':d') end
+  c.group.is_grown = c.group.ends > 0
+  c.meta = { YOUNG, from, 0 }
+end
+
+-- Meta will be stored with the group's others (`store`).
+local function put_meta(c)
+  local group = c.group
+  if not group.changed then group.changed = {} end
+  if not c.is_changed then
+    c.is_changed = true
+    group.changed[#group.changed + 1] = c
+  end
+  group.wants = max(group.wants, c.ttl == 0 and FOREVER or c.meta[EXPIRES])
+end
+
+-- Sees to it that the counter's keys live for c.ttl from now on; they are told so again only after an eighth of that.
+local function save(c)
+  local meta, key = c.meta, c.key
+  if meta[AGE] == YOUNG then
+    if c.ttl > 0 and meta[EXPIRES] < NOW_MS + c.ttl then meta[EXPIRES] = NOW_MS + c.told_ttl end
+  elseif c.ttl > 0 and (meta[UNTOLD] == 1 or meta[EXPIRES] < NOW_MS + c.ttl) then
+    meta[EXPIRES] = NOW_MS + c.told_ttl
+    meta[UNTOLD] = 0
+    local at = num(meta[EXPIRES])
+    call('PEXPIREAT', key, at)
+    if c.kind == 'tree' then
+      if c.extremes or meta[NEXT_ID] > 2 then call('PEXPIREAT', key .. ':h', at) end
+      if c.extremes then
+        call('PEXPIREAT', key .. ':x', at)
+        call('PEXPIREAT', key .. ':n', at)
+      end
+    elseif c.kind == 'distinct' then
+      call('PEXPIREAT', key .. ':d', at)
+    end
+  end
+  put_meta(c)
+end
+
+-- A group that lives for ever keeps what is left of counters that ended: dropped when others begin.
+local METAS_KEPT = 64
+local function sweep(group)
+  if call('HLEN', group.key) < METAS_KEPT then return end
+  local all = call('HGETALL', group.key)
+  for i = 1, #all, 2 do
+    if all[i] ~= 'e' then
+      local ends = sunpack('>I6', all[i + 1], EXPIRES_AT)
+      if ends > 0 and ends < NOW_MS then call('HDEL', group.key, all[i]) end
+    end
+  end
+end
+
+-- Store the metas that changed. The hash lives as long as the longest of its counters, `e` says until when.
+local function store(groups)
+  for _, group in ipairs(groups) do
+    local changed = group.changed
+    if changed then
+      local sent, n = { group.key }, 1
+      for _, c in ipairs(changed) do
+        sent[n + 1] = c.id
+        sent[n + 2] = c.meta[AGE] == YOUNG and c:pack_young() or c:pack_meta()
+        n = n + 2
+      end
+      local wants = group.wants
+      local is_longer = wants > group.ends
+      if is_longer then sent[n + 1], sent[n + 2] = 'e', wants == FOREVER and 'f' or num(wants) end
+      call('HSET', unpack(sent))
+      if is_longer then
+        if wants == FOREVER then call('PERSIST', group.key) else call('PEXPIREAT', group.key, num(wants)) end
+      end
+      if group.is_grown then sweep(group) end
+    end
+  end
+end
+
+-- Count (t, arr): `what` as sent. Meta is changed with the counter and saved.
+function Tree:write(t, arr, delta)
+  local meta = self.meta
+  local chunk = meta[OPEN]
+  self:insert(t, arr, delta)
+  -- A late event's own window may reach what was filled back in for it: only the newest event trims.
+  if meta[OPEN] ~= chunk and self.retention > 0 and t == meta[T_LAST] then self:trim(t - self.retention) end
+  save(self)
+end
+
+function Log:write(t, arr, payload)
+  local meta = self.meta
+  if payload == true then payload = '' end
+  if is_newer(meta, t, arr) or not self:find(t, arr) then self:insert(t, arr, payload) end
+  if (self.retention > 0 or self.cap > 0) and t == meta[T_LAST] then self:trim(t - self.retention) end
+  save(self)
+end
+
+-- Reads: {kind, width (-1: lifetime), delay, exclude current, limit}. What they come to is appended to `out` one after
+-- another: of SUMS 1 + n numbers of a tree, one of a log; of MIN_MAX a list; of the others one value.
+
+-- Extremes without the event that is about to be counted as the newest, by place in the reads.
+function Tree:before(t, arr)
+  local found = {}
+  if not is_newer(self.meta, t, arr) then return found end
+  for i, read in ipairs(self.reads) do
+    if read[1] == MIN_MAX and read[4] == 1 and read[3] == 0 then
+      found[i] = self:peaks(read[2] < 0 and -1 or t - read[2])
+    end
+  end
+  return found
+end
+
+function Tree:total_up_to(t, arr)
+  local totals = self.own
+  if not totals then
+    totals = self:total_at_rank(locate(self.key, t, arr))
+    self.own = totals
+  end
+  return totals
+end
+
+function Tree:read_one(read, t, arr, newest)
+  local kind, width, delay = read[1], read[2], read[3]
+  local key = self.key
+  local to = t - delay
+  local from = width < 0 and -1 or to - width
+  if kind == FIRST then
+    local found = call('ZRANGEBYSCORE', key, '(' .. num(from), num(to), 'LIMIT', 0, 1, 'WITHSCORES')
     if not found[1] then return false end
     local time, a = tonumber(found[2]), arrival_of(found[1])
     if time == t and (a > arr or (read[4] == 1 and a == arr)) then return false end
     return time
   end
-  local rank = delay > 0 and call('ZCOUNT', tree.key, '-inf', num(to)) - 1 or locate(tree.key, t, arr)
-  if read[4] == 1 and delay == 0 and holds(tree.key, rank, t, arr) then rank = rank - 1 end
+  local rank = delay > 0 and call('ZCOUNT', key, '-inf', num(to)) - 1 or locate(key, t, arr)
+  if read[4] == 1 and delay == 0 and holds(key, rank, t, arr) then rank = rank - 1 end
   if kind == PREVIOUS then
     if rank < 0 then return false end
-    local time = tonumber(call('ZRANGE', tree.key, rank, rank, 'WITHSCORES')[2])
+    local time = tonumber(call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
     return time > from and time
   end
-  local at_newest = newest and delay == 0 and (read[4] == 0 or not matched)
-  local peaks = at_newest and tree:peaks(from)
-  return peaks or tree:extremes_of(width < 0 and 0 or call('ZCOUNT', tree.key, '-inf', num(from)), rank)
+  local at_newest = newest and delay == 0 and (read[4] == 0 or self.what == false)
+  local peaks = at_newest and self:peaks(from)
+  return peaks or self:extremes_of(width < 0 and 0 or call('ZCOUNT', key, '-inf', num(from)), rank)
+end
+
+function Tree:read(t, arr, newest, before, out)
+  local at, n = #out, self.n
+  for i, read in ipairs(self.reads) do
+    if read[1] == SUMS then
+      local width, delay = read[2], read[3]
+      local upper, lower
+      if delay > 0 then upper = self:total_at_time(t - delay)
+      elseif newest then upper = self:total_all()
+      else upper = self:total_up_to(t, arr) end
+      if width < 0 then lower = self:total_before_first() else lower = self:total_at_time(t - delay - width) end
+      for j = 1, n + 1 do out[at + j] = upper[j] - lower[j] end
+      at = at + n + 1
+    else
+      local value
+      if before then value = before[i] end
+      if value == nil then value = self:read_one(read, t, arr, newest) end
+      at = at + 1
+      out[at] = value
+    end
+  end
 end
 
 -- The caller may ask for what comes before this page. Told at most every PAGES_READ_US, unless it begins earlier.
-local function keep_for_pages(c, meta, from)
+local function keep_for_pages(c, from)
+  local meta = c.meta
   local is_told = NOW_US + PAGES_READ_US <= meta[KEPT_UNTIL]
   if is_told and from >= meta[KEPT_FROM] then return end
   if not is_told then
@@ -833,95 +1355,156 @@ local function keep_for_pages(c, meta, from)
     meta[KEPT_UNTIL] = NOW_US + 2 * PAGES_READ_US
   end
   meta[KEPT_FROM] = from
-  call('HSET', c.key .. ':h', 'm', msgpack(meta))
+  put_meta(c)
 end
 
-local function read_log(c, meta, read, t, arr, previous_seen, newest, matched, members)
-  local kind, width, delay = read[1], read[2], read[3]
-  local to = t - delay
-  local from = width < 0 and -1 or to - width
-  if kind == LOG then
-    local page = call('ZREVRANGEBYSCORE', c.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', 0, read[5])
-    for _, item in ipairs(page) do members[#members + 1] = item end
-    -- Not of the newest N: they are trimmed by number, and kept from the beginning they would never be.
-    if c.cap == 0 and #page == 2 * read[5] then keep_for_pages(c, meta, from) end
-    return #page / 2
-  end
-  if kind == SUMS then
-    if delay == 0 and newest then
-      return { call('ZCOUNT', c.key, '(' .. num(from), num(to)) }
-    end
-    local upper = delay > 0 and call('ZCOUNT', c.key, '-inf', num(to)) or locate(c.key, t, arr) + 1
-    return { upper - call('ZCOUNT', c.key, '-inf', num(from)) }
-  end
-  if delay > 0 or not newest then return distinct_scan(c.key, from, to, t, arr, read[4] == 1) end
-  local n = call('ZCOUNT', c.key .. ':d', '(' .. num(from), num(to))
-  if read[4] == 1 and matched and previous_seen and previous_seen <= from then n = n - 1 end
-  return n
+-- How many events have a time <= t.
+function Log:count_up_to(t)
+  local meta = self.meta
+  if t < meta[T_FIRST] then return 0 end
+  if t >= meta[T_LAST] then return meta[HELD] end
+  return call('ZCOUNT', self.key, '-inf', num(t))
 end
 
--- Extremes without the event that is about to be counted as the newest, by place in `reads`.
-local function peaks_before(c, meta, t, arr, reads)
-  local tree = tree_open(c, meta)
+-- Appends to `marks` how many events the page has and each one's time and length, to `members` the events.
+function Log:read_page(page, t, marks, members)
+  local to = t - page.delay
+  local from = page.width < 0 and -1 or to - page.width
   local found = {}
-  if not is_newer(meta, t, arr) then return found end
-  for i, read in ipairs(reads) do
-    if read[1] == MIN_MAX and read[4] == 1 and read[3] == 0 then
-      found[i] = tree:peaks(read[2] < 0 and -1 or t - read[2])
-    end
+  if to >= self.meta[T_FIRST] then
+    found = call('ZREVRANGEBYSCORE', self.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', 0, page.limit)
+  end
+  local at, n = #marks + 1, #members
+  marks[at] = #found / 2
+  for i = 1, #found, 2 do
+    marks[at + i], marks[at + i + 1] = found[i + 1], #found[i]
+    n = n + 1
+    members[n] = found[i]
   end
   return found
 end
 
-local function apply(c, wire, meta, t, arr, follow, results, members)
-  local matched, delta, payload = wire[13] == 1, wire[14], wire[15] > 0 and ARGV[wire[15]] or ''
-  local reads = wire[16]
-  local previous_seen
-  if meta == nil then
+-- How many of a page's events come after `from`, the newest first.
+local function events_after(found, from)
+  local low, high = 0, #found / 2
+  while low < high do
+    local middle = floor((low + high) / 2)
+    if tonumber(found[2 * middle + 2]) > from then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+function Log:read_distinct(read, t, arr, newest, previous_seen)
+  local to = t - read[3]
+  local from = read[2] < 0 and -1 or to - read[2]
+  if read[3] > 0 or not newest then return distinct_scan(self.key, from, to, t, arr, read[4] == 1) end
+  local n
+  if from < self.meta[T_FIRST] then n = self.meta[VALUES]
+  else n = call('ZCOUNT', self.key .. ':d', '(' .. num(from), num(to)) end
+  if read[4] == 1 and previous_seen and previous_seen <= from then n = n - 1 end
+  return n
+end
+
+function Log:read(t, arr, newest, previous_seen, out, marks, members)
+  local meta = self.meta
+  local found = {}
+  for _, page in ipairs(self.pages) do found[page] = self:read_page(page, t, marks, members) end
+  local at = #out
+  for i, read in ipairs(self.reads) do
+    local kind, width, delay = read[1], read[2], read[3]
+    local value
+    if kind == LOG then
+      local from = width < 0 and -1 or t - delay - width
+      value = min(events_after(found[read.page], from), read[5])
+      -- Not of the newest N: they are trimmed by number, and kept from the beginning they would never be.
+      if self.cap == 0 and value == read[5] then keep_for_pages(self, from) end
+    elseif kind == SUMS then
+      local upper
+      if delay > 0 then upper = self:count_up_to(t - delay)
+      elseif newest then upper = meta[HELD]
+      else upper = locate(self.key, t, arr) + 1 end
+      value = upper - (width < 0 and 0 or self:count_up_to(t - delay - width))
+    else
+      value = self:read_distinct(read, t, arr, newest, previous_seen)
+    end
+    out[at + i] = value
+  end
+end
+
+-- Count (t, arr) in a young counter; false when it has to grow first.
+local function young_write(c, t, arr, what)
+  if not young_insert(c, t, arr, what, c.retention > 0 and t - c.retention) then
+    grow(c)
+    return false
+  end
+  save(c)
+  return true
+end
+
+local function take_out(c, t, arr)
+  if c.meta[AGE] == YOUNG then return young_remove(c, t, arr) end
+  return c:remove(t, arr)
+end
+
+-- Count the event and read; `follow`: it was counted before.
+local function apply(c, t, arr, follow, out, marks, members)
+  local what = c.what
+  if not c.meta then
     -- Absent though everything is loaded: no event of this group within the retention. Nothing to create unless
     -- there is something to count.
-    if not matched then
-      results[#results + 1] = { -2 }
+    if what == false then
+      out[#out + 1] = -2
       return
     end
-    meta = create(c, wire[17])
+    create(c, c.from)
   end
-  if c.kind == 'distinct' and matched and payload ~= '' then
-    local score = call('ZSCORE', c.key .. ':d', payload)
-    previous_seen = score and tonumber(score) or -1
+  local is_tree = c.kind == 'tree'
+  local writes = what ~= false
+  if c.meta[AGE] == YOUNG then
+    if writes and young_write(c, t, arr, what) then writes = false end
+    if c.meta[AGE] == YOUNG then
+      if is_tree then
+        out[#out + 1] = c.meta[FLOOR]
+        c:read_young(t, arr, out)
+        return
+      elseif not c:fills_page(t) then
+        out[#out + 1] = c.meta[FLOOR]
+        c:read_young(t, arr, out, marks, members)
+        return
+      end
+      grow(c)
+      save(c)
+    end
   end
-  local out = {}
-  if c.kind == 'tree' then
-    local before = matched and c.extremes and peaks_before(c, meta, t, arr, reads) or {}
-    local tree = matched and write_event(c, meta, t, arr, delta) or tree_open(c, meta)
+  local meta = c.meta
+  if is_tree then
+    local before = writes and c.asks_before and c:before(t, arr)
+    if writes then c:write(t, arr, what) end
+    out[#out + 1] = meta[FLOOR]
     local newest = t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST])
-    for i, read in ipairs(reads) do out[i] = before[i] or read_tree(tree, read, t, arr, matched, newest) end
-    results[#results + 1] = { meta[FLOOR], out }
+    c:read(t, arr, newest, before, out)
     return
   end
-  if matched then write_event(c, meta, t, arr, nil, payload) end
-  local newest = not follow and (t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST]))
-  for i, read in ipairs(reads) do
-    out[i] = read_log(c, meta, read, t, arr, previous_seen, newest, matched, members)
+  local previous_seen
+  if c.asks_before and writes and what ~= true then
+    local score = call('ZSCORE', c.key .. ':d', what)
+    previous_seen = score and tonumber(score) or -1
   end
-  results[#results + 1] = { meta[FLOOR], out }
+  if writes then c:write(t, arr, what) end
+  out[#out + 1] = meta[FLOOR]
+  local newest = not follow and (t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST]))
+  c:read(t, arr, newest, previous_seen, out, marks, members)
 end
 
 --------------------------------------------------------------------------------------------------- commands
 
 local commands = {}
+local LOST, SHAPES = { 'lost' }, { 'shapes' }
 
 -- Which events were counted, and when: one hash a day of arrival, today's and yesterday's are looked at. A hash costs
 -- a third less than a sorted set, and a whole day expires at once. The arrival is kept as time of that day: with five
 -- bytes it fits the allocator's smallest class, with seven it would take twice that.
 local DAY_US = 86400000000
-
--- Whether no newer ruleset than `number` was seen here; remembers it.
-local function ruleset_known(ns, number)
-  local newest = tonumber(call('GET', ns .. 'ruleset') or '0')
-  if number > newest then call('SET', ns .. 'ruleset', num(number)) end
-  return number >= newest
-end
 
 local function index_key(base, tag, day)
   return base .. 'ix:' .. tag .. ':' .. num(day)
@@ -933,187 +1516,227 @@ local function index_get(base, tag, id, day)
 end
 
 local function index_find(base, tag, id, now)
-  local today = math.floor(now / DAY_US)
+  local today = floor(now / DAY_US)
   return index_get(base, tag, id, today) or index_get(base, tag, id, today - 1)
 end
 
 local function index_put(base, tag, id, arr, ttl)
-  local day = math.floor(arr / DAY_US)
+  local day = floor(arr / DAY_US)
   local key = index_key(base, tag, day)
   call('HSET', key, id, spack('>I5', arr - day * DAY_US))
   call('PEXPIRE', key, ttl)
 end
 
 local function index_drop(base, tag, id, arr)
-  local day = math.floor(arr / DAY_US)
+  local day = floor(arr / DAY_US)
   if index_get(base, tag, id, day) == arr then call('HDEL', index_key(base, tag, day), id) end
 end
 
--- request = {ns, base, epoch, t or false, follow, lateness, index ttl, counters, name of the exchange or false,
---   arrival or false, bucket or false, number of the ruleset}
+local function is_lost(ns, epoch)
+  return call('GET', ns .. 'epoch') ~= epoch
+end
+
+-- Whether no newer ruleset than `number` was seen here (`known`: the newest as stored); remembers it.
+local function ruleset_known(ns, number, known)
+  local newest = tonumber(known or '0')
+  if number > newest then call('SET', ns .. 'ruleset', num(number)) end
+  return number >= newest
+end
+
+-- The ids of ready counters. They are read again when `at`, which whoever adds one changes after that, is another.
+local ready = {}
+local function ready_counters(ns, epoch, at)
+  local known = ready[ns]
+  if not (known and known.epoch == epoch and known.at == at) then
+    known = { epoch = epoch, at = at, ids = {} }
+    if at then
+      for _, id in ipairs(call('SMEMBERS', ns .. 'ready:' .. epoch)) do known.ids[id] = true end
+    end
+    ready[ns] = known
+  end
+  return known.ids
+end
+
+-- Whether the counter cannot answer for an event at t: not complete far enough back, or gone for no known reason.
+local function is_unknown(c, t, now, lateness, ready_ids)
+  local meta = c.meta
+  if not meta then
+    if t < now - lateness or not ready_ids[c.id] then return true end
+    c.from = c.floor_back < 0 and -1 or now - c.floor_back
+    return false
+  end
+  local from = meta[FLOOR]
+  if from < 0 then return false end
+  return from == LOADING or (c.lookback >= 0 and t - c.lookback < from) or c.lookback == -1
+end
+
+-- request = {ns, base, epoch, t or false, follow, lateness, index ttl, tags, counters (see `open`), name of the exchange
+--   or false, arrival or false, bucket or false, number of the ruleset}
 -- On a cluster (cluster.py) an event's counters are in several buckets, each with names of its own: the user's assigns
 -- the arrival, one that no other bucket assigns (bucket = {how many there are, which this is}); the others are given
 -- it, with the event's time. What is this late with it may have been taken back meanwhile, and is not counted.
--- ARGV[3] = id of the event, ARGV[4] = what reconciliation needs to take the count back, ARGV[5…] = payloads.
--- Answers {status, blob, log members…}; statuses: ok; lost (another epoch); stale (a newer ruleset is in force, nothing
+-- args[3] = id of the event, args[4] = what reconciliation needs to take the count back, args[5] = its user's group.
+-- Answers {status, blob, log members}; statuses: ok; lost (another epoch); stale (a newer ruleset is in force, nothing
 -- done: counted for the counters of the old one alone, the event would be missing from the new one's to whoever counts
--- before it is decided anew); seen (counted before, nothing done); fill (these counters are unknown or not complete far enough back, or, with none named, an event of the same user
--- waits for its own; nothing done).
-function commands.count(request)
-  local ns, base = request[1], request[2]
-  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
+-- before it is decided anew); seen (counted before, nothing done); shapes (some are not known, nothing done); fill (these
+-- counters are unknown or not complete far enough back, or, with none named, an event of the same user waits for its own;
+-- nothing done).
+function commands.count(request, args)
+  local ns, base, epoch = request[1], request[2], request[3]
+  local known = call('MGET', ns .. 'epoch', ns .. 'ruleset', ns .. 'arrival', ns .. 'ready_at:' .. epoch)
+  if known[1] ~= epoch then return LOST end
   local follow = request[5]
   local now = NOW_US
-  local given, bucket = request[10], request[11]
-  if not given and not ruleset_known(ns, request[12]) then return { 'stale' } end
-  if given and now - given > GIVEN_WITHIN_US then return { 'lost' } end
-  local seen = given or index_find(base, ARGV[5], ARGV[3], now)
+  local given, bucket = request[11], request[12]
+  if not given and not ruleset_known(ns, request[13], known[2]) then return { 'stale' } end
+  if given and now - given > GIVEN_WITHIN_US then return LOST end
+  local seen = given or index_find(base, args[5], args[3], now)
   if seen and not follow and not given then return { 'seen', msgpack({ seen }) } end
   local arr
   if seen then arr = seen else
-    arr = math.max(now, tonumber(call('GET', ns .. 'arrival') or '0') + 1)
+    arr = max(now, tonumber(known[3] or '0') + 1)
     if bucket then arr = arr + (bucket[2] - arr) % bucket[1] end
   end
   local t = request[4] or arr
-  local counters, metas, unknown, absent, absent_ids = {}, {}, {}, {}, {}
-  for i, wire in ipairs(request[8]) do
-    local c = counter_of(wire, base)
-    local raw = call('HGET', c.key .. ':h', 'm')
-    counters[i] = c
-    if raw then
-      metas[i] = msgunpack(raw)
-      local floor = metas[i][FLOOR]
-      if floor >= 0 and (floor == LOADING or (wire[18] >= 0 and t - wire[18] < floor) or wire[18] == -1) then
-        unknown[#unknown + 1] = i
-      end
-    else
-      absent[#absent + 1] = i
-      absent_ids[#absent_ids + 1] = c.id
-    end
-  end
-  if #absent > 0 then
-    local ready = call('SMISMEMBER', ns .. 'ready:' .. request[3], unpack(absent_ids))
-    for place, i in ipairs(absent) do
-      local wire = request[8][i]
-      if t < now - request[6] or ready[place] == 0 then
-        unknown[#unknown + 1] = i
-      else
-        wire[17] = wire[17] < 0 and -1 or now - wire[17]
-      end
-    end
+  local counters, groups = open(base, request[8], request[9])
+  if not counters then return SHAPES end
+  local ready_ids = ready_counters(ns, epoch, known[4])
+  local unknown = {}
+  for i, c in ipairs(counters) do
+    if is_unknown(c, t, now, request[6], ready_ids) then unknown[#unknown + 1] = i end
   end
   -- In one exchange the events of a user stay in their order: behind one that waits for its counters they all wait.
-  local hold = request[9] and base .. 'hold:' .. ARGV[5]
-  local held = hold and call('GET', hold) == request[9]
+  local hold = request[10] and base .. 'hold:' .. args[5]
+  local held = hold and call('GET', hold) == request[10]
   if held or #unknown > 0 then
-    if hold and not held then call('SET', hold, request[9], 'PX', HOLD_MS) end
+    if hold and not held then call('SET', hold, request[10], 'PX', HOLD_MS) end
     return { 'fill', msgpack(unknown) }
   end
   if not seen then
     call('SET', ns .. 'arrival', num(arr))
-    index_put(base, ARGV[5], ARGV[3], arr, request[7])
-    call('ZADD', ns .. 'recent', num(arr), ARGV[4])
+    index_put(base, args[5], args[3], arr, request[7])
+    call('ZADD', ns .. 'recent', num(arr), args[4])
   end
-  local results, members = {}, {}
-  for i, wire in ipairs(request[8]) do
-    apply(counters[i], wire, metas[i], t, arr, given and follow or not given and seen ~= false, results, members)
-  end
-  return { 'ok', msgpack({ arr, t, results }), unpack(members) }
+  local was_counted = given and follow or not given and seen ~= false
+  local out, marks, members = {}, {}, {}
+  for _, c in ipairs(counters) do apply(c, t, arr, was_counted, out, marks, members) end
+  store(groups)
+  return { 'ok', msgpack({ arr, t, out, marks }), table.concat(members) }
 end
 
--- request = {ns, base, epoch, counters, t, arr}: take an event out of every counter and the index.
-function commands.uncount(request)
+-- request = {ns, base, epoch, tags, counters, t, arr}: take an event out of every counter and the index.
+function commands.uncount(request, args)
   local ns, base = request[1], request[2]
-  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
-  local t, arr = request[5], request[6]
-  for _, wire in ipairs(request[4]) do
-    local c = counter_of(wire, base)
-    local raw = call('HGET', c.key .. ':h', 'm')
-    if raw then
-      if c.kind == 'tree' then
-        local tree = tree_open(c, msgunpack(raw))
-        if tree:remove(t, arr) then tree:save_meta() end
-      else
-        log_remove(c, t, arr)
-      end
-    end
+  if is_lost(ns, request[3]) then return LOST end
+  local t, arr = request[6], request[7]
+  local counters, groups = open(base, request[4], request[5])
+  if not counters then return SHAPES end
+  for _, c in ipairs(counters) do
+    if c.meta and take_out(c, t, arr) then put_meta(c) end
   end
-  if ARGV[3] ~= '' then
-    index_drop(base, ARGV[4], ARGV[3], arr)
+  store(groups)
+  if args[3] ~= '' then
+    index_drop(base, args[4], args[3], arr)
   end
   return { 'ok' }
 end
 
--- request = {ns, base, epoch, counter, floor, is_last, events {t, arr, delta, payload index}}
+-- request = {ns, base, epoch, tag, shape, floor, is_last, events {t, arr, what}}
 -- Adds events from the database that the counter lacks; with is_last the counter is complete from `floor` on.
 function commands.fill(request)
   local ns, base = request[1], request[2]
-  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
-  local c = counter_of(request[4], base)
-  local raw = call('HGET', c.key .. ':h', 'm')
-  local meta = raw and msgunpack(raw) or create(c, LOADING)
-  local tree = c.kind == 'tree' and tree_open(c, meta)
-  for _, event in ipairs(request[7]) do
-    if tree then
-      tree:insert(event[1], event[2], event[3])
-    elseif not log_find(c.key, event[1], event[2]) then
-      log_insert(c, meta, event[1], event[2], event[4] > 0 and ARGV[event[4]] or '')
+  if is_lost(ns, request[3]) then return LOST end
+  local counters, groups = open(base, { request[4] }, { request[5], 1, false })
+  if not counters then return SHAPES end
+  local c = counters[1]
+  if not c.meta then create(c, LOADING) end
+  for _, event in ipairs(request[8]) do
+    local t, arr, what = event[1], event[2], event[3]
+    if c.meta[AGE] == YOUNG and not young_insert(c, t, arr, what, false) then grow(c) end
+    if c.meta[AGE] == GROWN then
+      if c.kind == 'tree' then c:insert(t, arr, what)
+      elseif not c:find(t, arr) then c:insert(t, arr, what == true and '' or what) end
     end
   end
-  if request[6] then meta[FLOOR] = math.min(meta[FLOOR], request[5]) end
-  meta[EXPIRES] = 0
-  save(c, meta)
-  if c.ttl > 0 and call('EXISTS', c.key) == 0 then
-    -- Filled with nothing: the first event's keys have to be told when to end.
-    meta[EXPIRES] = 0
-    call('HSET', c.key .. ':h', 'm', msgpack(meta))
-  end
+  local meta = c.meta
+  if request[7] then meta[FLOOR] = min(meta[FLOOR], request[6]) end
+  if meta[AGE] == GROWN then meta[UNTOLD] = 1 end
+  save(c)
+  -- Filled with nothing: the first event's keys have to be told when to end.
+  if meta[AGE] == GROWN and call('EXISTS', c.key) == 0 then meta[UNTOLD] = 1 end
+  store(groups)
   return { 'ok' }
 end
 
--- request = {ns, base, epoch, counters with matched/delta/payload as in count, t, arr}: a corrected event.
+-- request = {ns, base, epoch, tags, counters as in count, t, arr}: a corrected event.
 function commands.correct(request)
   local ns, base = request[1], request[2]
-  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
-  local t, arr = request[5], request[6]
-  for _, wire in ipairs(request[4]) do
-    local c = counter_of(wire, base)
-    local raw = call('HGET', c.key .. ':h', 'm')
-    local floor = raw and msgunpack(raw)[FLOOR]
-    if raw and (floor < 0 or (floor < t and floor ~= LOADING)) then
-      if c.kind == 'tree' then
-        local tree = tree_open(c, msgunpack(raw))
-        tree:remove(t, arr)
-        tree:save_meta()
-      else
-        log_remove(c, t, arr)
-      end
-      if wire[13] == 1 then
-        write_event(c, msgunpack(call('HGET', c.key .. ':h', 'm')), t, arr, wire[14], wire[15] > 0 and ARGV[wire[15]] or '')
+  if is_lost(ns, request[3]) then return LOST end
+  local t, arr = request[6], request[7]
+  local counters, groups = open(base, request[4], request[5])
+  if not counters then return SHAPES end
+  for _, c in ipairs(counters) do
+    local from = c.meta and c.meta[FLOOR]
+    if from and (from < 0 or (from < t and from ~= LOADING)) then
+      if take_out(c, t, arr) then put_meta(c) end
+      if c.what ~= false and not (c.meta[AGE] == YOUNG and young_write(c, t, arr, c.what)) then
+        c:write(t, arr, c.what)
       end
     end
   end
+  store(groups)
   return { 'ok' }
 end
 
 -- request = {ns, number}: this ruleset is in force.
 function commands.ruleset(request)
-  ruleset_known(request[1], request[2])
+  ruleset_known(request[1], request[2], call('GET', request[1] .. 'ruleset'))
   return { 'ok' }
 end
 
--- request = {ns, base, epoch, counter}: {floor, totals of the tree's events beyond it}.
+-- request = {ns, base, epoch, tag, shape}: {floor, totals of a tree's events beyond it or how many events a log holds,
+-- a young counter's events: time, arrival; false for those that are grown}.
 function commands.totals(request)
   local ns, base = request[1], request[2]
-  if call('GET', ns .. 'epoch') ~= request[3] then return { 'lost' } end
-  local c = counter_of(request[4], base)
-  local raw = call('HGET', c.key .. ':h', 'm')
-  if not raw then return { 'ok', msgpack({ -1, {} }) } end
-  local meta = msgunpack(raw)
-  local floor = meta[FLOOR]
-  if c.kind ~= 'tree' then return { 'ok', msgpack({ floor, {} }) } end
-  local tree = tree_open(c, meta)
-  return { 'ok', msgpack({ floor, minus(tree:total_all(), tree:total_at_time(floor)) }) }
+  if is_lost(ns, request[3]) then return LOST end
+  local counters = open(base, { request[4] }, { request[5], 1, false })
+  if not counters then return SHAPES end
+  local c = counters[1]
+  local meta = c.meta
+  if not meta then return { 'ok', msgpack({ -1, {}, {} }) } end
+  local is_young = meta[AGE] == YOUNG
+  local events = is_young and {}
+  if is_young then
+    for at = YOUNG_EVENTS, #meta, c.stride do events[#events + 1], events[#events + 2] = meta[at], meta[at + 1] end
+  end
+  if c.kind ~= 'tree' then
+    return { 'ok', msgpack({ meta[FLOOR], { is_young and #events / 2 or meta[HELD] }, events }) }
+  end
+  local all, before, totals
+  if is_young then
+    all, before = c:young_total(#events / 2), c:young_total(young_up_to(meta, c.stride, meta[FLOOR]))
+  else
+    all, before = c:total_all(), c:total_at_time(meta[FLOOR])
+  end
+  totals = {}
+  for i = 1, #all do totals[i] = all[i] - before[i] end
+  return { 'ok', msgpack({ meta[FLOOR], totals, events }) }
 end
 
-return commands[ARGV[1]](msgunpack(ARGV[2]))
+-- request = shapes by number, {number, shape}: what they are.
+function commands.shapes(request)
+  for _, each in ipairs(request) do
+    if not shape_known(each[1]) then remember(each[1], shape_of(each[2])) end
+  end
+  return { 'ok' }
+end
+
+redis.register_function(NAME, function(_, args)
+  call, msgpack, msgunpack = redis.call, cmsgpack.pack, cmsgpack.unpack
+  spack, sunpack, format = struct.pack, struct.unpack, string.format
+  floor, min, max = math.floor, math.min, math.max
+  local time = call('TIME')
+  NOW_US = time[1] * 1000000 + time[2]
+  NOW_MS = floor(NOW_US / 1000)
+  return commands[args[1]](msgunpack(args[2]), args)
+end)

@@ -24,7 +24,6 @@ from screening.velocity.store import Fill, VelocityStore
 EVENTS_A_CALL = 200
 # PostgreSQL's table of locks is shared by all its connections.
 GROUPS_A_LOCK = 300
-FILL_FIRST_ARGUMENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +106,10 @@ def _floor(need: Need) -> int:
 
 def fills_of(need: Need, floor: int, events: Sequence[Event]) -> Iterator[Fill]:
     matching = [event for event in events if to_us(event["occurred_at"]) > floor and need.plan.matches(event)]
-    wire = need.plan.wire(need.tag, event=None, argv=[])
+    wire = need.plan.wire(need.tag)
     for start in range(0, max(1, len(matching)), EVENTS_A_CALL):
-        argv: list[bytes] = []
-        page = [_filled(need.plan, event, argv) for event in matching[start : start + EVENTS_A_CALL]]
-        yield Fill(wire, floor, start + EVENTS_A_CALL >= len(matching), page, argv)
-
-
-def _filled(plan: CounterPlan, event: Event, argv: list[bytes]) -> list[Any]:
-    payload = plan.payload(event)
-    if payload:
-        argv.append(payload)
-    at = FILL_FIRST_ARGUMENT + len(argv) - 1 if payload else 0
-    return [to_us(event["occurred_at"]), event["arrival"], plan.delta(event), at]
+        page = [
+            [to_us(event["occurred_at"]), event["arrival"], need.plan.counted_as(event)]
+            for event in matching[start : start + EVENTS_A_CALL]
+        ]
+        yield Fill(wire, floor, start + EVENTS_A_CALL >= len(matching), page)

@@ -1,6 +1,6 @@
 """What one ruleset asks of the counters: for an event, the wire form of each counter to count it in and to read.
 
-The layout of the wire form is that of `counters.lua`, "counter_of" and "apply".
+The layout of what is sent is that of `counters.lua`, "shape_of" and "open".
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from rules.core.windows import compile_filters, current_fields
 Event = Mapping[str, Any]
 # A group of events: its hash tag and the values it stands for.
 Group = tuple[str, tuple[Any, ...]]
-Groups = dict[tuple[tuple[str, ...], tuple[str, ...]], Group | None]
+# What one event is to counters, worked out once for all of them: its groups by grouping, and what is kept of it.
+Groups = dict[int, Group | None]
+Kept = dict[int, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -199,12 +201,70 @@ def set_field(event: dict[str, Any], name: str, value: Any) -> None:
     event[last] = value
 
 
+def as_text(payload: bytes) -> msgspec.Raw:
+    """A payload as a MessagePack string, which is all that Lua knows, whatever its bytes. At most 65,535 of them."""
+    n = len(payload)
+    if n < 32:
+        head = bytes((0xA0 | n,))
+    elif n < 256:
+        head = bytes((0xD9, n))
+    else:
+        head = b"\xda" + n.to_bytes(2, "big")
+    return msgspec.Raw(head + payload)
+
+
 def distinct_payload(value: Any) -> bytes:
     text = identity(value)
     if text is None:
         return b""
     encoded = text.encode()
     return encoded if len(encoded) <= 40 else hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+class Shape:
+    """What is the same of a counter for all its groups and events, and what is read of it. The script is told it once
+    (`sent`) and knows it by `number` from then on."""
+
+    __slots__ = ("has_pages", "id", "number", "reads", "sent", "takes")
+
+    def __init__(self, static: Sequence[Any], columns: int, reads: Sequence[Sequence[int]]) -> None:
+        self.id: str = static[0]
+        self.reads = reads
+        self.sent = [*static, reads]
+        digest = hashlib.blake2b(msgspec.msgpack.encode(self.sent), digest_size=8).digest()
+        # As a whole number that a double holds.
+        self.number = int.from_bytes(digest, "big") >> 12
+        # How many numbers of the reply are the list that a read comes to; 0: one value that is no list.
+        self.takes = tuple(1 + columns if read[0] == SUMS else 0 for read in reads)
+        self.has_pages = any(read[0] == LOG for read in reads)
+
+
+class Wire:
+    """One counter of one group for one event: `what` is to be counted (False: nothing), and its shape's reads are to be
+    read."""
+
+    __slots__ = ("shape", "tag", "what")
+
+    def __init__(self, tag: str, shape: Shape, what: Any) -> None:
+        self.tag = tag
+        self.shape = shape
+        self.what = what
+
+    @property
+    def key(self) -> str:
+        return f"{self.tag}:{self.shape.id}"
+
+    @property
+    def reads(self) -> Sequence[Sequence[int]]:
+        return self.shape.reads
+
+
+_numbers: dict[Any, int] = {}
+
+
+def numbered(what: Any) -> int:
+    """A number that stands for `what` in this process: quicker to look up by than tuples of tuples."""
+    return _numbers.setdefault(what, len(_numbers))
 
 
 class CounterPlan:
@@ -223,6 +283,7 @@ class CounterPlan:
         self.retention_us = 0 if forever else longest + LATENESS_US
         self.ttl_us = ttl_us = 0 if forever else self.retention_us + LATENESS_US
         self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
+        self.floor_back_us = -1 if forever else ttl_us - CLOCK_SKEW_US
         columns = self.columns
         self._static = [
             self.id,
@@ -236,27 +297,36 @@ class CounterPlan:
             int(columns.counts_values),
             int(counter.has_extremes),
             max(4 * counter.most_recent, 512) if counter.most_recent else 0,
+            self.floor_back_us,
         ]
-        self.floor_back_us = -1 if forever else ttl_us - CLOCK_SKEW_US
+        self.unread = self.shape(())
+        self._shapes: dict[str, Shape] = {}
         self._event_fields = tuple(key.event_field for key in counter.feature.group_by)
         self._current_fields = tuple(key.current_field for key in counter.feature.group_by)
         self._crosses_roles = self._event_fields != self._current_fields
+        self._counted_grouping = numbered((self._event_fields, self._event_fields))
+        self._read_grouping = numbered((self._event_fields, self._current_fields))
+        feature = counter.feature
+        # Counters with the same number keep the same of an event; 0: nothing but that it was.
+        has_nothing = counter.kind == "tree" and not counter.has_values
+        kept = (counter.kind, feature.field, counter.scale, columns, counter.log_fields)
+        self._kept = 0 if has_nothing else 1 + numbered(kept)
 
     def groups(self, event: Event, known: Groups) -> tuple[Group | None, Group | None]:
         """(the group `event` is counted in, the group it reads), None where a value is missing. `known` remembers
         the groups of one event from counter to counter."""
-        counted = self._group(event, self._event_fields, known)
+        counted = self._group(event, self._counted_grouping, self._event_fields, known)
         if not self._crosses_roles:
             return counted, counted
-        return counted, self._group(event, self._current_fields, known)
+        return counted, self._group(event, self._read_grouping, self._current_fields, known)
 
-    def _group(self, event: Event, fields: tuple[str, ...], known: Groups) -> Group | None:
-        key = (self._event_fields, fields)
-        if key not in known:
-            values = tuple(read(event, name) for name in fields)
-            tag = self.tag(values)
-            known[key] = None if tag is None else (tag, values)
-        return known[key]
+    def _group(self, event: Event, grouping: int, fields: tuple[str, ...], known: Groups) -> Group | None:
+        if grouping in known:
+            return known[grouping]
+        values = tuple([read(event, name) for name in fields])
+        tag = self.tag(values)
+        found = known[grouping] = None if tag is None else (tag, values)
+        return found
 
     def tag(self, values: Sequence[Any]) -> str | None:
         """The tag of the group with these values of the counted event's fields; None when one is missing."""
@@ -299,34 +369,37 @@ class CounterPlan:
             return encode_fields(event, self.counter.log_fields)
         return b""
 
-    def wire(
-        self,
-        tag: str,
-        *,
-        event: Event | None,
-        argv: list[bytes],
-        reads: Sequence[Sequence[int]] = (),
-        first_argument: int = 6,
-    ) -> list[Any]:
-        """`event` is what to count (None: nothing); its payload goes to `argv`, whose first item is the script's
-        argument number `first_argument`."""
-        payload_at, delta = 0, []
-        if event is not None:
-            delta = self.delta(event)
-            payload = self.payload(event)
-            if payload:
-                argv.append(payload)
-                payload_at = first_argument + len(argv) - 1
-        return [
-            tag + ":" + self.id,
-            *self._static,
-            int(event is not None),
-            delta,
-            payload_at,
-            reads,
-            self.floor_back_us,
-            self.lookback if reads else 0,
-        ]
+    def shape(self, reads: Sequence[Sequence[int]]) -> Shape:
+        return Shape([*self._static, self.lookback if reads else 0], self.columns.n, reads)
+
+    def shape_for(self, kind: str) -> Shape:
+        """With all that is read of it for this kind of event."""
+        found = self._shapes.get(kind)
+        if found is None:
+            found = self._shapes[kind] = self.shape(self.reads.get(kind, ()))
+        return found
+
+    def counted_as(self, event: Event) -> Any:
+        """What the script keeps of the event: a tree its delta, a log its payload, True when there is neither."""
+        if self.counter.kind == "tree":
+            return self.delta(event) or True
+        payload = self.payload(event)
+        return as_text(payload) if payload else True
+
+    def counted_once(self, event: Event, known: Kept) -> Any:
+        """As counted_as. `known` remembers what is kept of one event from counter to counter."""
+        kept = self._kept
+        if kept == 0:
+            return True
+        if kept in known:
+            return known[kept]
+        found = known[kept] = self.counted_as(event)
+        return found
+
+    def wire(self, tag: str, *, event: Event | None = None, reads: Sequence[Sequence[int]] = ()) -> Wire:
+        """`event` is what to count (None: nothing)."""
+        shape = self.shape(reads) if reads else self.unread
+        return Wire(tag, shape, False if event is None else self.counted_as(event))
 
 
 @dataclass(slots=True)
@@ -358,6 +431,7 @@ class VelocityPlan:
         counters, places = plan_counters(together)
         self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
+        self._concerned: dict[str, list[tuple[int, CounterPlan, bool, Shape | None]]] = {}
         self.sources: dict[str, list[Source]] = {}
         # By kind of event, how each source is read (results.py).
         self.readings: dict[str, list[Any]] = {}
@@ -380,6 +454,20 @@ class VelocityPlan:
         buckets = (at, aggregate.of, tuple(places))
         asks_facts = bool(current_fields(aggregate.filters))
         return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)
+
+    def concerned(self, kind: str) -> list[tuple[int, CounterPlan, bool, Shape | None]]:
+        """The counters that an event of this kind may be counted in or reads: (place, counter, whether it may be
+        counted, the shape to read it by)."""
+        found = self._concerned.get(kind)
+        if found is None:
+            found = []
+            for place, plan in enumerate(self.counters):
+                may_count = plan.counter.feature.event == kind
+                shape = plan.shape_for(kind) if plan.reads.get(kind) else None
+                if plan.counter.kind != "history" and (may_count or shape is not None):
+                    found.append((place, plan, may_count, shape))
+            self._concerned[kind] = found
+        return found
 
     def stored(self) -> list[CounterPlan]:
         return [plan for plan in self.counters if plan.counter.kind != "history"]

@@ -10,10 +10,12 @@ from rules.core.errors import EvaluationFailed
 from screening.velocity.filling import Need
 from screening.velocity.plan import (
     CounterPlan,
-    Event,
     Group,
     Groups,
+    Kept,
+    Shape,
     VelocityPlan,
+    Wire,
     bucket_of,
 )
 from screening.velocity.store import CountRequest, event_digest
@@ -65,37 +67,29 @@ def counting_of(
     index_tag = f"{{{bucket_of('t:' + owner)}}}{kind}:{event_digest(owner).hex()}"
     request = CountRequest(event_digest(event_id), index_tag, occurred_us, recall, [], ruleset=plan.ruleset)
     counting = Counting(kind, event, request)
-    known: Groups = {}
-    for index, counter in enumerate(plan.counters):
-        if counter.counter.kind != "history":
-            _add_counter(counting, index, counter, known)
+    groups: Groups = {}
+    kept: Kept = {}
+    for index, counter, may_count, shape in plan.concerned(kind):
+        is_counted = may_count and counter.matches(event)
+        if not is_counted and shape is None:
+            continue
+        counted, read_from = counter.groups(event, groups)
+        if not is_counted:
+            counted = None
+        if shape is None:
+            read_from = None
+        what = False if counted is None else counter.counted_once(event, kept)
+        if counted is not None and counted is not read_from and counted != read_from:
+            _add_wire(counting, counter, counted, counter.unread, what)
+        if read_from is not None and shape is not None:
+            own = counted == read_from
+            counting.read_at[index] = len(counting.wires)
+            counting.own[index] = own
+            _add_wire(counting, counter, read_from, shape, what if own else False)
     return counting
 
 
-def _add_counter(counting: Counting, index: int, counter: CounterPlan, known: Groups) -> None:
-    event = counting.event
-    is_counted = counter.counter.feature.event == counting.kind and counter.matches(event)
-    reads = counter.reads.get(counting.kind, ())
-    if not (is_counted or reads):
-        return
-    counted, read_from = counter.groups(event, known)
-    if not is_counted:
-        counted = None
-    if not reads:
-        read_from = None
-    if counted is not None and counted != read_from:
-        _add_wire(counting, counter, counted, event, ())
-    if read_from is not None:
-        own = counted == read_from
-        counting.read_at[index] = len(counting.wires)
-        counting.own[index] = own
-        _add_wire(counting, counter, read_from, event if own else None, reads)
-
-
-def _add_wire(
-    counting: Counting, counter: CounterPlan, group: Group, counted: Event | None, reads: Any
-) -> None:
-    request = counting.request
+def _add_wire(counting: Counting, counter: CounterPlan, group: Group, shape: Shape, what: Any) -> None:
     tag, values = group
-    request.wires.append(counter.wire(tag, event=counted, argv=request.argv, reads=reads))
+    counting.request.wires.append(Wire(tag, shape, what))
     counting.wires.append((counter, values, tag))

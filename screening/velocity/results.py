@@ -97,7 +97,7 @@ class EventReply:
         for at, (_floor, values) in enumerate(self.reply.results):
             if values is None:
                 continue
-            for place, wanted in enumerate(self.counting.request.wires[at][15]):
+            for place, wanted in enumerate(self.counting.request.wires[at].reads):
                 if wanted[0] == LOG:
                     end = position + 2 * int(values[place])
                     found[at, place] = [(flat[i], int(flat[i + 1])) for i in range(position, end, 2)]
@@ -355,7 +355,7 @@ def _rest(
     it. What arrived later than this event is not for it."""
     reader = event.reader
     to = to_us(event.at) - delay
-    key = event.counting.request.wires[at][0]
+    key = event.counting.request.wires[at].key
     known = {member for member, _ in first}
     page, found, n_read = first, [], len(first)
     last, n_last = -1, 0

@@ -1,4 +1,4 @@
-"""The velocity store: counters in Redis, counted and read in one atomic script call per event.
+"""The velocity store: counters in Redis, counted and read in one atomic call of a function there per event.
 
 Nothing here decides what a missing counter means: the script answers `fill` for one it does not know, and the
 caller fills it from the database (`filling.py`). See docs/velocity.md.
@@ -13,18 +13,22 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
 from django.conf import settings
 
+from screening.velocity.plan import LATENESS_US, LOG, Shape, Wire
+
 SCRIPT = Path(__file__).with_name("counters.lua").read_text()
-SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's own name for a script
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - a name
+# Libraries of several versions stand side by side.
+LIBRARIES = "fraudsite_velocity_"
 
 # Raise it when counters.lua keeps its data otherwise: what another layout wrote is then unreachable, and while old and
 # new processes run side by side they end each other's epochs (exact, degraded) instead of reading each other's keys.
-LAYOUT = 6
+LAYOUT = 7
 # Ids are recognised as counted before for this long; a later replay is found by the database instead.
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, and ten times as long as the failure took: a Redis that hangs costs one
@@ -34,6 +38,8 @@ RETRY_AFTER_TIMES = 10
 # Fills of a page of events each; more at once would hold Redis up for long.
 FILLS_AN_EXCHANGE = 200
 SCAN_PAGE = 1_000
+# Stands for the floor of a counter that holds nothing.
+EMPTY = -2
 
 
 class StoreUnavailable(Exception):
@@ -46,14 +52,13 @@ class StoreLost(StoreUnavailable):
 
 @dataclass(slots=True)
 class CountRequest:
-    """One event to count and read: `wires` as made by VelocityPlan, their payloads in `argv`."""
+    """One event to count and read: `wires` as made by VelocityPlan."""
 
     event_id: bytes
     index_tag: str
     occurred_us: int | None
     recall: bytes
-    wires: list[list[Any]]
-    argv: list[bytes] = field(default_factory=list)
+    wires: list[Wire]
     follow: bool = False
     ruleset: int = 0
 
@@ -63,32 +68,99 @@ class CountReply:
     """`status`: counted, seen (before; `arrival` says when), stale (a newer ruleset than the request's is in force) or
     fill (`unknown` are indices of `wires`).
 
-    `results`: by wire, (floor, values of its reads); floor -2 stands for an empty counter. `members`: log members
-    with their times, in the order the log reads asked for them.
+    `results`: by wire, (floor, values of its reads); floor -2 stands for an empty counter. `members`: log members,
+    each followed by its time, in the order the log reads asked for them.
     """
 
     status: str
     arrival: int = 0
     occurred_us: int = 0
     results: list[tuple[int, list[Any] | None]] = field(default_factory=list)
-    members: list[bytes] = field(default_factory=list)
+    members: list[Any] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
+
+
+class Totals(NamedTuple):
+    """`totals`: [count, columns…] of a tree's events beyond the floor, or how many events a log holds. `events`:
+    (time µs, arrival) of those that have no key of their own yet; None: they are its key's members."""
+
+    floor: int
+    totals: list[int]
+    events: list[tuple[int, int]] | None
 
 
 @dataclass(slots=True)
 class Fill:
-    """Events for one counter, payloads in `argv`; with `is_last` it is complete from `floor_us` on (-1: the
+    """Events, [time µs, arrival, what], for one counter; with `is_last` it is complete from `floor_us` on (-1: the
     beginning)."""
 
-    wire: list[Any]
+    wire: Wire
     floor_us: int
     is_last: bool
     events: list[list[Any]]
-    argv: list[bytes]
 
-    def command(self, namespace: str, base: str, epoch: int) -> list[Any]:
-        blob = [namespace, base, str(epoch), self.wire, self.floor_us, self.is_last, self.events]
-        return ["fill", msgspec.msgpack.encode(blob), *self.argv]
+    def call(self, namespace: str, base: str, epoch: int) -> Call:
+        shape = self.wire.shape
+        rest = [self.wire.tag, shape.number, self.floor_us, self.is_last, self.events]
+        return Call("fill", [namespace, base, str(epoch), *rest], shapes=(shape,))
+
+
+@dataclass(slots=True)
+class Call:
+    """One command for the script; `shapes` are those it names."""
+
+    command: str
+    request: list[Any]
+    arguments: Sequence[Any] = ()
+    shapes: Sequence[Shape] = ()
+
+    def arguments_sent(self) -> tuple[Any, ...]:
+        return self.command, msgspec.msgpack.encode(self.request), *self.arguments
+
+
+def placed(wires: Sequence[Wire]) -> tuple[list[str], list[Any]]:
+    """(tags, the wires one after another) as the script takes them."""
+    places: dict[str, int] = {}
+    flat: list[Any] = []
+    for wire in wires:
+        flat += (wire.shape.number, places.setdefault(wire.tag, len(places) + 1), wire.what)
+    return list(places), flat
+
+
+def shapes_call(shapes: Iterable[Shape]) -> Call:
+    """Tells the script what these are."""
+    return Call("shapes", [[shape.number, shape.sent] for shape in shapes])
+
+
+def library_name() -> str:
+    return LIBRARIES + SCRIPT_SHA
+
+
+def library_code() -> str:
+    name = library_name()
+    return f"#!lua name={name}\nlocal NAME = '{name}'\n{SCRIPT}"
+
+
+def libraries_of_others(listed: Iterable[Any]) -> list[str]:
+    """Of what FUNCTION LIST answers, the libraries of other versions. A process that still runs one loads it again."""
+    names = []
+    for library in listed:
+        fields = library if isinstance(library, dict) else dict(zip(library[::2], library[1::2], strict=True))
+        names.append(next(_bytes(fields[key]).decode() for key in fields if _bytes(key) == b"library_name"))
+    return [name for name in names if name != library_name()]
+
+
+def is_library_missing(reply: Any) -> bool:
+    return isinstance(reply, redis.exceptions.ResponseError) and "Function not found" in str(reply)
+
+
+def is_library_there(error: redis.exceptions.ResponseError) -> bool:
+    """Whether loading the library failed because another process was quicker."""
+    return "already exists" in str(error)
+
+
+def is_shape_missing(reply: Any) -> bool:
+    return isinstance(reply, list) and bytes(reply[0]) == b"shapes"
 
 
 def event_digest(event_id: str) -> bytes:
@@ -105,6 +177,8 @@ class VelocityStore:
         self._client: redis.Redis | None = None
         self._pid = 0
         self._away_until = 0.0
+        # The numbers of shapes that the server has been told by this process.
+        self._told: set[int] = set()
 
     # Connection --------------------------------------------------------------------------------------------
 
@@ -127,7 +201,8 @@ class VelocityStore:
 
     def _on_connect(self, connection: Any) -> None:
         """On every new connection: a server that restarted may have lost its last second, and one that evicts may
-        have lost anything, so its epoch is forgotten before any counter is read."""
+        have lost anything, so its epoch is forgotten before any counter is read. It has no shapes any more."""
+        self._told = set()
         connection.on_connect()
         connection.send_command("INFO", "server")
         run_id = _info_value(connection.read_response(), b"run_id")
@@ -149,27 +224,29 @@ class VelocityStore:
         self._away_until = now + max(RETRY_AFTER_S, RETRY_AFTER_TIMES * (now - began))
         return StoreUnavailable(str(error))
 
-    def _call(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def _call(self, calls: Sequence[Call]) -> list[Any]:
         began = self._guard()
         try:
-            return self._run(commands)
+            return self._run(calls)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise self._away(error, began) from error
 
-    def _run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def _run(self, calls: Sequence[Call]) -> list[Any]:
         client = self.client
-        if len(commands) == 1:
-            replies = [self._run_one(client, commands[0])]
+        untold = self._untold(calls)
+        if untold:
+            replies = self._run_all(client, [shapes_call(untold.values()), *calls])[1:]
+            self._told |= untold.keys()
+        elif len(calls) == 1:
+            replies = [self._run_one(client, calls[0])]
         else:
-            with client.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
-                replies = pipeline.execute(raise_on_error=False)
-        missing = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
-        if missing:
-            client.script_load(SCRIPT)
-            for i in missing:
-                replies[i] = client.execute_command("EVALSHA", SCRIPT_SHA, 0, *commands[i])
+            replies = self._run_all(client, calls)
+        if any(is_library_missing(reply) for reply in replies):
+            self._load(client)
+        for at, reply in enumerate(replies):
+            if is_library_missing(reply) or is_shape_missing(reply):
+                # Its shapes went with the library.
+                replies[at] = self._run_all(client, [shapes_call(calls[at].shapes), calls[at]])[1]
         for reply in replies:
             if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(str(reply)):
                 raise redis.ConnectionError(str(reply))
@@ -177,12 +254,32 @@ class VelocityStore:
                 raise reply
         return replies
 
-    def _run_one(self, client: redis.Redis, command: Sequence[Any]) -> Any:
+    def _untold(self, calls: Iterable[Call]) -> dict[int, Shape]:
+        told = self._told
+        return {shape.number: shape for call in calls for shape in call.shapes if shape.number not in told}
+
+    def _run_all(self, client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+        name = library_name()
+        with client.pipeline(transaction=False) as pipeline:
+            for call in calls:
+                pipeline.execute_command("FCALL", name, 0, *call.arguments_sent())
+            return pipeline.execute(raise_on_error=False)
+
+    def _run_one(self, client: redis.Redis, call: Call) -> Any:
         """Without the pipeline's own work, which for one payment at a time is half of what Python spends here."""
         try:
-            return client.execute_command("EVALSHA", SCRIPT_SHA, 0, *command)
+            return client.execute_command("FCALL", library_name(), 0, *call.arguments_sent())
         except redis.exceptions.ResponseError as error:
             return error
+
+    def _load(self, client: redis.Redis) -> None:
+        try:
+            client.execute_command("FUNCTION LOAD", library_code())
+        except redis.exceptions.ResponseError as error:
+            if is_refusal(str(error)):
+                raise redis.ConnectionError(str(error)) from error
+            if not is_library_there(error):
+                raise
 
     def ping(self) -> None:
         """Whether Redis is back. One asks at a time: the others would wait as long, for the same answer."""
@@ -221,6 +318,10 @@ class VelocityStore:
             raise StoreUnavailable(
                 f"Redis evicts keys (maxmemory-policy {policy}): counters would be lost silently"
             )
+        for name in libraries_of_others(
+            client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARIES + "*")
+        ):
+            client.execute_command("FUNCTION DELETE", name)
         run_id = client.info("server")["run_id"]
         with client.pipeline(transaction=True) as pipeline:
             pipeline.set(self.namespace + "run_id", run_id)
@@ -252,30 +353,31 @@ class VelocityStore:
         (with nothing unknown, when only the order keeps them waiting).
         """
         exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
-        commands = [self._count_command(request, epoch, exchange) for request in requests]
-        return [count_reply(reply) for reply in self._call(commands)]
+        calls = [self._count_call(request, epoch, exchange) for request in requests]
+        replies = self._call(calls)
+        return [count_reply(reply, each.wires) for reply, each in zip(replies, requests, strict=True)]
 
-    def _count_command(self, request: CountRequest, epoch: int, exchange: str | bool) -> list[Any]:
-        blob = [
+    def _count_call(self, request: CountRequest, epoch: int, exchange: str | bool) -> Call:
+        body = [
             self.namespace,
             self.base(epoch),
             str(epoch),
             request.occurred_us or False,
             request.follow,
-            3_600_000_000,
+            LATENESS_US,
             INDEX_TTL_MS,
-            request.wires,
+            *placed(request.wires),
             exchange,
             False,
             False,
             request.ruleset,
         ]
-        head = ["count", msgspec.msgpack.encode(blob), request.event_id, request.recall, request.index_tag]
-        return [*head, *request.argv]
+        arguments = (request.event_id, request.recall, request.index_tag)
+        return Call("count", body, arguments, [wire.shape for wire in request.wires])
 
     def ruleset_announce(self, number: int) -> None:
         """From here on nothing is counted for an older ruleset."""
-        self._call([["ruleset", msgspec.msgpack.encode([self.namespace, number])]])
+        self._call([Call("ruleset", [self.namespace, number])])
 
     def ruleset_forget(self) -> None:
         """What was announced does not hold: the database went back to an older state."""
@@ -288,29 +390,27 @@ class VelocityStore:
         self,
         *,
         epoch: int,
-        wires: list[list[Any]],
+        wires: Sequence[Wire],
         occurred_us: int,
         arrival: int,
         event_id: bytes,
         index_tag: str,
     ) -> None:
         """Take an event back out of every counter it may be in. Harmless when it is in none."""
-        blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
-        reply = self._call([["uncount", msgspec.msgpack.encode(blob), event_id, index_tag]])[0]
-        refuse_lost(reply)
+        body = [self.namespace, self.base(epoch), str(epoch), *placed(wires), occurred_us, arrival]
+        shapes = [wire.shape for wire in wires]
+        refuse_lost(self._call([Call("uncount", body, (event_id, index_tag), shapes)])[0])
 
-    def correct(
-        self, *, epoch: int, wires: list[list[Any]], argv: list[bytes], occurred_us: int, arrival: int
-    ) -> None:
+    def correct(self, *, epoch: int, wires: Sequence[Wire], occurred_us: int, arrival: int) -> None:
         """Replace an event, in the counters of `wires`, by what it is now."""
-        blob = [self.namespace, self.base(epoch), str(epoch), wires, occurred_us, arrival]
-        refuse_lost(self._call([["correct", msgspec.msgpack.encode(blob), *argv]])[0])
+        body = [self.namespace, self.base(epoch), str(epoch), *placed(wires), occurred_us, arrival]
+        refuse_lost(self._call([Call("correct", body, shapes=[wire.shape for wire in wires])])[0])
 
     def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
         """Give counters events they lack, many in one exchange. Harmless for events they have."""
-        commands = [each.command(self.namespace, self.base(epoch), epoch) for each in fills]
-        for start in range(0, len(commands), FILLS_AN_EXCHANGE):
-            for reply in self._call(commands[start : start + FILLS_AN_EXCHANGE]):
+        calls = [each.call(self.namespace, self.base(epoch), epoch) for each in fills]
+        for start in range(0, len(calls), FILLS_AN_EXCHANGE):
+            for reply in self._call(calls[start : start + FILLS_AN_EXCHANGE]):
                 refuse_lost(reply)
 
     def log_page(
@@ -334,16 +434,15 @@ class VelocityStore:
     def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
         """(counter's id, group's tag) of all that is kept, in no order; one of them may come twice."""
         base = self.base(epoch)
-        for key in self.client.scan_iter(match=f"{base}*:h", count=SCAN_PAGE):
-            yield counter_and_tag(key.decode()[len(base) :])
+        for key in self.client.scan_iter(match=f"{base}*:m", count=SCAN_PAGE):
+            yield from counters_in(key.decode()[len(base) :], self.client.hkeys(key))
 
-    def totals(self, *, epoch: int, wire: list[Any]) -> tuple[int, list[int]]:
-        """(floor, [count, columns…] of a tree's events beyond it), read atomically."""
-        blob = [self.namespace, self.base(epoch), str(epoch), wire]
-        reply = self._call([["totals", msgspec.msgpack.encode(blob)]])[0]
+    def totals(self, *, epoch: int, wire: Wire) -> Totals:
+        """Read atomically."""
+        body = [self.namespace, self.base(epoch), str(epoch), wire.tag, wire.shape.number]
+        reply = self._call([Call("totals", body, shapes=(wire.shape,))])[0]
         refuse_lost(reply)
-        floor, totals = msgspec.msgpack.decode(reply[1])
-        return int(floor), totals
+        return totals_reply(reply)
 
     # Readiness: counters for which absence means emptiness ----------------------------------------------------
 
@@ -353,6 +452,8 @@ class VelocityStore:
     def ready_add(self, epoch: int, ids: Sequence[str]) -> None:
         if ids:
             self.client.sadd(f"{self.namespace}ready:{epoch}", *ids)
+            # The script reads the set when this is not what it was. After it: what it read before had less in it.
+            self.client.set(f"{self.namespace}ready_at:{epoch}", os.urandom(8).hex())
 
     # Reconciliation ------------------------------------------------------------------------------------------
 
@@ -373,26 +474,101 @@ class VelocityStore:
             self.client.zrem(self.namespace + "recent", *(recall for recall, _ in settled))
 
 
-def counter_and_tag(key: str) -> tuple[str, str]:
-    """Of a meta key without its base: `<tag>:<counter's id>:h`; a tag may have colons, an id has none."""
-    tag, counter_id, _ = key.rsplit(":", 2)
-    return counter_id, tag
+def counters_in(key: str, fields: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """(counter's id, tag) of a group's hash, `<tag>:m` without its base."""
+    tag = key.removesuffix(":m")
+    # Beside its counters it has until when it lives.
+    return ((field.decode(), tag) for field in fields if field != b"e")
 
 
-def count_reply(reply: list[Any]) -> CountReply:
-    status = _bytes(reply[0]).decode()
-    if status == "lost":
+def count_reply(reply: list[Any], wires: Sequence[Wire]) -> CountReply:
+    """`wires` are those that were asked for."""
+    status = _bytes(reply[0])
+    if status == b"ok":
+        arrival, occurred_us, out, marks = msgspec.msgpack.decode(reply[1])
+        results, members = _results(wires, out, marks, reply[2])
+        return CountReply("counted", arrival, occurred_us, results, members)
+    if status == b"lost":
         raise StoreLost("the counters' epoch is gone")
-    if status == "stale":
+    if status == b"stale":
         return CountReply("stale")
     body = msgspec.msgpack.decode(reply[1])
-    if status == "seen":
+    if status == b"seen":
         return CountReply("seen", arrival=int(body[0]))
-    if status == "fill":
-        return CountReply("fill", unknown=[int(i) - 1 for i in body])
-    arrival, occurred_us, results = body
-    values = [(int(each[0]), each[1] if len(each) > 1 else None) for each in results]
-    return CountReply("counted", int(arrival), int(occurred_us), values, reply[2:])
+    return CountReply("fill", unknown=[int(i) - 1 for i in body])
+
+
+Results = list[tuple[int, list[Any] | None]]
+
+
+def _results(
+    wires: Sequence[Wire], out: list[Any], marks: list[Any], pages: bytes
+) -> tuple[Results, list[Any]]:
+    """(results, members) as CountReply has them, from the numbers of all wires one after another; `marks` has for each
+    page of a log how many events there are and the time and length of each, `pages` the events."""
+    results: Results = []
+    members: list[Any] = []
+    at = 0
+    logs = _Pages(marks, pages)
+    for wire in wires:
+        floor = out[at]
+        at += 1
+        if floor == EMPTY:
+            results.append((floor, None))
+            continue
+        values: list[Any] = []
+        shape = wire.shape
+        for n in shape.takes:
+            if n:
+                values.append(out[at : at + n])
+                at += n
+            else:
+                values.append(out[at])
+                at += 1
+        results.append((floor, values))
+        if shape.has_pages:
+            members += logs.members_of(shape.reads, values)
+    return results, members
+
+
+class _Pages:
+    """The pages of logs in a reply, one after another: the log reads of one counter and delay are told in one."""
+
+    def __init__(self, marks: list[Any], pages: bytes) -> None:
+        self._marks = marks
+        self._pages = pages
+        self._mark = 0
+        self._byte = 0
+
+    def members_of(self, reads: Sequence[Sequence[int]], values: Sequence[Any]) -> list[Any]:
+        pages: dict[int, list[Any]] = {}
+        members: list[Any] = []
+        for read, n in zip(reads, values, strict=True):
+            if read[0] == LOG:
+                page = pages.get(read[2])
+                if page is None:
+                    page = pages[read[2]] = self._page()
+                members += page[: 2 * n]
+        return members
+
+    def _page(self) -> list[Any]:
+        marks, at = self._marks, self._mark
+        end = at + 1 + 2 * int(marks[at])
+        page: list[Any] = []
+        byte = self._byte
+        for place in range(at + 1, end, 2):
+            length = marks[place + 1]
+            page.append(self._pages[byte : byte + length])
+            page.append(int(marks[place]))
+            byte += length
+        self._mark, self._byte = end, byte
+        return page
+
+
+def totals_reply(reply: list[Any]) -> Totals:
+    floor, totals, events = msgspec.msgpack.decode(reply[1])
+    is_young = events is not False
+    return Totals(int(floor), totals, list(zip(events[::2], events[1::2], strict=True)) if is_young else None)
 
 
 def refuse_lost(reply: list[Any]) -> None:

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from ingestion.retired.selectors import retired_before_latest
 from screening.events import EVENT_SOURCES
-from screening.velocity.plan import CounterPlan, Event, VelocityPlan, to_us
+from screening.velocity.plan import CounterPlan, Event, VelocityPlan, Wire, to_us
 from screening.velocity.store import VelocityStore
 
 
@@ -104,7 +104,7 @@ def _compare(
     *,
     retired_before_us: int,
 ) -> Difference | None:
-    wire = counter.wire(tag, event=None, argv=[])
+    wire = counter.wire(tag)
     floor, held, totals = contents(store, epoch, counter, wire)
     if not held and floor < 0:
         floor = _floor_of_absent(counter)
@@ -123,12 +123,14 @@ def _compare(
 
 
 def contents(
-    store: VelocityStore, epoch: int, counter: CounterPlan, wire: list[Any]
+    store: VelocityStore, epoch: int, counter: CounterPlan, wire: Wire
 ) -> tuple[int, set[tuple[int, int]], Any]:
     """(floor, the events held as (time µs, arrival), totals of those beyond the floor: None but for trees)."""
-    members = store.members(wire[0], epoch=epoch)
-    held = {(time_us, int.from_bytes(member[:7], "big")) for member, time_us in members}
-    floor, columns = store.totals(epoch=epoch, wire=wire)
+    floor, columns, events = store.totals(epoch=epoch, wire=wire)
+    if events is None:
+        members = store.members(wire.key, epoch=epoch)
+        events = [(time_us, int.from_bytes(member[:7], "big")) for member, time_us in members]
+    held = set(events)
     if counter.counter.kind != "tree" or not columns:
         return floor, held, None
     return floor, held, counter.columns.moments(columns, counter.counter.scale, (None, None))

@@ -62,10 +62,10 @@ class RedisReplay(Replay):
         if before is None:
             return
         after = {**before, **arrival.changes}
-        _, wires, argv = correction_wires(self.engine.plan, before=before, after=after)
+        _, wires = correction_wires(self.engine.plan, before=before, after=after)
         if wires:
             at = to_us(after["occurred_at"])
-            self.store.correct(epoch=1, wires=wires, argv=argv, occurred_us=at, arrival=after["arrival"])
+            self.store.correct(epoch=1, wires=wires, occurred_us=at, arrival=after["arrival"])
         self.stored.events["transaction"][arrival.transaction_id] = after
 
     def _events_of_groups(

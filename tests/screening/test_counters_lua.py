@@ -100,14 +100,11 @@ class Counters:
 
     def count(self, event: Held, windows: Sequence[Window], *, is_counted: bool = True) -> CountReply:
         self.n += 1
-        argv: list[bytes] = []
         wires = [
-            plan.wire(
-                TAG, event=event.event if is_counted else None, argv=argv, reads=reads_of(plan, windows)
-            )
+            plan.wire(TAG, event=event.event if is_counted else None, reads=reads_of(plan, windows))
             for plan in PLANS
         ]
-        request = CountRequest(event_digest(f"T{self.n}"), TAG, event.t, f"r{self.n}".encode(), wires, argv)
+        request = CountRequest(event_digest(f"T{self.n}"), TAG, event.t, f"r{self.n}".encode(), wires)
         reply = self.store.count([request], epoch=1)[0]
         assert reply.status == "counted"
         if is_counted:
@@ -118,7 +115,7 @@ class Counters:
         event = self.held.pop(at)
         self.store.uncount(
             epoch=1,
-            wires=[plan.wire(TAG, event=None, argv=[]) for plan in PLANS],
+            wires=[plan.wire(TAG) for plan in PLANS],
             occurred_us=event.t,
             arrival=event.arrival,
             event_id=b"",
@@ -127,9 +124,8 @@ class Counters:
 
     def correct(self, at: int, **changes: Any) -> None:
         event = self.held[at] = replace(self.held[at], **changes)
-        argv: list[bytes] = []
-        wires = [plan.wire(TAG, event=event.event, argv=argv, first_argument=3) for plan in PLANS]
-        self.store.correct(epoch=1, wires=wires, argv=argv, occurred_us=event.t, arrival=event.arrival)
+        wires = [plan.wire(TAG, event=event.event) for plan in PLANS]
+        self.store.correct(epoch=1, wires=wires, occurred_us=event.t, arrival=event.arrival)
 
 
 def reads_of(plan: CounterPlan, windows: Sequence[Window]) -> list[list[int]]:

@@ -20,6 +20,7 @@ SMALL = (
     ("IN_FLIGHT_US = 60000000", "IN_FLIGHT_US = 0"),
     ("local CHUNK = 64", "local CHUNK = 3"),
     ("local PEAKS = 1024", "local PEAKS = 6"),
+    ("local YOUNG_MOST = 8", "local YOUNG_MOST = 2"),
 )
 
 
