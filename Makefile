@@ -13,16 +13,19 @@ FIND_PYTHON = for p in $(PYTHON) .venv/bin/python python3 python3.13 python3.12 
 
 DEV = @$(FIND_PYTHON); exec "$$found" -m fraudsite.dev
 
-.PHONY: help setup run test bench lint format lock status validate reset logs psql kpis risk cases manage makemigrations
+.PHONY: help setup run test test-cluster bench lint format lock status validate reset logs psql kpis risk cases manage makemigrations
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
 
 run: ## everything, until Ctrl-C (PORT=8001 FRAUDSITE_HOME=/somewhere DEMO=0)
 	$(DEV) run
 
 test: ## every test against real PostgreSQL and Redis (ARGS="path -q" for some)
 	$(DEV) test $(ARGS)
+
+test-cluster: ## the same with velocity in a Redis Cluster of three throw-away nodes
+	$(DEV) test-cluster $(ARGS)
 
 bench: ## the benchmark: a table, each figure beside its floor
 	$(DEV) bench $(ARGS)

@@ -1,9 +1,10 @@
 """Payments while processes are killed with -9 and Redis is emptied: nothing acknowledged is lost or doubled.
 
 Several clients send payments over HTTP and repeat what got no answer, as clients do. Meanwhile web processes and
-workers are killed at random moments, and Redis is emptied twice. At the end every acknowledged payment must be stored
-with one decision, the decision must be the one that was answered, `velocity verify` must find no difference, and every
-decision that is not marked degraded must show the count that the stored order of events gives.
+workers are killed at random moments, and Redis is emptied twice; on a cluster a node is emptied, and another is killed
+and comes back with nothing. At the end every acknowledged payment must be stored with one decision, the decision must
+be the one that was answered, `velocity verify` must find no difference, and every decision that is not marked degraded
+must show the count that the stored order of events gives.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import redis
 
 from benchmarks.table import Row
 from fraudsite.compressed_json import json_text
-from tests.stack import REDIS, Stack, platform
+from fraudsite.dev.redis_cluster import NODES
+from tests.stack import REDIS, CountersServer, Stack, platform
 
 LIMIT = 10
 CLIENTS = 6
 PEOPLE = 400
+# Longer than a cluster's nodes take to agree that one of them is gone.
+NODE_AWAY_S = 5.0
 RULE: dict[str, Any] = {
     "name": "Chaos: count and sum by user",
     "rule_type": "velocity",
@@ -69,7 +72,17 @@ class Sent:
 
 def chaos(*, quick: bool = False) -> list[Row]:
     payments, kills = (2_000, 6) if quick else (100_000, 100)
-    with platform(durable=True, LOG_LEVEL="ERROR", API_RATE_PER_CLIENT="0", API_RATE_GLOBAL="0") as stack:
+    return _chaos(payments, kills, on_cluster=False)
+
+
+def chaos_on_cluster(*, quick: bool = False) -> list[Row]:
+    payments, kills = (2_000, 6) if quick else (10_000, 20)
+    return _chaos(payments, kills, on_cluster=True)
+
+
+def _chaos(payments: int, kills: int, *, on_cluster: bool) -> list[Row]:
+    without_limits = {"LOG_LEVEL": "ERROR", "API_RATE_PER_CLIENT": "0", "API_RATE_GLOBAL": "0"}
+    with platform(durable=True, on_cluster=on_cluster, **without_limits) as stack:
         stack.start_web(workers=2, threads=4)
         stack.rules_off()
         assert stack.post("rules/", RULE).status == 201
@@ -81,7 +94,7 @@ def chaos(*, quick: bool = False) -> list[Row]:
 
 
 def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> tuple[int, int]:
-    """(processes killed, how often Redis was emptied)."""
+    """(processes killed, how often Redis or one of its nodes was emptied)."""
     threads = [
         threading.Thread(target=_client, args=(stack, sent, number, payments // CLIENTS))
         for number in range(CLIENTS)
@@ -95,11 +108,27 @@ def _run(stack: Stack, sent: Sent, payments: int, kills: int) -> tuple[int, int]
         if killed < kills and done >= killed / kills * 0.98:
             killed += _kill_one(stack, rnd)
         if emptied < 2 and done >= (emptied + 1) / 3:
-            redis.Redis.from_url(stack.environment["REDIS_URL"]).flushdb()
+            _empty_redis(stack, rnd, emptied)
             emptied += 1
     for thread in threads:
         thread.join()
+    if stack.cluster is not None:
+        stack.cluster.wait_until_whole()
     return killed, emptied
+
+
+def _empty_redis(stack: Stack, rnd: random.Random, emptied: int) -> None:
+    """The one Redis; or a node of the cluster, and the second time by way of its death."""
+    if stack.cluster is None:
+        CountersServer(stack).client().flushdb()
+        return
+    node = CountersServer(stack, rnd.randrange(NODES))
+    if emptied == 0:
+        node.client().flushall()
+        return
+    node.kill()
+    time.sleep(NODE_AWAY_S)
+    node.start(emptied=True)
 
 
 def _kill_one(stack: Stack, rnd: random.Random) -> int:
@@ -161,7 +190,8 @@ def _judge(stack: Stack, sent: Sent, killed: int, emptied: int) -> list[Row]:
         wrong += not is_degraded and _shown(results) != counts[user_id]
         waved_through += outcome == "approve" and counts[user_id] > LIMIT
     verified = _verified(stack)
-    head = f"{len(sent.acknowledged):,} payments, {killed} processes killed, Redis emptied {emptied} times"
+    redis = "Redis" if stack.cluster is None else "a node of the cluster"
+    head = f"{len(sent.acknowledged):,} payments, {killed} processes killed, {redis} emptied {emptied} times"
     return [
         Row(f"{head}: acknowledged and lost", str(len(lost)), ratio=len(lost), bar=0, sense="<="),
         Row("doubled", str(doubled), ratio=doubled, bar=0, sense="<="),

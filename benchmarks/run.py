@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, str, str]] = {
     "counters": ("benchmarks.counters", "counters", "counters in Redis by themselves"),
     "evaluation": ("benchmarks.evaluation", "evaluation", "fifty compiled rules beside other engines"),
     "chaos": ("benchmarks.chaos", "chaos", "processes killed and Redis emptied under load"),
+    "chaos-cluster": ("benchmarks.chaos", "chaos_on_cluster", "the same on a Redis Cluster of three nodes"),
     "parity": ("benchmarks.parity", "parity", "one stream in real time, in batch and by the reference"),
     "batch": ("benchmarks.batch", "batch", "batches and backtests beside the bare floor"),
 }

@@ -1,7 +1,8 @@
 """A whole platform of its own, as separate processes that a test or benchmark may stop, freeze, kill and restart.
 
 Its PostgreSQL, its Redis for counters and a second one for the queues listen on sockets below a temporary folder;
-web server, workers and beat are started one by one as they are needed. What is said to it goes over HTTP.
+web server, workers and beat are started one by one as they are needed. What is said to it goes over HTTP. On a
+cluster (`make test-cluster`) counters are in three nodes of its own; the first Redis has the rest: caches, heartbeats.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,14 @@ from typing import Any
 
 import orjson
 import psycopg2
+import redis
 
 from fraudsite.dev import home as homes
 from fraudsite.dev import places as placing
-from fraudsite.dev import postgresql, processes, redis_server
+from fraudsite.dev import postgresql, processes, redis_cluster, redis_server
 from fraudsite.dev.home import CHECKOUT, Home
-from fraudsite.dev.throw_away import PREFIX, remove_abandoned
+from fraudsite.dev.redis_cluster import Cluster
+from fraudsite.dev.throw_away import PREFIX, is_on_cluster, remove_abandoned
 from fraudsite.environment import broker_url
 
 POSTGRESQL, REDIS, BROKER = "postgresql", "redis", "broker"
@@ -48,14 +51,17 @@ class Reply:
 
 @dataclass
 class Stack:
-    """`durable`: PostgreSQL and Redis keep what they were told through a crash, as in production."""
+    """`durable`: PostgreSQL and Redis keep what they were told through a crash, as in production. `on_cluster`:
+    counters are in a Redis Cluster."""
 
     home: Home
     durable: bool = False
+    on_cluster: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started: dict[str, tuple[list[str], dict[str, str]]] = field(default_factory=dict)
+    cluster: Cluster | None = None
     port: int = 0
     api_key: str = ""
     _connections: threading.local = field(default_factory=threading.local)
@@ -70,11 +76,14 @@ class Stack:
         database_url = self.start_postgresql()
         redis_url = self.start_redis(REDIS)
         queues_url = self.start_redis(BROKER)
+        if self.on_cluster:
+            self.cluster = redis_cluster.start(durable=self.durable)
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "fraudsite.settings",
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
+            "REDIS_CLUSTER_URLS": ",".join(self.cluster.urls) if self.cluster else "",
             "CELERY_BROKER_URL": broker_url(queues_url, 1),
             "SECRET_KEY": secrets["secret_key"],
             "FRAUDSITE_HOME": str(self.home.root),
@@ -115,6 +124,15 @@ class Stack:
 
     def stop_postgresql(self) -> None:
         postgresql.stop(self.running.pop(POSTGRESQL))
+
+    def counters_of(self, user_id: str) -> CountersServer:
+        """Where the windows of that user are."""
+        if self.cluster is None:
+            return CountersServer(self)
+        from screening.velocity.cluster_nodes import SLOTS
+        from screening.velocity.plan import bucket_of
+
+        return CountersServer(self, self.cluster.node_of(SLOTS[bucket_of(f"t:{user_id}")]))
 
     # Processes -----------------------------------------------------------------------------------------------
 
@@ -173,20 +191,16 @@ class Stack:
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """The process keeps its connections and says nothing (SIGSTOP)."""
-        pids = [self.running[name].pid, *self.children(name)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with frozen([self.running[name].pid, *self.children(name)]):
             yield
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
 
     def stop_everything(self) -> None:
         servers = (POSTGRESQL, REDIS, BROKER)
         for name in [*(each for each in self.running if each not in servers), *servers]:
             if name in self.running:
                 self.kill(name)
+        if self.cluster is not None:
+            self.cluster.stop()
         placing.forget(self.home)
 
     def manage(self, *arguments: str) -> str:
@@ -264,12 +278,64 @@ class Stack:
         raise AssertionError(f"not within {patience_s:.0f} s: {what}")
 
 
+@dataclass(frozen=True)
+class CountersServer:
+    """A server that keeps counters: the platform's one Redis, or a node of its cluster, by number."""
+
+    stack: Stack
+    node: int | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self.stack.cluster is not None
+        return self.stack.cluster
+
+    def client(self) -> redis.Redis:
+        if self.node is None:
+            return redis.Redis.from_url(self.stack.environment["REDIS_URL"])
+        return redis.Redis.from_url(self.cluster.urls[self.node])
+
+    def kill(self) -> None:
+        if self.node is None:
+            self.stack.kill(REDIS)
+        else:
+            self.cluster.kill_node(self.node)
+
+    def start(self, *, emptied: bool = False) -> None:
+        """At its old address; with `emptied`, without what it kept on disk."""
+        if self.node is None:
+            self.stack.start_redis(REDIS, emptied=emptied)
+        else:
+            self.cluster.start_node(self.node, emptied=emptied)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        process = self.stack.running[REDIS] if self.node is None else self.cluster.running[self.node]
+        with frozen([process.pid]):
+            yield
+
+
 @contextmanager
-def platform(*, durable: bool = False, **settings: str) -> Iterator[Stack]:
-    """A platform with its servers up and its database made, and no other process yet."""
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """The processes keep their connections and say nothing (SIGSTOP)."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def platform(*, durable: bool = False, on_cluster: bool | None = None, **settings: str) -> Iterator[Stack]:
+    """A platform with its servers up and its database made, and no other process yet. It is on a cluster where the
+    tests are, unless `on_cluster` says otherwise."""
     remove_abandoned()
+    if on_cluster is None:
+        on_cluster = is_on_cluster()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
-        stack = Stack(Home(Path(folder)), durable, settings)
+        stack = Stack(Home(Path(folder)), durable, on_cluster, settings)
         try:
             stack.start_servers()
             stack.manage("bootstrap")

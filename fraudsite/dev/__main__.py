@@ -98,6 +98,12 @@ def _test(rest: list[str]) -> int:
     return _call([sys.executable, "-m", "pytest", *arguments])
 
 
+def _test_cluster(rest: list[str]) -> int:
+    """the same tests with velocity in a Redis Cluster of three throw-away nodes"""
+    os.environ[throw_away.ON_CLUSTER] = "1"
+    return _test(rest)
+
+
 def _with(rest: list[str]) -> int:
     """run a command with a throw-away PostgreSQL and Redis: with -- COMMAND …"""
     _inside("development", "with", rest)
@@ -186,7 +192,7 @@ def _call(command: list[str], values: dict[str, str] | None = None) -> int:
 def _help(rest: list[str]) -> int:
     say("python -m fraudsite.dev COMMAND")
     for name, command in COMMANDS.items():
-        say(f"  {name:10} {(command.__doc__ or '').strip()}")
+        say(f"  {name:12} {(command.__doc__ or '').strip()}")
     return 0 if rest == [] else 2
 
 
@@ -194,6 +200,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "setup": _setup,
     "test": _test,
+    "test-cluster": _test_cluster,
     "bench": _bench,
     "lint": _lint,
     "format": _format,

@@ -1,6 +1,7 @@
 """A pytest plugin, named in pyproject.toml, that gives each run PostgreSQL and Redis of its own.
 
-With FRAUDSITE_TEST_CLUSTER=1 velocity is kept in a three-node Redis Cluster instead of a single Redis.
+With FRAUDSITE_TEST_CLUSTER=1 (`make test-cluster`) velocity is kept in a Redis Cluster of three nodes, which each of
+pytest's processes has for itself; so has each platform that a test starts (tests/stack.py).
 
 It works when it is imported, which is before pytest-django reads the settings. With `-n`, every worker has its own
 database (pytest-django adds the worker's name) and its own Redis, so that tests may flush it.
@@ -14,8 +15,6 @@ from fraudsite.dev import environment, throw_away
 from fraudsite.dev.output import Refused
 
 REDIS_URLS = "FRAUDSITE_TEST_REDIS_URLS"
-# 1: velocity is kept in a Redis Cluster of three nodes, each of pytest's processes has its own.
-ON_CLUSTER = "FRAUDSITE_TEST_CLUSTER"
 MOST_WORKERS = 8
 
 
@@ -27,7 +26,7 @@ def _prepare() -> None:
         urls = os.environ[REDIS_URLS].split()
         number = int(worker.removeprefix("gw"))
         os.environ["REDIS_URL"] = urls[number % len(urls)]
-    if os.environ.get(ON_CLUSTER) == "1" and (worker is not None or _worker_count(sys.argv[1:]) == 1):
+    if throw_away.is_on_cluster() and (worker is not None or _workers_asked(sys.argv[1:]) == 0):
         _start_cluster()
 
 
@@ -51,7 +50,12 @@ def _start_servers() -> None:
 
 
 def _worker_count(arguments: list[str]) -> int:
-    """As many as `-n` asks for."""
+    """How many processes run tests: pytest itself, or its workers."""
+    return max(1, min(_workers_asked(arguments), MOST_WORKERS))
+
+
+def _workers_asked(arguments: list[str]) -> int:
+    """As many as `-n` says; 0 where pytest runs the tests itself."""
     for position, argument in enumerate(arguments):
         value = argument.removeprefix("--numprocesses=").removeprefix("-n")
         if argument in ("-n", "--numprocesses") and position + 1 < len(arguments):
@@ -61,8 +65,8 @@ def _worker_count(arguments: list[str]) -> int:
         if value in ("auto", "logical"):
             return min(os.cpu_count() or 1, MOST_WORKERS)
         if value.isdigit():
-            return max(1, min(int(value), MOST_WORKERS))
-    return 1
+            return int(value)
+    return 0
 
 
 if not (set(sys.argv[1:]) & {"--help", "-h", "--version", "-V"}):

@@ -1,6 +1,7 @@
-"""A Redis Cluster of three embedded nodes on this machine for tests; a replica if one is asked for."""
+"""A Redis Cluster of three embedded nodes on this machine for tests and benchmarks; a replica if one is asked for."""
 
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -26,25 +27,32 @@ from fraudsite.dev.throw_away import PREFIX
 SLOTS = 16_384
 NODES = 3
 PATIENCE_S = 120.0
+# Below those that Linux takes for outgoing connections: a killed node must find its own free when it comes back.
+PORTS = range(15_000, 32_000)
 
 
 @dataclass
 class Cluster:
-    """Nodes by number; `start_node` brings a killed one back at its old address, with nothing in it."""
+    """Nodes by number; `start_node` brings a killed one back at its old address, with what it had on disk: nothing,
+    unless it was told SAVE or the cluster is `durable`."""
 
     root: Path
     password: str
     ports: list[tuple[int, int]]
+    durable: bool = False
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def urls(self) -> list[str]:
         return [f"redis://:{self.password}@127.0.0.1:{port}" for port, _ in self.ports]
 
-    def start_node(self, number: int) -> None:
+    def start_node(self, number: int, *, emptied: bool = False) -> None:
         port, bus_port = self.ports[number]
         folder = self.root / str(number)
         folder.mkdir(exist_ok=True)
+        if emptied:
+            (folder / "dump.rdb").unlink(missing_ok=True)
+            shutil.rmtree(folder / "appendonlydir", ignore_errors=True)
         configuration = folder / "redis.conf"
         lines = [
             "bind 127.0.0.1",
@@ -57,7 +65,7 @@ class Cluster:
             f"dir {folder}",
             "daemonize no",
             'logfile ""',
-            "appendonly no",
+            f"appendonly {'yes' if self.durable else 'no'}",
             'save ""',
             "maxmemory-policy noeviction",
         ]
@@ -83,6 +91,10 @@ class Cluster:
         )
         self.wait_until_whole()
         return number
+
+    def node_of(self, slot: int) -> int:
+        """The node that was given the slot when the cluster was made."""
+        return next(number for number in range(NODES) if slot in _slots_of(number))
 
     def kill_node(self, number: int) -> None:
         process = self.running.pop(number)
@@ -132,9 +144,10 @@ class Cluster:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def start() -> Cluster:
+def start(*, durable: bool = False) -> Cluster:
+    """`durable`: nodes keep what they were told through a crash, but for the last second, as in production."""
     root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-    cluster = Cluster(root, secrets.token_hex(16), _free_ports(2 * NODES))
+    cluster = Cluster(root, secrets.token_hex(16), _free_ports(2 * NODES), durable)
     try:
         for number in range(NODES):
             cluster.start_node(number)
@@ -157,11 +170,15 @@ def running() -> Iterator[Cluster]:
 
 def _join(cluster: Cluster) -> None:
     for number in range(NODES):
-        first, last = number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1
-        cluster.ask(number, "CLUSTER", "ADDSLOTSRANGE", first, last)
+        slots = _slots_of(number)
+        cluster.ask(number, "CLUSTER", "ADDSLOTSRANGE", slots[0], slots[-1])
         cluster.ask(number, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
     for number in range(1, NODES):
         _meet(cluster, number)
+
+
+def _slots_of(number: int) -> range:
+    return range(number * SLOTS // NODES, (number + 1) * SLOTS // NODES)
 
 
 def _meet(cluster: Cluster, number: int) -> None:
@@ -170,13 +187,16 @@ def _meet(cluster: Cluster, number: int) -> None:
 
 
 def _free_ports(n: int) -> list[tuple[int, int]]:
-    """Pairs of ports. All are held until all are found, so that none is found twice."""
-    probes = [socket.socket() for _ in range(n)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        ports = [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-    return list(zip(ports[::2], ports[1::2], strict=True))
+    """`n` ports that nobody listens on, in pairs."""
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == n:
+            return list(zip(ports[::2], ports[1::2], strict=True))
+    refuse(f"Redis Cluster: no free ports from {PORTS.start} to {PORTS.stop - 1}")

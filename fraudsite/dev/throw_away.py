@@ -16,6 +16,8 @@ from fraudsite.dev import postgresql, processes, redis_server
 from fraudsite.dev.home import Home
 
 PREFIX = "fraudsite-throw-away-"
+# 1: tests keep velocity in a Redis Cluster of three nodes (`make test-cluster`).
+ON_CLUSTER = "FRAUDSITE_TEST_CLUSTER"
 
 
 @dataclass
@@ -37,6 +39,10 @@ class ThrowAway:
             processes.stop(self._postgresql, signal_number=signal.SIGQUIT, patience_s=5.0)
         placing.forget(self.home)
         shutil.rmtree(self.home.root, ignore_errors=True)
+
+
+def is_on_cluster() -> bool:
+    return os.environ.get(ON_CLUSTER) == "1"
 
 
 def start(*, redis_servers: int = 1) -> ThrowAway:

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from fraudsite.dev.redis_cluster import NODES
 from tests.faults.screening import COUNT_RULE, Client
-from tests.stack import BROKER, POSTGRESQL, REDIS, Stack, platform
+from tests.stack import BROKER, POSTGRESQL, REDIS, CountersServer, Stack, platform
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,11 @@ def repair(stack: Stack) -> None:
         process = stack.running.get(name)
         if process is None or process.poll() is not None:
             start()
+    if stack.cluster is not None:
+        for node in range(NODES):
+            if node not in stack.cluster.running:
+                stack.cluster.start_node(node, emptied=True)
+        stack.cluster.wait_until_whole()
 
 
 @pytest.fixture
@@ -51,3 +57,9 @@ def client(stack: Stack) -> Client:
     client = Client(stack, f"U{uuid4().hex[:12]}")
     client.wait_for_counters()
     return client
+
+
+@pytest.fixture
+def counters(stack: Stack, client: Client) -> CountersServer:
+    """Where the client's counts are: the one Redis, or on a cluster the node that holds the user's bucket."""
+    return stack.counters_of(client.user_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import Any
 
@@ -10,9 +9,10 @@ import pytest
 
 from rules.core.counters import Counter
 from rules.core.model import Feature
-from screening.velocity import store as velocity_store
+from screening.velocity.cluster import store_of_settings
 from screening.velocity.plan import LOG, SUMS, CounterPlan, Shape, Wire
 from screening.velocity.store import CountReply, CountRequest, Fill, VelocityStore, event_digest
+from tests.counters import NOTHING_IN_FLIGHT, ask_redis, change_script, key_in_redis
 from tests.screening.test_counters_lua import BY_USER, TAG
 
 pytestmark = pytest.mark.redis
@@ -39,17 +39,9 @@ AGES = pytest.mark.parametrize("n", [1, YOUNG + 1], ids=["young", "grown"])
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> VelocityStore:
     """What was counted may be dropped at once: nothing here waits for a database."""
-    script = velocity_store.SCRIPT
-    for written, small in (
-        ("IN_FLIGHT_US = 60000000", "IN_FLIGHT_US = 0"),
-        ("METAS_KEPT = 64", "METAS_KEPT = 1"),
-    ):
-        assert written in script
-        script = script.replace(written, small)
-    monkeypatch.setattr(velocity_store, "SCRIPT", script)
-    monkeypatch.setattr(velocity_store, "SCRIPT_SHA", hashlib.sha1(script.encode()).hexdigest())
-    found = VelocityStore()
-    found.client.flushall()
+    change_script(monkeypatch, NOTHING_IN_FLIGHT, ("METAS_KEPT = 64", "METAS_KEPT = 1"))
+    found = store_of_settings()
+    found.forget_everything()
     found.epoch_begin(1, last_arrival=0)
     found.ready_add(1, [each.id for each in (TREE, DISTINCT, EVENTS, NEWEST_TEN, LIFETIME)])
     return found
@@ -80,9 +72,9 @@ def short_lived() -> Wire:
 def lives(store: VelocityStore, counter: CounterPlan) -> dict[bytes, int]:
     """Milliseconds that each of the counter's keys, and its group's, has left; -1: for ever."""
     names = (counter.id.encode(), f"{TAG}:m".encode())
-    keys: list[bytes] = [key for key in store.client.keys("*") if any(name in key for name in names)]
+    keys = [key for key in ask_redis(store, TAG, "KEYS", "*") if any(name in key for name in names)]
     assert keys
-    return {key: store.client.pttl(key) for key in keys}
+    return {key: ask_redis(store, TAG, "PTTL", key) for key in keys}
 
 
 @AGES
@@ -174,4 +166,4 @@ def test_it_keeps_so_many_of_the_newest_events_and_no_more(store: VelocityStore)
         # What `last: 10` asks for: a page of eleven of all there is.
         wire = wire_of(NEWEST_TEN, [[LOG, -1, 0, 0, 11]])
         counted(store, n, wire, at_us=began + n)
-    assert store.client.zcard(store.base(1) + wire.key) <= CAP
+    assert 0 < ask_redis(store, TAG, "ZCARD", key_in_redis(store, 1, wire.key)) <= CAP

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rules.core.counters import Counter
 from rules.core.model import Feature, GroupKey
+from screening.velocity.cluster import store_of_settings
 from screening.velocity.plan import (
     DISTINCT,
     FIRST,
@@ -26,7 +27,7 @@ from screening.velocity.plan import (
     from_limbs,
     group_tag,
 )
-from screening.velocity.store import CountReply, CountRequest, VelocityStore, event_digest
+from screening.velocity.store import CountReply, CountRequest, event_digest
 
 pytestmark = pytest.mark.redis
 
@@ -91,8 +92,8 @@ class Counters:
     """The script's counters beside the list they should amount to."""
 
     def __init__(self) -> None:
-        self.store = VelocityStore()
-        self.store.client.flushall()
+        self.store = store_of_settings()
+        self.store.forget_everything()
         self.store.epoch_begin(1, last_arrival=0)
         self.store.ready_add(1, [plan.id for plan in PLANS])
         self.held: list[Held] = []

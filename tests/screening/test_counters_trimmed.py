@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 
 import pytest
 
-from screening.velocity import store as velocity_store
+from tests.counters import NOTHING_IN_FLIGHT, ask_redis, change_script, key_in_redis
 from tests.screening.test_counters_lua import PLANS, TAG, VALUES, Counters, Held, Window, differences
 
 pytestmark = pytest.mark.redis
@@ -17,7 +16,7 @@ SECOND_US = 10**6
 # How late an event may be, so that its windows do not reach what was dropped.
 LATEST_S = 3_000
 SMALL = (
-    ("IN_FLIGHT_US = 60000000", "IN_FLIGHT_US = 0"),
+    NOTHING_IN_FLIGHT,
     ("local CHUNK = 64", "local CHUNK = 3"),
     ("local PEAKS = 1024", "local PEAKS = 6"),
     ("local YOUNG_MOST = 8", "local YOUNG_MOST = 2"),
@@ -26,12 +25,7 @@ SMALL = (
 
 @pytest.fixture
 def counters(monkeypatch: pytest.MonkeyPatch) -> Counters:
-    script = velocity_store.SCRIPT
-    for written, small in SMALL:
-        assert written in script
-        script = script.replace(written, small)
-    monkeypatch.setattr(velocity_store, "SCRIPT", script)
-    monkeypatch.setattr(velocity_store, "SCRIPT_SHA", hashlib.sha1(script.encode()).hexdigest())
+    change_script(monkeypatch, *SMALL)
     return Counters()
 
 
@@ -79,5 +73,6 @@ def test_it_reads_what_a_plain_list_says(counters: Counters, seed: int) -> None:
         event = Held(t, 0, amount, score, choose.choice(["A", "B", "C", None]))
         reply = counters.count(event, windows, is_counted=choose.random() < 0.93)
         assert not list(differences(reply, counters.held, windows)), step
-    key = f"{counters.store.base(1)}{TAG}:{PLANS[0].id}"
-    assert counters.store.client.zcard(key) < len(counters.held), "nothing was trimmed"
+    key = key_in_redis(counters.store, 1, f"{TAG}:{PLANS[0].id}")
+    kept = ask_redis(counters.store, TAG, "ZCARD", key)
+    assert 0 < kept < len(counters.held), "nothing was trimmed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +11,9 @@ from ingestion.models import Transaction
 from screening.realtime import fence
 from screening.selectors import screening_body
 from screening.streams import stream_take
-from screening.velocity import plan, reading, store
+from screening.velocity import plan, reading
 from tests.clients import ApiClient
+from tests.counters import NOTHING_IN_FLIGHT, change_script
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,10 +41,7 @@ ALIKE = {
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of five, and counters that may drop at once what is too old for any window."""
-    script = store.SCRIPT.replace("IN_FLIGHT_US = 60000000", "IN_FLIGHT_US = 0")
-    assert script != store.SCRIPT
-    monkeypatch.setattr(store, "SCRIPT", script)
-    monkeypatch.setattr(store, "SCRIPT_SHA", hashlib.sha1(script.encode()).hexdigest())
+    change_script(monkeypatch, NOTHING_IN_FLIGHT)
     monkeypatch.setattr(plan, "LOG_PAGE", A_PAGE)
     monkeypatch.setattr(reading, "LOG_PAGE_SIZE", A_PAGE)
     fence.refresh()

@@ -11,6 +11,7 @@ from screening.realtime import fence, store
 from screening.velocity.verify import Difference
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient
+from tests.counters import ask_redis, key_in_redis
 from tests.screening.test_idempotency import count_rule
 from tests.screening.test_submit import payload
 
@@ -31,12 +32,12 @@ def kept() -> list[str]:
 
 
 def in_redis(key: str) -> str:
-    return store.base(fence.state().epoch) + key
+    return key_in_redis(store, fence.state().epoch, key)
 
 
 def forget(key: str) -> None:
     tag, _, _ = key.rpartition(":")
-    store.client.delete(in_redis(key), in_redis(tag) + ":m")
+    assert ask_redis(store, key, "DEL", in_redis(key), in_redis(tag + ":m")) > 0
 
 
 def differences() -> list[Difference]:
@@ -58,10 +59,10 @@ def test_it_finds_an_event_too_few_and_one_too_many(api: ApiClient) -> None:
         api.post("transactions/", payload(number))
     (key,) = kept()
     (member, at), *_ = store.members(key, epoch=fence.state().epoch)
-    store.client.zrem(in_redis(key), member)
+    assert ask_redis(store, key, "ZREM", in_redis(key), member) == 1
     (difference,) = differences()
     assert (len(difference.missing), len(difference.surplus)) == (1, 0)
-    store.client.zadd(in_redis(key), {member: at, b"\x00" * len(member): at})
+    assert ask_redis(store, key, "ZADD", in_redis(key), at, member, at, b"\x00" * len(member)) == 2
     (difference,) = differences()
     assert (len(difference.missing), len(difference.surplus)) == (0, 1)
 
