@@ -200,8 +200,12 @@ def _read(connection: Any) -> Any:
 
 
 def _asked(connection: Any, *command: Any) -> Any:
+    """A reply. A node that refuses cannot be used, as one that is away: it may have restarted, and not be ready yet."""
     connection.send_command(*command)
-    return connection.read_response()
+    try:
+        return connection.read_response()
+    except redis.exceptions.ResponseError as error:
+        raise redis.ConnectionError(str(error)) from error
 
 
 def _buckets(slots: Sequence[Any], asked_host: str) -> list[Address]:

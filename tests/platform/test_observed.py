@@ -42,9 +42,10 @@ def transaction(name: str) -> dict[str, Any]:
 
 
 def lines_about(stack: Stack, process: str, name: str) -> list[dict[str, Any]]:
+    """But for warnings: on a busy machine the broker may be late."""
     text = (stack.home.logs / f"{process}.log").read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return [line for line in lines if line.get("transaction_id") == name]
+    return [line for line in lines if line.get("transaction_id") == name and line["level"] == "info"]
 
 
 def decided(stack: Stack, name: str) -> bool:

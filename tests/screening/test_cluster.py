@@ -246,6 +246,26 @@ def test_it_notices_a_node_that_restarted_between_two_payments(api: ApiClient, n
     assert [actuals(each)[:3] for each in answers] == [[4, 40, 4], [5, 50, 5], [6, 60, 6]]
 
 
+def test_it_goes_on_over_sql_with_a_node_that_answers_and_does_not_serve(
+    api: ApiClient, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that has just restarted; a process may meet it that has no connection which could be broken."""
+    user = next(f"U{n}" for n in range(100) if nodes.node_of(SLOTS[bucket_of(f"t:U{n}")]) == 2)
+    assert actuals(paid(api, 1, user_id=user))[0] == 1
+    # It knows the slots from the first node, and has no connection to the last.
+    using(nodes, monkeypatch).nodes.primaries()
+    nodes.kill_node(1)
+    wait_for(lambda: "cluster_state:fail" in nodes.told(2, "CLUSTER", "INFO"), "node 2 serves nobody")
+    assert fence.state().is_redis
+    answer = paid(api, 2, user_id=user)
+    assert (actuals(answer)[0], answer["degraded"]) == (2, True)
+    nodes.start_node(1)
+    nodes.wait_until_whole()
+    wait_for_counters(api)
+    assert actuals(paid(api, 3, user_id=user))[0] == 3
+    assert differences() == []
+
+
 def test_health_and_metrics_are_those_of_all_nodes(
     api: ApiClient, nodes: Cluster, cluster: ClusterVelocityStore, settings: Any
 ) -> None:
