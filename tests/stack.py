@@ -213,6 +213,8 @@ class Stack:
             text=True,
             check=False,
         )
+        # On a busy machine that may take longer than the web server keeps a connection on which nothing is said.
+        self.hang_up()
         if done.returncode:
             raise AssertionError(
                 f"manage.py {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
