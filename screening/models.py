@@ -144,6 +144,8 @@ class ScreeningBatch(models.Model):
     arrival_limit = models.BigIntegerField(null=True, editable=False)
     cursor_us = models.BigIntegerField(null=True, editable=False)
     cursor_arrival = models.BigIntegerField(null=True, editable=False)
+    # Fewer than usual, once memory ran out over a chunk.
+    chunk_rows = models.IntegerField(null=True, editable=False)
     enqueued_at = models.DateTimeField(default=timezone.now, editable=False)
     total_transactions = models.BigIntegerField(default=0)
     processed_transactions = models.BigIntegerField(default=0)

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -24,11 +26,13 @@ from rules.core.lists import Lists
 from rules.core.parse import parse_filters, parse_rule
 from rules.models import Rule
 from rules.selectors import lists_snapshot, ruleset_load
+from screening.batch.chunks import chunk_halve
 from screening.batch.columns import source
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.outcomes import Judge, letters_of
 from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
+from screening.batch.columns.spans import Chosen, Span
 from screening.batch.columns.stage import Memory
 from screening.batch.counting import chunk_end
 from screening.batch.models import Backtest
@@ -44,6 +48,7 @@ log = structlog.get_logger(__name__)
 
 BACKTEST_LOCK = 7_021_011
 _DAY_US = 86_400_000_000
+SPAN_ROWS = 1_000_000
 _UNDECIDED_ROWS = 5_000
 
 
@@ -75,8 +80,14 @@ def _advance(backtest: Backtest, deadline: float) -> bool:
     check = still_running(backtest)
     while True:
         scope = backtest_scope(backtest)
-        until = chunk_end(scope, CHUNK_ROWS)
-        tally = _chunk(backtest, CompiledRuleset(rules), lists, replace(scope, until=until), check)
+        rows = min(CHUNK_ROWS, backtest.chunk_rows or CHUNK_ROWS)
+        until = chunk_end(scope, rows)
+        try:
+            tally = _chunk(backtest, CompiledRuleset(rules), lists, replace(scope, until=until), check)
+        except duckdb.OutOfMemoryException as error:
+            chunk_halve(backtest, rows, error)
+            backtest.refresh_from_db()
+            continue
         _add(backtest, tally, until)
         if until is None:
             _complete(backtest)
@@ -196,18 +207,36 @@ class Counting:
     def _judge_all(self) -> None:
         """Table `judged`: pos, id, us, arrival, units (base amount), letters; the core asked where SQL could not
         decide."""
+        self.run.stage.run(
+            "CREATE TABLE judged (pos INTEGER, id BIGINT, us BIGINT, arrival BIGINT, units HUGEINT, letters VARCHAR)"
+        )
+        self.judge.in_spans(SPAN_ROWS, self._judge_span)
+
+    def _judge_span(self, span: Span) -> None:
         judge = self.judge
         judge.judge(
             lambda: (
-                "CREATE TABLE judged AS SELECT s.pos, s.id, s.us, s.arrival, s.base_amount AS units, "
-                f"{judge.letters_sql} AS letters, {judge.undecided_sql} AS u {judge.from_sql()}"
-            )
+                "CREATE OR REPLACE TABLE judging AS SELECT s.pos, s.id, s.us, s.arrival, s.base_amount AS units, "
+                f"{judge.letters_sql} AS letters, {judge.undecided_sql} AS u {judge.from_sql(span)}"
+            ),
+            span,
         )
+        decided = self._decided_by_core(span)
+        if decided:
+            self.run.database.register("decided", decided)
+            self.run.stage.run(
+                "UPDATE judging SET letters = d.letters FROM decided d WHERE d.pos = judging.pos"
+            )
+            self.run.database.unregister("decided")
+        self.run.stage.run("INSERT INTO judged SELECT * EXCLUDE (u) FROM judging")
+
+    def _decided_by_core(self, span: Span) -> pa.Table | None:
+        """(pos, letters) of the rows that SQL could not decide."""
         columns = ["s.pos", "s.us", "s.arrival", *self.run.event_sql(), *self.judge.number_columns()]
         width = len(self.run.event_columns())
         reading = self.run.database.cursor()
         reading.execute(
-            f"SELECT {', '.join(columns)} {self.judge.from_sql()} JOIN judged j ON j.pos = s.pos WHERE j.u"
+            f"SELECT {', '.join(columns)} {self.judge.from_sql(span)} JOIN judging j ON j.pos = s.pos WHERE j.u"
         )
         decided: list[tuple[int, str]] = []
         while rows := reading.fetchmany(_UNDECIDED_ROWS):
@@ -215,16 +244,10 @@ class Counting:
             for pos, us, arrival, *values in rows:
                 decided.append((pos, self._letters(us, arrival, values[:width], values[width:])))
         reading.close()
-        if decided:
-            self.run.stage.run("CREATE TABLE decided (pos INTEGER, letters VARCHAR)")
-            for start in range(0, len(decided), 10_000):
-                values_sql = ", ".join(
-                    f"({pos}, '{letters}')" for pos, letters in decided[start : start + 10_000]
-                )
-                self.run.stage.run(f"INSERT INTO decided VALUES {values_sql}")
-            self.run.stage.run(
-                "UPDATE judged SET letters = d.letters FROM decided d WHERE d.pos = judged.pos"
-            )
+        if not decided:
+            return None
+        positions, letters = zip(*decided, strict=True)
+        return pa.table({"pos": pa.array(positions, pa.int32()), "letters": pa.array(letters, pa.string())})
 
     def _letters(self, us: int, arrival: int, fields: list[Any], numbers: list[Any]) -> str:
         try:
@@ -342,9 +365,8 @@ class Counting:
             f"FROM judged WHERE letters[1] = 'f') WHERE n % greatest(1, total // {MAX_SAMPLES}) = 0 "
             f"ORDER BY pos LIMIT {MAX_SAMPLES}"
         )
-        rows = self._rows(
-            f"SELECT {', '.join(columns)} {self.judge.from_sql()} JOIN ({chosen}) j ON j.pos = s.pos ORDER BY s.pos"
-        )
+        sample = Chosen(tuple(pos for (pos,) in self._rows(chosen)))
+        rows = self._rows(f"SELECT {', '.join(columns)} {self.judge.from_sql(sample)} ORDER BY s.pos")
         return [
             self._sample(pk, us, arrival, values[:width], values[width:]) for pk, us, arrival, *values in rows
         ]

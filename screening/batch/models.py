@@ -127,6 +127,8 @@ class Backtest(models.Model):
     arrival_limit = models.BigIntegerField(null=True)
     cursor_us = models.BigIntegerField(null=True)
     cursor_arrival = models.BigIntegerField(null=True)
+    # Fewer than usual, once memory ran out over a chunk.
+    chunk_rows = models.IntegerField(null=True)
     total_transactions = models.BigIntegerField(default=0)
     processed_transactions = models.BigIntegerField(default=0)
     progress = models.JSONField(default=dict, encoder=ExactEncoder, decoder=ExactDecoder)

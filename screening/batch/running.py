@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -22,6 +23,7 @@ from rules.core.lists import Lists
 from rules.core.parse import parse_filters
 from rules.models import RuleVersion
 from rules.selectors import lists_snapshot, ruleset_load
+from screening.batch.chunks import chunk_halve
 from screening.batch.columns.outcomes import Judge
 from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
@@ -78,8 +80,15 @@ def _advance(batch: ScreeningBatch, deadline: float) -> bool:
     check = still_running(batch)
     while True:
         scope = batch_scope(batch)
-        until = chunk_end(scope, CHUNK_ROWS)
-        _chunk(batch, ruleset, lists, scope, until, check)
+        rows = min(CHUNK_ROWS, batch.chunk_rows or CHUNK_ROWS)
+        until = chunk_end(scope, rows)
+        try:
+            _chunk(batch, ruleset, lists, scope, until, check)
+        except duckdb.OutOfMemoryException as error:
+            # What parts of it were stored stays stored: the batch stands behind them.
+            chunk_halve(batch, rows, error)
+            batch.refresh_from_db()
+            continue
         if until is None:
             processed = batch.processed_transactions
             move(batch, COMPLETED, completed_at=timezone.now(), total_transactions=processed)

@@ -86,7 +86,7 @@ def batch_cancel(*, batch_id: str) -> ScreeningBatch:
 def batch_resume(*, batch_id: str) -> ScreeningBatch:
     """Go on with a batch that was cancelled or has failed, with the rules and the data it was asked with."""
     batch = batch_get(batch_id)
-    if not move(batch, PENDING, error="", completed_at=None):
+    if not move(batch, PENDING, error="", completed_at=None, chunk_rows=None):
         batch.refresh_from_db()
         raise Conflict(f"A {batch.status} batch cannot be resumed.")
     batch.refresh_from_db()

@@ -27,6 +27,7 @@ from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import is_fact, quoted
 from screening.batch.columns.outcomes import Judge, letters_of
 from screening.batch.columns.scope import Place
+from screening.batch.columns.spans import Span
 from screening.batch.states import RUNNING, Stopped
 from screening.models import ScreeningBatch
 
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 PART_ROWS = 250_000
 _HOT_ROWS = 5_000
+_KEPT_DECISIONS = 50_000
+_PATTERN = ("letters", "status", "outcome", "score")
 _COPY_BYTES = 1 << 20
 _RESULT_COLUMNS = (
     "batch_id, position, transaction_id, overall_status, outcome, total_risk_score, statuses, numbers, facts"
@@ -59,87 +62,54 @@ class BatchWriter:
         self.run = run
         self.judge = judge
         self.directory = directory
-        self.number_names = [len(run.places.get(index, ())) for index in judge.indices]
+        self._decisions: dict[str, tuple[str, str, str]] = {}
 
     def write(self, until: Place | None) -> None:
         """Everything the run screened. After the last part the batch stands at `until`."""
-        total = self._judge_all()
-        starts = list(range(0, total, PART_ROWS)) or [0]
-        for start in starts:
-            is_last = start == starts[-1]
-            self.run.stage.checkpoint()
-            self._write_part(start, min(start + PART_ROWS, total), until if is_last else None, total)
+        self._create_applied()
+        self.judge.in_spans(PART_ROWS, lambda span: self._write_part(span, until if span.is_last else None))
 
-    def _judge_all(self) -> int:
-        """Table `verdicts`, one row per screened transaction, n = 0, 1, 2 … in order; `is_hot`: for the core."""
-        judge, numbers = self.judge, numbers_sql(self.run, self.judge)
-        # Alerts are told in the words of their evidence, so rows that may open one are the core's, too.
-        hot = "u OR letters IS NULL" + (" OR contains(letters, 'f')" if self.batch.open_alerts else "")
-        judge.judge(
-            lambda: (
-                f"CREATE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, ({hot}) AS is_hot FROM "
-                f"(SELECT s.pos, s.id, s.us, s.arrival, {judge.letters_sql} AS letters, "
-                f"{judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
-                f"{judge.from_sql()})"
-            )
-        )
-        self._decide_patterns()
-        return int(self.run.stage.one("SELECT count(*) FROM verdicts"))
-
-    def _decide_patterns(self) -> None:
-        """Table `patterns`: the decision for each pattern of letters; table `applied`: the rules by place."""
-        rules = self.run.ruleset.rules
-        stage = self.run.stage
-        decided: dict[str, list[str]] = {"letters": [], "status": [], "outcome": [], "score": []}
-        for (letters,) in stage.run("SELECT DISTINCT letters FROM verdicts WHERE NOT is_hot").fetchall():
-            hits = [
-                RuleOutcome(rules[i], "flagged", None, ())  # type: ignore[arg-type]
-                for i, letter in enumerate(letters)
-                if letter == "f"
-            ]
-            draft = self.judge.decide(hits)
-            told = (letters, draft.overall_status, draft.outcome, str(draft.total_risk_score))
-            for column, value in zip(decided.values(), told, strict=True):
-                column.append(value)
-        # At once: there may be as many patterns as transactions.
-        self.run.database.register(
-            "decided", pa.table({k: pa.array(v, pa.string()) for k, v in decided.items()})
-        )
-        stage.run("CREATE TABLE patterns AS SELECT * FROM decided")
-        self.run.database.unregister("decided")
-        stage.run(
+    def _create_applied(self) -> None:
+        """Table `applied`: the rules by place."""
+        self.run.stage.run(
             "CREATE TABLE applied (place INTEGER, rule_id BIGINT, version INTEGER, score VARCHAR, reason VARCHAR)"
         )
-        for place, rule in enumerate(rules):
+        for place, rule in enumerate(self.run.ruleset.rules):
             hit = RuleOutcome(rule, "flagged", None, ())  # type: ignore[arg-type]
             values = [place + 1, rule.rule_id, rule.version, str(rule.risk_score), hit.reason]
             self.run.database.execute("INSERT INTO applied VALUES (?, ?, ?, ?, ?)", values)
 
     # -- one part
 
-    def _write_part(self, start: int, end: int, until: Place | None, total: int) -> None:
-        part = self._judge_hot(start, end)
+    def _write_part(self, span: Span, until: Place | None) -> None:
+        """Judge the span and store it. DuckDB is done before anything is stored, so what it refuses for want of memory
+        leaves nothing behind."""
+        self._judge_span(span)
+        part = self._judge_hot()
         results, hits = self.directory / "results.csv", self.directory / "hits.csv"
-        first = self.batch.processed_transactions + 1 - start
-        mine = f"n >= {start} AND n < {end} AND NOT is_hot"
+        first = self.batch.processed_transactions + 1
         self.run.stage.run(
             f"COPY (SELECT {self.batch.pk}, n + {first}, id, status, outcome, score, letters, numbers, facts "
-            f"FROM verdicts JOIN patterns USING (letters) WHERE {mine} ORDER BY n) "
+            f"FROM verdicts JOIN patterns USING (letters) WHERE NOT is_hot ORDER BY n) "
             f"TO '{results}' (FORMAT csv, HEADER false)"
         )
         self.run.stage.run(
             f"COPY (SELECT {self.batch.pk}, n + {first}, id, rule_id, version, 'flagged', score, 'null', "
             "coalesce(reason, '') "
-            f"FROM (SELECT * FROM verdicts WHERE {mine} AND contains(letters, 'f')) v "
+            "FROM (SELECT n, id, letters FROM verdicts WHERE NOT is_hot AND contains(letters, 'f')) v "
             "JOIN applied a ON substr(v.letters, a.place, 1) = 'f' ORDER BY n, place) "
             f"TO '{hits}' (FORMAT csv, HEADER false)"
         )
-        flagged = self.run.stage.one(f"SELECT count(*) FROM verdicts WHERE {mine} AND contains(letters, 'f')")
+        flagged = self.run.stage.one(
+            "SELECT count(*) FROM verdicts WHERE NOT is_hot AND contains(letters, 'f')"
+        )
         place = until
-        if place is None and end > start:
-            place = self.run.stage.run(f"SELECT us, arrival FROM verdicts WHERE n = {end - 1}").fetchall()[0]
+        if place is None and span.rows:
+            place = self.run.stage.run(
+                f"SELECT us, arrival FROM verdicts WHERE pos = {span.last}"
+            ).fetchall()[0]
         with transaction.atomic(), connection.cursor() as cursor:
-            self._advance(end - start, part.flagged + flagged, place)
+            self._advance(span.rows, part.flagged + flagged, place)
             for path, table, columns in (
                 (results, "screening_batchresult", _RESULT_COLUMNS),
                 (hits, "screening_batchhit", _HIT_COLUMNS),
@@ -151,6 +121,48 @@ class BatchWriter:
             if part.alerts:
                 self._open_alerts(cursor, part.alerts)
         self.batch.refresh_from_db()
+
+    def _judge_span(self, span: Span) -> None:
+        """Table `verdicts`, one row per screened transaction of the span, n = 0, 1, 2 … in order; `is_hot`: for the
+        core. Table `patterns`: the decision for each pattern of letters."""
+        judge, numbers = self.judge, numbers_sql(self.judge)
+        # Alerts are told in the words of their evidence, so rows that may open one are the core's, too.
+        hot = "u OR letters IS NULL" + (" OR contains(letters, 'f')" if self.batch.open_alerts else "")
+        judge.judge(
+            lambda: (
+                f"CREATE OR REPLACE TABLE verdicts AS SELECT *, row_number() OVER (ORDER BY pos) - 1 AS n, "
+                f"({hot}) AS is_hot FROM (SELECT s.pos, s.id, s.us, s.arrival, {judge.letters_sql} AS letters, "
+                f"{judge.undecided_sql} AS u, {numbers} AS numbers, {facts_sql(self.run)} AS facts "
+                f"{judge.from_sql(span)})"
+            ),
+            span,
+        )
+        stage = self.run.stage
+        patterns = stage.run("SELECT DISTINCT letters FROM verdicts WHERE NOT is_hot").fetchall()
+        decided = [
+            dict(zip(_PATTERN, (letters, *self._decision(letters)), strict=True)) for (letters,) in patterns
+        ]
+        # At once: there may be as many patterns as transactions.
+        schema = pa.schema([(name, pa.string()) for name in _PATTERN])
+        self.run.database.register("decided", pa.Table.from_pylist(decided, schema=schema))
+        stage.run("CREATE OR REPLACE TABLE patterns AS SELECT * FROM decided")
+        self.run.database.unregister("decided")
+
+    def _decision(self, letters: str) -> tuple[str, str, str]:
+        """(status, outcome, score) of a transaction on which those rules hit."""
+        if letters not in self._decisions:
+            if len(self._decisions) >= _KEPT_DECISIONS:
+                self._decisions.clear()
+            rules = self.run.ruleset.rules
+            hits = [
+                RuleOutcome(rules[i], "flagged", None, ())  # type: ignore[arg-type]
+                for i, letter in enumerate(letters)
+                if letter == "f"
+            ]
+            draft = self.judge.decide(hits)
+            told = (draft.overall_status, draft.outcome, str(draft.total_risk_score))
+            self._decisions[letters] = told
+        return self._decisions[letters]
 
     def _advance(self, rows: int, flagged: int, place: Place | None) -> None:
         """Move the batch past this part, unless it is not where this worker left it."""
@@ -172,7 +184,7 @@ class BatchWriter:
 
     # -- rows the core judges
 
-    def _judge_hot(self, start: int, end: int) -> _Part:
+    def _judge_hot(self) -> _Part:
         part = _Part()
         columns = ["v.n", "v.id", "v.us", "v.arrival", "v.letters", "v.u", "v.numbers", "v.facts"]
         columns += self.run.event_sql()
@@ -181,9 +193,9 @@ class BatchWriter:
         reading = self.run.database.cursor()
         reading.execute(
             f"SELECT {', '.join(columns)} FROM verdicts v JOIN screened s ON s.pos = v.pos "
-            f"WHERE v.is_hot AND v.n >= {start} AND v.n < {end} ORDER BY v.n"
+            "WHERE v.is_hot ORDER BY v.n"
         )
-        first = self.batch.processed_transactions + 1 - start
+        first = self.batch.processed_transactions + 1
         while rows := reading.fetchmany(_HOT_ROWS):
             self.run.stage.checkpoint()
             for row in rows:
@@ -298,13 +310,15 @@ class BatchWriter:
 # The numbers behind a row, as text.
 
 
-def numbers_sql(run: ColumnRun, judge: Judge) -> str:
+def numbers_sql(judge: Judge) -> str:
     """`;` between aggregates, `,` within, nothing for null."""
-    per_aggregate = []
+    # concat makes the text at once, where a chain of || copies what there is of it with every step.
+    parts = ["''"]
     for index in judge.indices:
-        columns = [f"coalesce({column}::VARCHAR, '')" for column in run.places.get(index, ())]
-        per_aggregate.append(" || ',' || ".join(columns) if columns else "''")
-    return "(" + " || ';' || ".join(per_aggregate) + ")" if per_aggregate else "''"
+        parts += ["';'"] * (index > 0)
+        for number, column in enumerate(judge.numbers_of(index)):
+            parts += ["','"] * (number > 0) + [column]
+    return f"concat({', '.join(parts)})"
 
 
 def numbers_read(text: str) -> list[list[int | None]]:

@@ -12,11 +12,14 @@ either way fails the rules that read it (`failed`), and only those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import structlog
 
@@ -27,6 +30,8 @@ from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, All, Comparison
 from rules.core.windows import missing_fact, window_bounds
+from screening.batch.columns.bounds import Positions
+from screening.batch.columns.buckets import Buckets, TooLarge, buckets_of, numbers_stream
 from screening.batch.columns.conditions import condition_sql, current_fields_read, fields_read, leaves
 from screening.batch.columns.facts import facts_add, label_sql
 from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, is_mutable, quoted
@@ -37,8 +42,17 @@ from screening.batch.columns.needs import Needs, needs_of
 from screening.batch.columns.predicates import PredicateColumns, event_dict
 from screening.batch.columns.raws import result_of
 from screening.batch.columns.scope import Scope
+from screening.batch.columns.spans import Chosen, Span, span_rows
 from screening.batch.columns.stage import FOREVER, Memory, Stage, json_columns
-from screening.batch.columns.windows import Measure, Sweep, join_sql, matched_sql, probe_sql, sweeps_of
+from screening.batch.columns.windows import (
+    Measure,
+    Sweep,
+    join_sql,
+    lateness_sql,
+    matched_sql,
+    probe_sql,
+    sweeps_of,
+)
 from screening.velocity.reading import FailedResult
 
 log = structlog.get_logger(__name__)
@@ -82,6 +96,7 @@ class ColumnRun:
             ruleset.index_of[aggregate]: reason for aggregate, reason in (excluded or {}).items()
         }
         self._tables = 0
+        self._is_ordered = False
         self._columns: list[Column] = []
         # How many transactions it screens, and how long reading them took.
         self.rows = 0
@@ -131,7 +146,8 @@ class ColumnRun:
         self.measures = [sized(self.stage, measure) for measure in measures]
         for measure in self.measures:
             self._note_failure(measure)
-        return self._mark(filters)
+        self.rows = self._mark(filters)
+        return self.rows
 
     def leaf_sql(self, comparison: Any, alias: str = "e") -> str:
         """A comparison of the screened event's own fields."""
@@ -202,17 +218,34 @@ class ColumnRun:
     # -- numbers
 
     def compute(self) -> None:
-        """Every aggregate's numbers, into tables keyed by pos."""
+        """Every aggregate's numbers, into tables keyed by pos. Raises duckdb.OutOfMemoryException."""
         waiting = [measure for measure in self.measures if measure.index not in self.failed]
         probed = [each for each in waiting if each.needs_pairs or self._groups_change(each)]
-        swept = [each for each in waiting if each not in probed]
-        for sweep in sweeps_of(swept, self.stage.offset_columns):
-            if self._attempt(sweep.measures, partial(self._sweep, sweep)) is not None:
-                probed += sweep.measures
+        others = [each for each in waiting if each not in probed]
+        bucketed = buckets_of([each for each in others if each.aggregate.bucket_us is not None])
+        sweeps = sweeps_of(
+            [each for each in others if each.aggregate.bucket_us is None], self.stage.offset_columns
+        )
+        self._is_ordered = self._is_shared_out(len(sweeps) + len(bucketed) + len(probed))
+        for sweep in sweeps:
+            probed += self._sweep_apart(sweep)
+        for buckets in bucketed:
+            if self._attempt(buckets.measures, partial(self._bucket, buckets)) is not None:
+                probed += buckets.measures
         for measure in probed:
             reason = self._attempt([measure], partial(self._probe_for, measure))
             if reason is not None:
                 self.failed[measure.index] = f"the column engine could not compute it: {reason}"
+
+    def _is_shared_out(self, tables: int) -> bool:
+        """Whether transactions will be judged in so many shares that tables of numbers are better in their order: a
+        share then reads its own rows, not every table over again."""
+        columns = sum(len(measure.kept) for measure in self.measures)
+        return self.rows > 8 * span_rows(self.stage.memory_bytes(), tables=tables, columns=columns)
+
+    def _numbers(self, statement: str) -> None:
+        """CREATE TABLE … AS SELECT …, a table of numbers with a column pos."""
+        self.stage.run(f"{statement} ORDER BY pos" if self._is_ordered else statement)
 
     def _attempt(self, measures: Sequence[Measure], compute: Callable[[], None]) -> str | None:
         """None, or why DuckDB could not; no place then names what it left."""
@@ -221,23 +254,65 @@ class ColumnRun:
             for measure in measures:
                 if measure.aggregate.function in FROM_PREVIOUS:
                     self._resolve_previous(measure)
+        except duckdb.OutOfMemoryException:
+            raise
         except _ENDS as error:
             raise BrokenRun([each.aggregate for each in measures], _first_line(error)) from error
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, TooLarge) as error:
             log.warning("aggregates_not_computed", n=len(measures), error=_first_line(error))
             for measure in measures:
                 self.places.pop(measure.index, None)
             return _first_line(error)
         return None
 
+    def _sweep_apart(self, sweep: Sweep) -> list[Measure]:
+        """The pass, in smaller passes where memory ran out; returns the measures that it cannot compute."""
+        measures = sweep.measures
+        try:
+            return [] if self._attempt(measures, partial(self._sweep, sweep)) is None else measures
+        except duckdb.OutOfMemoryException as error:
+            if len(measures) == 1:
+                raise
+            log.warning("pass_halved", n=len(measures), error=_first_line(error))
+            self.stage.run(f"DROP TABLE IF EXISTS {sweep.table}")
+            middle = len(measures) // 2
+            halves = (
+                replace(sweep, table=self._table("share"), measures=half)
+                for half in (measures[:middle], measures[middle:])
+            )
+            return [each for half in halves for each in self._sweep_apart(half)]
+
     def _sweep(self, sweep: Sweep) -> None:
         sql, places = sweep.sql(self.stage.offset_columns, with_arrival=self.is_then)
-        self.stage.run(sql)
+        self._numbers(sql)
         for measure in sweep.measures:
             columns = [f"{sweep.table}.{name}" for name in places[measure.index]]
             if self.is_then:
                 columns = self._undisturbed(measure, columns)
             self.places[measure.index] = columns
+
+    def _bucket(self, buckets: Buckets) -> None:
+        stream, places = numbers_stream(self.stage, buckets)
+        table, late, joined = self._table("buckets"), "", ""
+        if self.is_then:
+            lateness = self._table("late")
+            sql, column = lateness_sql(buckets.measures[0], lateness, self.stage.offset_columns)
+            self.stage.run(sql)
+            late, joined = f", l.{column} AS late", f" LEFT JOIN {lateness} l ON l.pos = b.pos"
+        columns = {sql: f"r{place}" for place, sql in enumerate(dict.fromkeys(chain(*places.values())))}
+        selected = "".join(f", {sql} AS {name}" for sql, name in columns.items())
+        self.database.register("bucket_stream", stream)
+        try:
+            self._numbers(
+                f"CREATE TABLE {table} AS SELECT b.pos{selected}{late} FROM bucket_stream b{joined}"
+            )
+        finally:
+            self.database.unregister("bucket_stream")
+        for measure in buckets.measures:
+            found = [f"{table}.{columns[sql]}" for sql in places[measure.index]]
+            self.places[measure.index] = (
+                self._undisturbed(measure, [*found, f"{table}.late"]) if self.is_then else found
+            )
 
     def _probe_for(self, measure: Measure) -> None:
         self.places[measure.index] = self._probe(measure, "screened")
@@ -267,7 +342,7 @@ class ColumnRun:
             for i, (old, new) in enumerate(zip(numbers, probed, strict=True))
         )
         probe_table = probed[0].partition(".")[0]
-        self.stage.run(
+        self._numbers(
             f"CREATE TABLE {patched} AS SELECT {table}.pos, {columns_sql} FROM {table} "
             f"LEFT JOIN {disturbed} d ON d.pos = {table}.pos LEFT JOIN {probe_table} ON {probe_table}.pos = {table}.pos"
         )
@@ -279,10 +354,10 @@ class ColumnRun:
         offsets = self.stage.offset_columns
         if measure.relative:
             pairs = self._pairs(measure, queries, events)
-            self.stage.run(matched_sql(measure, table, queries, pairs, events))
+            self._numbers(matched_sql(measure, table, queries, pairs, events))
             self.stage.run(f"DROP TABLE {pairs}")
         else:
-            self.stage.run(
+            self._numbers(
                 probe_sql(measure, table, queries, offsets, with_arrival=self.is_then, events=events)
             )
         names = measure.kept if measure.aggregate.bucket_us is not None else measure.raws
@@ -351,7 +426,7 @@ class ColumnRun:
         count, previous = self.places[measure.index]
         source = count.partition(".")[0]
         table = self._table("previous")
-        self.stage.run(
+        self._numbers(
             f"CREATE TABLE {table} AS SELECT {source}.pos, {count} AS r0, e.latitude AS r1, "
             f"e.longitude AS r2, e.us AS r3 "
             f"FROM {source} LEFT JOIN ev_{measure.aggregate.event} e ON e.pos = {previous}"
@@ -374,12 +449,27 @@ class ColumnRun:
             for column in self.event_columns()
         ]
 
-    def joins(self, indices: Sequence[int], alias: str = "s") -> str:
-        """JOINs of the tables that hold the numbers of these aggregates."""
+    def joins(self, indices: Sequence[int], alias: str = "s", *, within: Span | Chosen | None = None) -> str:
+        """JOINs of the tables that hold the numbers of these aggregates, for the transactions within a span."""
         tables = dict.fromkeys(
             column.partition(".")[0] for index in indices for column in self.places.get(index, ())
         )
-        return " ".join(f"LEFT JOIN {table} ON {table}.pos = {alias}.pos" for table in tables)
+        return " ".join(
+            f"LEFT JOIN {_rows_of(table, within)} ON {table}.pos = {alias}.pos" for table in tables
+        )
+
+    # -- sharing the rows out
+
+    def positions(self) -> Positions:
+        """Of all screened transactions, ascending."""
+        found = self.stage.run("SELECT pos FROM ev_transaction WHERE is_screened").fetchnumpy()["pos"]
+        return np.sort(found)
+
+    def span_rows(self) -> int:
+        """How many transactions can be judged at once."""
+        columns = {column for place in self.places.values() for column in place}
+        tables = {column.partition(".")[0] for column in columns}
+        return span_rows(self.stage.memory_bytes(), tables=len(tables), columns=len(columns))
 
     def event_of(self, pos_us: int, arrival: int, values: Sequence[Any]) -> dict[str, Any]:
         event = event_dict(self.event_columns(), values)
@@ -393,6 +483,10 @@ class ColumnRun:
             start, end = window_bounds(aggregate, event["occurred_at"])
             return FailedResult(self.failed[index], start, end)  # type: ignore[return-value]
         return result_of(aggregate, numbers, event)
+
+
+def _rows_of(table: str, within: Span | Chosen | None) -> str:
+    return table if within is None else f"(SELECT * FROM {table} WHERE {within.sql(table)}) {table}"
 
 
 def _first_line(error: Exception) -> str:

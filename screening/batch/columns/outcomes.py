@@ -15,6 +15,7 @@ from rules.core.compile import CompiledRuleset
 from rules.core.decide import DecisionDraft, decide
 from rules.core.evaluate import RuleOutcome
 from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.spans import Chosen, Span, in_spans
 from screening.batch.columns.verdicts import LETTERS, Verdicts
 
 log = structlog.get_logger(__name__)
@@ -48,33 +49,60 @@ class Judge:
         """Whether the core must be asked, never null."""
         return self.verdicts.undecided_sql()
 
-    def judge(self, statement: Callable[[], str]) -> None:
-        """Run a statement that is made of `letters_sql` and `undecided_sql`. Where DuckDB cannot compute it, the rules
-        it is about are left to the core, and it runs again."""
+    def judge(self, statement: Callable[[], str], within: Span | Chosen | None = None) -> None:
+        """Run a statement that is made of `letters_sql` and `undecided_sql` over the transactions `within` a span.
+        Where DuckDB cannot compute it, the rules it is about are left to the core, and it runs again."""
         try:
             self.run.stage.run(statement())
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as error:
-            places = [place for place in range(len(self.run.ruleset.rules)) if not self._is_computed(place)]
+            rules = range(len(self.run.ruleset.rules))
+            places = [place for place in rules if not self._is_computed(place, within)]
             if not places:
                 raise
             log.warning("rules_left_to_the_core", places=places, error=str(error).partition("\n")[0][:300])
             self.verdicts.left_to_core.update(places)
             self.run.stage.run(statement())
 
-    def _is_computed(self, place: int) -> bool:
+    def _is_computed(self, place: int, within: Span | Chosen | None) -> bool:
         status, undecided = self.verdicts.status_sql(place), self.verdicts.undecided_sql([place])
         try:
-            self.run.stage.one(f"SELECT count({status}) + count({undecided}) {self.from_sql()}")
+            self.run.stage.one(f"SELECT count({status}) + count({undecided}) {self.from_sql(within)}")
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error:
             return False
         return True
 
-    def from_sql(self) -> str:
-        """FROM every screened transaction (alias s) with its numbers."""
-        return f"FROM screened s {self.run.joins(self.indices)}"
+    def from_sql(self, within: Span | Chosen | None = None) -> str:
+        """FROM the screened transactions of a span (None: all), alias s, with their numbers and the values that
+        judging reads."""
+        columns = [f"{column} AS {name}" for column, name in self._number_names().items()]
+        columns += [f"{sql} AS {name}" for sql, name in self.verdicts.values().items()]
+        where = "" if within is None else f" WHERE {within.sql('s')}"
+        more = "".join(f", {column}" for column in columns)
+        return (
+            f"FROM (SELECT s.*{more} FROM screened s {self.run.joins(self.indices, within=within)}{where}) s"
+        )
 
     def number_columns(self) -> list[str]:
-        return [column for index in self.indices for column in self.run.places.get(index, ())]
+        """Of every aggregate in turn the columns of its numbers."""
+        names = self._number_names()
+        return [f"s.{names[column]}" for index in self.indices for column in self.run.places.get(index, ())]
+
+    def numbers_of(self, index: int) -> list[str]:
+        """The columns of one aggregate's numbers; none where it failed."""
+        names = self._number_names()
+        return [f"s.{names[column]}" for column in self.run.places.get(index, ())]
+
+    def _number_names(self) -> dict[str, str]:
+        columns = dict.fromkeys(column for index in self.indices for column in self.run.places.get(index, ()))
+        return {column: f"r{number}" for number, column in enumerate(columns)}
+
+    def in_spans(self, largest_rows: int, work: Callable[[Span], None]) -> None:
+        """Do the work for all screened transactions, in shares that memory can judge at once, in their order."""
+        in_spans(self.run.positions(), min(largest_rows, self.run.span_rows()), work)
 
     def results(self, numbers: Sequence[int | None], event: dict[str, Any]) -> list[AggregateResult]:
         """The result of every aggregate, from the numbers in the order of `number_columns`."""

@@ -37,7 +37,7 @@ def computed_run(
             run.needs.add_fields("transaction", fields)
             try:
                 started = time.monotonic()
-                run.rows = run.prepare()
+                run.prepare()
                 run.read_s = time.monotonic() - started
                 run.compute()
             except BrokenRun as broken:

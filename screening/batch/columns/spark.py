@@ -44,6 +44,7 @@ class SparkRun(ColumnRun):
         by_group: dict[tuple[str, int], list[Measure]] = {}
         for measure in waiting:
             by_group.setdefault((measure.aggregate.event, measure.group), []).append(measure)
+        self._is_ordered = self._is_shared_out(len(by_group))
         with tempfile.TemporaryDirectory(
             prefix="fraudsite-spark-", dir=settings.BATCH_SPARK_FOLDER or self.stage.memory.directory
         ) as folder:
@@ -87,7 +88,7 @@ class SparkRun(ColumnRun):
             f"SELECT failed_index, min(failed_reason) FROM {rows} WHERE failed_index IS NOT NULL GROUP BY 1"
         ).fetchall():
             self.failed[index] = reason
-        self.stage.run(f"CREATE TABLE {table} AS SELECT pos, {numbers} FROM {rows} WHERE pos IS NOT NULL")
+        self._numbers(f"CREATE TABLE {table} AS SELECT pos, {numbers} FROM {rows} WHERE pos IS NOT NULL")
         start = 0
         for measure, width in zip(work.measures, widths, strict=True):
             if measure.index not in self.failed:

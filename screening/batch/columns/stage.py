@@ -42,6 +42,7 @@ from screening.events import derivation_settings, event_of
 # Offsets of time zones are whole quarters of an hour.
 _SLOT_US = 900_000_000
 FOREVER = 2**63 - 1
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Stage:
                 "preserve_insertion_order": True,
             }
         )
+        # It would be drawn into the worker's output.
+        self.database.execute("SET enable_progress_bar = false")
 
     @classmethod
     def of_bucket(
@@ -82,6 +85,11 @@ class Stage:
     ) -> Stage:
         """A database for tables that another stage prepared."""
         return cls(Needs(), Scope(), memory, offset_columns=dict(offset_columns), has_revisions=has_revisions)
+
+    def memory_bytes(self) -> int:
+        """What DuckDB made of the limit it was given."""
+        number, unit = self.one("SELECT current_setting('memory_limit')").split()
+        return int(float(number) * 1024 ** _UNITS.index(unit))
 
     def close(self) -> None:
         with contextlib.suppress(duckdb.Error):

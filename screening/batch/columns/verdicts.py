@@ -26,6 +26,7 @@ LETTERS = {"flagged": "f", "clean": "c", "not_applicable": "n", "error": "e"}
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "=", "ne": "<>"}
 # Rounding to 12 significant digits moves a value by at most 5e-12 of itself; doubles lose far less.
 _RELATIVE_ERROR = "1e-11"
+_PLAIN_ERRORS = ("0", "1e-3", "1e-6")
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,17 @@ class Truth:
 
 
 class Verdicts:
-    """SQL over alias s (a row of `screened`) joined with the tables of the numbers."""
+    """SQL over alias s: a row of `screened` with the values that `values` names as further columns.
+
+    The values of aggregates are columns of their own because each is read many times, and DuckDB would compute what
+    stands inside a CASE again wherever it stands.
+    """
 
     def __init__(self, run: ColumnRun) -> None:
         self.run = run
         self.ruleset = run.ruleset
         self._truths: dict[Comparison, Truth] = {}
+        self._values: dict[str, str] = {}
         # Places of rules about which nothing is asked of SQL.
         self.left_to_core: set[int] = set()
 
@@ -61,6 +67,13 @@ class Verdicts:
         if comparison not in self._truths:
             self._truths[comparison] = self._truth(comparison)
         return self._truths[comparison]
+
+    def values(self) -> dict[str, str]:
+        """The columns that the other SQL reads: SQL over `screened` and the tables of the numbers → name."""
+        for rule in self.ruleset.rules:
+            for comparison in rule.comparisons:
+                self.truth(comparison)
+        return self._values
 
     def status_sql(self, place: int) -> str:
         """The letter of the rule's status: f, c or n; null where SQL is not asked."""
@@ -72,7 +85,9 @@ class Verdicts:
     def statuses_sql(self) -> str:
         if not self.ruleset.rules:
             return "''"
-        return "(" + " || ".join(self.status_sql(place) for place in range(len(self.ruleset.rules))) + ")"
+        if self.left_to_core:
+            return "NULL::VARCHAR"
+        return f"concat({', '.join(self.status_sql(place) for place in range(len(self.ruleset.rules)))})"
 
     def undecided_sql(self, places: Sequence[int] | None = None) -> str:
         """Whether SQL could not decide one of the rules (at `places`)."""
@@ -157,8 +172,21 @@ class Verdicts:
                 name.removeprefix("bucket_"): sql for name, sql in found.items() if name.startswith("bucket_")
             }
             scale = 0 if aggregate.of == "count" else scale_of(aggregate)
-            return _guarded(_of_moments(aggregate.function, numbers, scale, found["newest"]), known)
-        return _guarded(self._plain(aggregate, found), known)
+            return self._kept(
+                _guarded(_of_moments(aggregate.function, numbers, scale, found["newest"]), known)
+            )
+        return self._kept(_guarded(self._plain(aggregate, found), known))
+
+    def _kept(self, number: Number | None) -> Number | None:
+        """The number as columns of its own."""
+        if number is None:
+            return None
+        units = None if number.units is None else self._value(number.units)
+        error = number.error if number.error in _PLAIN_ERRORS else self._value(number.error)
+        return Number(self._value(number.double), units, number.scale, error)
+
+    def _value(self, sql: str) -> str:
+        return f"s.{self._values.setdefault(sql, f'x{len(self._values)}')}"
 
     def _known(self, aggregate: Aggregate) -> str:
         """Whether nothing that the aggregate needs of the screened event is missing."""

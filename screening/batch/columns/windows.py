@@ -7,7 +7,7 @@ transactions with the events of their windows. Both yield the same whole numbers
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rules.core.model import Aggregate, Condition
@@ -42,7 +42,7 @@ class Measure:
     @property
     def needs_pairs(self) -> bool:
         """Whether it can only be computed by joining each transaction with the events of its window."""
-        return bool(self.relative_sql or self.relative) or self.aggregate.bucket_us is not None
+        return bool(self.relative_sql or self.relative)
 
 
 class Bounds(NamedTuple):
@@ -245,6 +245,17 @@ def sweeps_of(measures: Sequence[Measure], offsets: dict[tuple[str, int], str]) 
             )
         sweeps[key].measures.append(measure)
     return list(sweeps.values())
+
+
+def lateness_sql(measure: Measure, table: str, offsets: dict[tuple[str, int], str]) -> tuple[str, str]:
+    """(the statement that makes `table`, its column of the latest `avail` among a group's events of the window)."""
+    counted = replace(
+        measure.aggregate, function="count", field=None, bucket_us=None, of=None, exclude_current=False
+    )
+    (sweep,) = sweeps_of([replace(measure, aggregate=counted, value_sql=None)], offsets)
+    sweep.table = table
+    sql, places = sweep.sql(offsets, with_arrival=True)
+    return sql, places[measure.index][-1]
 
 
 # Probes.

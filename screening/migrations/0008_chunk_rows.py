@@ -1,0 +1,21 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('screening', '0007_batch_result_indexes'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='backtest',
+            name='chunk_rows',
+            field=models.IntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='screeningbatch',
+            name='chunk_rows',
+            field=models.IntegerField(editable=False, null=True),
+        ),
+    ]
