@@ -34,7 +34,7 @@ from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.spans import Chosen, Span
 from screening.batch.columns.stage import Memory
-from screening.batch.counting import chunk_end
+from screening.batch.counting import chunk_end, rows_left
 from screening.batch.models import Backtest
 from screening.batch.requests import us_of
 from screening.batch.running import CHUNK_ROWS, TASK_S, told
@@ -85,7 +85,7 @@ def _advance(backtest: Backtest, deadline: float) -> bool:
         try:
             tally = _chunk(backtest, CompiledRuleset(rules), lists, replace(scope, until=until), check)
         except duckdb.OutOfMemoryException as error:
-            chunk_halve(backtest, rows, error)
+            chunk_halve(backtest, rows_left(scope) if until is None else rows, error)
             backtest.refresh_from_db()
             continue
         _add(backtest, tally, until)

@@ -51,6 +51,13 @@ def chunk_end(scope: Scope, rows: int) -> Place | None:
     return None if row is None else (to_us(row[0]), int(row[1]))
 
 
+def rows_left(scope: Scope) -> int:
+    """How many transactions are in the range, filters apart."""
+    return int(
+        _one(f"SELECT count(*) FROM ingestion_transaction t WHERE {_where(scope, with_filters=False)}")[0]
+    )
+
+
 def _one(sql: str) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
         cursor.execute(sql)

@@ -28,7 +28,7 @@ from screening.batch.columns.outcomes import Judge
 from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.stage import Memory
-from screening.batch.counting import chunk_end
+from screening.batch.counting import chunk_end, rows_left
 from screening.batch.requests import us_of
 from screening.batch.states import COMPLETED, FAILED, RUNNING, Stopped, move, only_one, still_running
 from screening.batch.writing import BatchWriter
@@ -86,7 +86,7 @@ def _advance(batch: ScreeningBatch, deadline: float) -> bool:
             _chunk(batch, ruleset, lists, scope, until, check)
         except duckdb.OutOfMemoryException as error:
             # What parts of it were stored stays stored: the batch stands behind them.
-            chunk_halve(batch, rows, error)
+            chunk_halve(batch, rows_left(scope) if until is None else rows, error)
             batch.refresh_from_db()
             continue
         if until is None:

@@ -20,9 +20,12 @@ from screening.batch.columns.stage import Stage
 from screening.batch.columns.windows import Measure, bounds_of
 
 Integers = npt.NDArray[np.int64]
+# (what is summed, None for counts; whether the newest bucket is left out; which number of it) → place.
+Columns = dict[tuple[str | None, bool, str], int]
 
-# How many totals are in memory at once: 32 MiB of them.
-_TOTALS = 4_000_000
+# How many totals of a kind are in memory at once: 4 MiB of them, so that the memory all of them need stays small
+# beside DuckDB's.
+_TOTALS = 500_000
 # Totals below it have squares whose sums, taken in three parts, fit into 64 bits for every number of buckets.
 _LARGEST_TOTAL = 2**51
 _HALF_BITS = 24
@@ -66,24 +69,25 @@ def numbers_stream(stage: Stage, buckets: Buckets) -> tuple[pa.RecordBatchReader
 
     Raises TooLarge before the first row or while they are read.
     """
-    columns: dict[str, tuple[Measure, str]] = {}
+    columns: Columns = {}
     places: dict[int, list[str]] = {}
     for measure in buckets.measures:
         places[measure.index] = [_number_sql(columns, measure, name) for name in measure.kept]
-    schema = pa.schema([("pos", pa.int32()), *((name, pa.int64()) for name in columns)])
+    schema = pa.schema([("pos", pa.int32()), *((f"n{place}", pa.int64()) for place in range(len(columns)))])
     events = _Events.read(stage, buckets)
     return pa.RecordBatchReader.from_batches(
         schema, _batches(stage, buckets, events, columns, schema)
     ), places
 
 
-def _number_sql(columns: dict[str, tuple[Measure, str]], measure: Measure, name: str) -> str:
-    """The number as SQL; the columns it is made of are added."""
+def _number_sql(columns: Columns, measure: Measure, name: str) -> str:
+    """The number as SQL; the columns it is made of are added, unless another measure has added them."""
+    aggregate = measure.aggregate
+    value_sql = None if aggregate.of == "count" else measure.value_sql
 
     def column(part: str) -> str:
-        found = f"m{measure.index}_{part}"
-        columns[found] = (measure, part)
-        return found
+        place = columns.setdefault((value_sql, aggregate.exclude_current, part), len(columns))
+        return f"n{place}"
 
     match name:
         # Sums of squares go as one number, whatever parts SQL would have taken them in.
@@ -135,7 +139,7 @@ def _batches(
     stage: Stage,
     buckets: Buckets,
     events: _Events,
-    columns: dict[str, tuple[Measure, str]],
+    columns: Columns,
     schema: pa.Schema,
 ) -> Iterator[pa.RecordBatch]:
     measure = buckets.measures[0]
@@ -151,7 +155,7 @@ def _batches(
         order = np.lexsort((screened["pos"], screened["g"]))
         screened = {name: values[order] for name, values in screened.items()}
         totals = _Totals(events, _places(buckets, events, screened))
-        found = [totals.number(*each) for each in columns.values()]
+        found = [totals.number(*each) for each in columns]
         yield pa.RecordBatch.from_arrays([pa.array(screened["pos"], pa.int32()), *found], schema=schema)
     reading.close()
 
@@ -187,13 +191,13 @@ class _Totals:
             self._known[value_sql] = totals
         return self._known[value_sql]
 
-    def number(self, measure: Measure, name: str) -> Integers:
+    def number(self, value_sql: str | None, exclude_current: bool, name: str) -> Integers:
         if name == "events":
             return self.places[:, -1] - self.places[:, 0]
-        totals = self.of(None if measure.aggregate.of == "count" else measure.value_sql)
+        totals = self.of(value_sql)
         if name == "newest":
             return totals[:, -1]
-        baseline = totals[:, :-1] if measure.aggregate.exclude_current else totals
+        baseline = totals[:, :-1] if exclude_current else totals
         size = baseline.shape[1]
         match name:
             case "bucket_count" | "bucket_n":

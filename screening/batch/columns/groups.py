@@ -13,6 +13,8 @@ from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, q
 from screening.batch.columns.mapped import Mapped, mapped_add
 from screening.batch.columns.stage import Stage
 
+_LOOKUPS = 12
+
 
 class _Code(NamedTuple):
     """A column to add: the code in `codes<group>` of the values of `keys` (SQL over the table's columns)."""
@@ -82,9 +84,15 @@ def _make_codes(stage: Stage, group: int, kind: str, keys: tuple[str, ...]) -> N
 
 
 def _add(stage: Stage, table: str, codes: list[_Code]) -> None:
-    """`table` by itself with the codes added; equal codes (the usual case) are looked up once."""
-    if not codes:
-        return
+    """`table` by itself with the codes added, a few lookups at a time: every table that is looked up is in memory."""
+    lookups = list(dict.fromkeys((each.group, each.keys) for each in codes))
+    for start in range(0, len(lookups), _LOOKUPS):
+        wanted = set(lookups[start : start + _LOOKUPS])
+        _add_some(stage, table, [each for each in codes if (each.group, each.keys) in wanted])
+
+
+def _add_some(stage: Stage, table: str, codes: list[_Code]) -> None:
+    """Equal codes (the usual case) are looked up once."""
     computed = {
         key: f"__key{i}" for i, key in enumerate(dict.fromkeys(key for each in codes for key in each.keys))
     }
