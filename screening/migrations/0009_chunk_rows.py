@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('screening', '0007_batch_result_indexes'),
+        ('screening', '0008_evidence_compressed'),
     ]
 
     operations = [
