@@ -263,11 +263,11 @@ def _stored(decision: Any) -> list[Any]:
 
 def _told(row: Any, outcomes: Any) -> list[Any]:
     """The same of a row of a batch. Its letters must be those of the outcomes that its numbers tell."""
-    from fraudsite.exact_json import ExactDecoder, to_json
-    from screening.decisions import pack
+    from fraudsite.exact_json import ExactDecoder
+    from screening.decisions import packed as packed_text
 
     letters = "".join(each.status[0] for each in outcomes)
-    packed = ExactDecoder().decode(to_json([pack(each) for each in outcomes]).decode())
+    packed = ExactDecoder().decode(f"[{','.join(map(packed_text, outcomes))}]")
     return [
         row.overall_status,
         row.outcome,

@@ -87,7 +87,7 @@ def memory_ends_beyond(rows: int) -> Callable[[ColumnRun], None]:
 def test_more_aggregates_than_fit_into_memory_at_once_are_judged_share_by_share(
     api: ApiClient, settings: Any
 ) -> None:
-    settings.BATCH_MEMORY_LIMIT = "150MB"
+    settings.BATCH_MEMORY_LIMIT = "256MB"
     transactions_store(ROWS)
     batch = advanced(batch_of(api, rule_ids=rules_of_many_groups(api)))
     assert (batch.status, batch.processed_transactions) == ("completed", ROWS), batch.error
