@@ -173,13 +173,6 @@ def _encode(value: Any) -> Any:
     return {"json": to_json(value).decode()}
 
 
-def decode_fields(payload: bytes, fields: Sequence[str]) -> dict[str, Any]:
-    event: dict[str, Any] = {}
-    for name, value in zip(fields, msgspec.msgpack.decode(payload), strict=True):
-        set_field(event, name, decode_value(value))
-    return event
-
-
 def decode_value(value: Any) -> Any:
     if isinstance(value, list):
         return Decimal(value[0])

@@ -27,6 +27,8 @@ def _platform() -> Iterator[Stack]:
 @pytest.fixture
 def stack(_platform: Stack) -> Iterator[Stack]:
     """The platform, whole before and after."""
+    # The web server may be another by now, or may have closed a connection that was silent for long.
+    _platform.hang_up()
     yield _platform
     repair(_platform)
 
