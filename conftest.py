@@ -2,17 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
-from importlib import import_module
 
 import pytest
 from django.conf import settings
 from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from pytest_django.plugin import DjangoDbBlocker, blocking_manager_key
+from pytest_django.plugin import DjangoDbBlocker
 from redis import Redis
 
-from tests.databases import database_close, trail_may_be_emptied
+from tests.databases import database_close, database_is_emptied_quickly, trail_may_be_emptied
 
 hypothesis_settings.register_profile(
     "fraudsite",
@@ -36,14 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ON_REDIS):
             item.add_marker(pytest.mark.redis)
-
-
-has_database = pytest.StashKey[bool]()
+    # Files that take minutes go first: left to the end, one process would work through them while the others wait.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    request: pytest.FixtureRequest,
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
     django_db_keepdb: bool,
@@ -53,46 +51,16 @@ def django_db_setup(
     A thread's connection outlives the thread until its garbage is collected, and the live server's threads close
     theirs when they notice that the browser has gone: on a busy machine both may be later than the drop.
     """
-    stash = request.config.stash
-    stash[has_database] = True
     with django_db_blocker.unblock():
         trail_may_be_emptied()
+        database_is_emptied_quickly()
     yield
-    stash[has_database] = False
     if django_db_keepdb:
         return
     with django_db_blocker.unblock():
         name = connection.settings_dict["NAME"]
         connection.close()
         database_close(name)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """A transactional test ends with every table emptied, those that migrations filled too: fill them again.
-
-    Around the whole teardown, because the tables are emptied by a fixture that is taken down late. After the last
-    test that is after the database is gone, and Django points at the one that the tests' was made beside.
-    """
-    result = yield
-    mark = item.get_closest_marker("django_db")
-    is_emptied = bool(mark and mark.kwargs.get("transaction")) or bool(
-        {"transactional_db", "live_server", "django_db_reset_sequences"}
-        & set(getattr(item, "fixturenames", ()))
-    )
-    if is_emptied and item.config.stash.get(has_database, False):
-        with item.config.stash[blocking_manager_key].unblock():
-            _fill_as_migrations_did()
-    return result
-
-
-def _fill_as_migrations_did() -> None:
-    from django.apps import apps
-
-    from fraudsite.roles import roles_install
-
-    roles_install(apps)
-    import_module("reporting.migrations.0004_report_schedules").make(apps, None)
 
 
 @pytest.fixture

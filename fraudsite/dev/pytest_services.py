@@ -11,7 +11,7 @@ import atexit
 import os
 import sys
 
-from fraudsite.dev import environment, throw_away
+from fraudsite.dev import environment, postgresql, throw_away
 from fraudsite.dev.output import Refused
 
 REDIS_URLS = "FRAUDSITE_TEST_REDIS_URLS"
@@ -45,6 +45,8 @@ def _start_servers() -> None:
     except Refused as refusal:
         raise SystemExit(f"fraudsite: {refusal}") from None
     atexit.register(servers.stop)
+    if servers.superuser_url:
+        postgresql.may_go_past_triggers(servers.superuser_url)
     os.environ.update(servers.environment)
     os.environ[REDIS_URLS] = " ".join(servers.redis_urls)
 

@@ -22,11 +22,13 @@ ON_CLUSTER = "FRAUDSITE_TEST_CLUSTER"
 
 @dataclass
 class ThrowAway:
-    """Servers that start() brings up and stop() removes with all they kept."""
+    """Servers that start() brings up and stop() removes with all they kept. `superuser_url`: None where DATABASE_URL
+    named a server."""
 
     home: Home
     environment: dict[str, str] = field(default_factory=dict)
     redis_urls: list[str] = field(default_factory=list)
+    superuser_url: str | None = None
     _postgresql: subprocess.Popen[bytes] | None = None
     _redis: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -98,6 +100,7 @@ def _start(servers: ThrowAway, redis_servers: int) -> None:
             extra_settings=postgresql.THROW_AWAY_SETTINGS,
         )
         servers._postgresql = running_postgresql.process
+        servers.superuser_url = running_postgresql.superuser_url
         database_url = running_postgresql.url
     if redis_url:
         servers.redis_urls = [redis_url]

@@ -1694,8 +1694,9 @@ function commands.ruleset(request)
   return { 'ok' }
 end
 
--- request = {ns, base, epoch, tag, shape}: {floor, totals of a tree's events beyond it or how many events a log holds,
--- a young counter's events: time, arrival; false for those that are grown}.
+-- request = {ns, base, epoch, tag, shape}: {floor, totals, a young counter's events: time, arrival; false for those that
+-- are grown}. Totals are of a tree's events beyond the floor; of a log they are how many events it says it holds and how
+-- many it does, and the same of its different values.
 function commands.totals(request)
   local ns, base = request[1], request[2]
   if is_lost(ns, request[3]) then return LOST end
@@ -1710,7 +1711,12 @@ function commands.totals(request)
     for at = YOUNG_EVENTS, #meta, c.stride do events[#events + 1], events[#events + 2] = meta[at], meta[at + 1] end
   end
   if c.kind ~= 'tree' then
-    return { 'ok', msgpack({ meta[FLOOR], { is_young and #events / 2 or meta[HELD] }, events }) }
+    local counts = {}
+    if not is_young then
+      local values = c.kind == 'distinct' and call('ZCARD', c.key .. ':d') or meta[VALUES]
+      counts = { meta[HELD], call('ZCARD', c.key), meta[VALUES], values }
+    end
+    return { 'ok', msgpack({ meta[FLOOR], counts, events }) }
   end
   local all, before, totals
   if is_young then

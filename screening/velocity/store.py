@@ -81,8 +81,9 @@ class CountReply:
 
 
 class Totals(NamedTuple):
-    """`totals`: [count, columns…] of a tree's events beyond the floor, or how many events a log holds. `events`:
-    (time µs, arrival) of those that have no key of their own yet; None: they are its key's members."""
+    """`totals`: [count, columns…] of a tree's events beyond the floor; of a log that has a key, how many events and
+    different values it says it holds, each followed by how many it does. `events`: (time µs, arrival) of those that
+    have no key of their own yet; None: they are its key's members."""
 
     floor: int
     totals: list[int]

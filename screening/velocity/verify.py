@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.db.models import Q
 
@@ -19,13 +19,23 @@ from screening.velocity.store import VelocityStore
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A counter of one group. `missing` and `surplus` are (time µs, arrival) of events it lacks or should not have;
-    `is_wrong`: it has the right events but other totals than theirs."""
+    `is_wrong`: it has the right events but other totals than theirs, or a log says it has another number of them."""
 
     counter: str
     tag: str
     missing: tuple[tuple[int, int], ...]
     surplus: tuple[tuple[int, int], ...]
     is_wrong: bool = False
+
+
+class Contents(NamedTuple):
+    """What Redis keeps of a group: the events `held` as (time µs, arrival), and the `moments` of those beyond the floor
+    (None but for trees). `says_otherwise`: a log's own numbers of events and values are not those of what it holds."""
+
+    floor: int
+    held: set[tuple[int, int]]
+    moments: Any
+    says_otherwise: bool = False
 
 
 class Verified(Protocol):
@@ -104,39 +114,36 @@ def _compare(
     *,
     retired_before_us: int,
 ) -> Difference | None:
-    wire = counter.wire(tag)
-    floor, held, totals = contents(store, epoch, counter, wire)
-    if not held and floor < 0:
-        floor = _floor_of_absent(counter)
+    found = contents(store, epoch, counter, counter.wire(tag))
+    floor = found.floor if found.held or found.floor >= 0 else _floor_of_absent(counter)
     due = {place: event for place, event in expected.items() if place[0] > floor}
-    held = {place for place in held if place[0] > floor}
+    held = {place for place in found.held if place[0] > floor}
     missing, surplus = due.keys() - held, held - due.keys()
     # Trees drop whole chunks, so they may hold what no window reaches any more and what has left the database.
     retired = {place for place in surplus if place[0] < retired_before_us}
     surplus -= retired
-    is_wrong = False
-    if not missing and not surplus and not retired and totals is not None and due:
-        is_wrong = _totals(counter, list(due.values())) != totals
+    is_wrong = found.says_otherwise
+    if not missing and not surplus and not retired and found.moments is not None and due:
+        is_wrong = _moments(counter, list(due.values())) != found.moments
     if not missing and not surplus and not is_wrong:
         return None
     return Difference(counter.id, tag, tuple(sorted(missing)), tuple(sorted(surplus)), is_wrong)
 
 
-def contents(
-    store: VelocityStore, epoch: int, counter: CounterPlan, wire: Wire
-) -> tuple[int, set[tuple[int, int]], Any]:
-    """(floor, the events held as (time µs, arrival), totals of those beyond the floor: None but for trees)."""
-    floor, columns, events = store.totals(epoch=epoch, wire=wire)
+def contents(store: VelocityStore, epoch: int, counter: CounterPlan, wire: Wire) -> Contents:
+    floor, totals, events = store.totals(epoch=epoch, wire=wire)
     if events is None:
         members = store.members(wire.key, epoch=epoch)
         events = [(time_us, int.from_bytes(member[:7], "big")) for member, time_us in members]
     held = set(events)
-    if counter.counter.kind != "tree" or not columns:
-        return floor, held, None
-    return floor, held, counter.columns.moments(columns, counter.counter.scale, (None, None))
+    if counter.counter.kind != "tree":
+        return Contents(floor, held, None, says_otherwise=totals[::2] != totals[1::2])
+    if not totals:
+        return Contents(floor, held, None)
+    return Contents(floor, held, counter.columns.moments(totals, counter.counter.scale, (None, None)))
 
 
-def _totals(counter: CounterPlan, events: list[Event]) -> Any:
+def _moments(counter: CounterPlan, events: list[Event]) -> Any:
     deltas = [counter.delta(event) for event in events]
     columns = [sum(column) for column in zip(*deltas, strict=True)] if counter.columns.n else []
     return counter.columns.moments([len(events), *columns], counter.counter.scale, (None, None))

@@ -67,6 +67,31 @@ def test_it_finds_an_event_too_few_and_one_too_many(api: ApiClient) -> None:
     assert (len(difference.missing), len(difference.surplus)) == (0, 1)
 
 
+def test_it_finds_a_log_that_says_it_holds_more_than_it_does() -> None:
+    client = ApiClient()
+    condition = {
+        "field": "merchant_id",
+        "operator": "gt",
+        "value": 5,
+        "aggregate_function": "distinct_count",
+        "time_window": "24h",
+        "group_by": ["user_id"],
+    }
+    answer = client.post("rules/", {**count_rule(1), "conditions": [condition]})
+    assert answer.status_code == 201, answer.json()["errors"]
+    velocity_prepare()
+    for number in range(10):
+        client.post("transactions/", payload(number) | {"merchant_id": f"M{number}"})
+    assert differences() == []
+    (key,) = kept()
+    # Its events are the database's; only one of the values it counts is gone.
+    value, *_ = ask_redis(store, key, "ZRANGE", in_redis(key) + ":d", 0, 0)
+    assert ask_redis(store, key, "ZREM", in_redis(key) + ":d", value) == 1
+    (difference,) = differences()
+    assert difference.is_wrong
+    assert (difference.missing, difference.surplus) == ((), ())
+
+
 def test_it_does_not_miss_groups_whose_events_are_older_than_any_window(api: ApiClient) -> None:
     old = {"occurred_at": (datetime.now(UTC) - timedelta(days=400)).isoformat()}
     api.post("transactions/", payload(1) | old)
