@@ -23,17 +23,18 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("fraudsite")
 
 
-# Files whose tests stand on what the Redis server does: CI runs them on Debian's redis-server as well.
+# Files whose tests stand on what the Redis server does: CI runs them, but the slow, on Debian's redis-server as well.
 ON_REDIS = (
     "tests/screening/test_",
     "tests/platform/test_pytest_services.py",
     "tests/platform/test_health.py",
 )
+WITHOUT_REDIS = "tests/screening/test_sql_agreement.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.startswith(ON_REDIS):
+        if item.nodeid.startswith(ON_REDIS) and not item.nodeid.startswith(WITHOUT_REDIS):
             item.add_marker(pytest.mark.redis)
     # Files that take minutes go first: left to the end, one process would work through them while the others wait.
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -18,6 +18,7 @@ DATA = Path(settings.BASE_DIR).parent / "shared" / "data" / "handbook_small_cust
 DAYS = (1, 7, 30)
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
         not DATA.exists(), reason=f"needs {DATA.name} beside the repository in ../shared/data"
