@@ -16,7 +16,7 @@ from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
 from screening.realtime import store
-from screening.velocity.store import StoreUnavailable
+from screening.velocity.errors import StoreUnavailable
 
 QUEUES = ("realtime", "batch", "default")
 # Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.

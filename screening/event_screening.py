@@ -28,11 +28,11 @@ from screening.realtime import (
 )
 from screening.sql_mode import arrival_next, history_results
 from screening.storing import Effects, StoreResult
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import ID_FIELDS, counting_of
-from screening.velocity.store import StoreUnavailable
 
 
 @dataclass(slots=True)

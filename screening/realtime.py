@@ -31,12 +31,13 @@ from screening.events import event_of
 from screening.facts import base_amounts, facts_of_all
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, Effects, StoreResult, decisions_store
 from screening.velocity.cluster import store_of_settings
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
+from screening.velocity.messages import CountReply
 from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
-from screening.velocity.store import CountReply, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from ingestion.payloads import recall_decode
 from rules.selectors import ruleset_current_number
 from screening.engine import engines
 from screening.realtime import Candidate, fence, prepare, store, take_back
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.plan import from_us
-from screening.velocity.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,9 @@ from fraudsite.locks import VELOCITY_FILL_LOCK
 from rules.selectors import ruleset_current_number
 from screening.engine import engines
 from screening.realtime import fence, store
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
 from screening.velocity.rebuild import counters_fill_unready
-from screening.velocity.store import StoreUnavailable
 from screening.velocity.verify import Difference, Progress, counters_compare
 
 

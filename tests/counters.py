@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from screening.velocity import store
+from screening.velocity import library
 from screening.velocity.cluster import ClusterVelocityStore, bucket_of_tag
 from screening.velocity.store import VelocityStore
 
@@ -31,13 +31,13 @@ def ask_redis(store: VelocityStore, tag: str, *command: Any) -> Any:
 
 def change_script(monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> None:
     """Count with a script that reads otherwise in those places: (as written, instead)."""
-    script = store.SCRIPT
+    script = library.SCRIPT
     for written, instead in changes:
         assert written in script
         script = script.replace(written, instead)
     sha = hashlib.sha1(script.encode()).hexdigest()
-    monkeypatch.setattr(store, "SCRIPT", script)
-    monkeypatch.setattr(store, "SCRIPT_SHA", sha)
+    monkeypatch.setattr(library, "SCRIPT", script)
+    monkeypatch.setattr(library, "SCRIPT_SHA", sha)
 
 
 # What was counted may be dropped at once: no database is waited for.

@@ -68,7 +68,11 @@ def database_is_emptied_quickly() -> None:
             statements.append(f"LOCK TABLE {', '.join(map(_quoted, tables))}")
             statements.append("SET LOCAL session_replication_role = replica")
         used = _bytes_used(tables) if is_allowed else {}
-        if is_allowed and max(used.values(), default=0) <= _LARGE_BYTES and not options.get("reset_sequences"):
+        if (
+            is_allowed
+            and max(used.values(), default=0) <= _LARGE_BYTES
+            and not options.get("reset_sequences")
+        ):
             statements += [f"DELETE FROM {_quoted(name)}" for name, size in used.items() if size]
         else:
             statements += truncate(self, style, tables, **options)
@@ -85,7 +89,8 @@ def database_is_emptied_quickly() -> None:
 def _bytes_used(tables: Sequence[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT name, pg_relation_size(quote_ident(name)::regclass) FROM unnest(%s) AS name", [list(tables)]
+            "SELECT name, pg_relation_size(quote_ident(name)::regclass) FROM unnest(%s) AS name",
+            [list(tables)],
         )
         return dict(cursor.fetchall())
 

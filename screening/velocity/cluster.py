@@ -18,33 +18,31 @@ import redis
 from django.conf import settings
 
 from screening.velocity.cluster_nodes import ClusterNodes, info_value
-from screening.velocity.plan import BUCKETS, LATENESS_US, LOG, Shape, Wire
-from screening.velocity.store import (
-    FILLS_AN_EXCHANGE,
-    INDEX_TTL_MS,
+from screening.velocity.errors import StoreUnavailable
+from screening.velocity.library import (
     LIBRARIES,
-    SCAN_PAGE,
+    is_library_missing,
+    is_library_there,
+    is_refusal,
+    libraries_of_others,
+    library_code,
+    library_name,
+)
+from screening.velocity.messages import (
     Call,
     CountReply,
     CountRequest,
     Fill,
-    StoreUnavailable,
     Totals,
-    VelocityStore,
     count_reply,
-    counters_in,
-    is_library_missing,
-    is_library_there,
-    is_refusal,
     is_shape_missing,
-    libraries_of_others,
-    library_code,
-    library_name,
     placed,
     refuse_lost,
     shapes_call,
     totals_reply,
 )
+from screening.velocity.plan import BUCKETS, LATENESS_US, LOG, Shape, Wire
+from screening.velocity.store import FILLS_AN_EXCHANGE, INDEX_TTL_MS, SCAN_PAGE, VelocityStore, counters_in
 
 LEAST_OF_EACH = 16
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence
 from screening.velocity.filling import groups_locked
 from screening.velocity.plan import Event, VelocityPlan, Wire, to_us
-from screening.velocity.store import StoreUnavailable, VelocityStore
+from screening.velocity.store import VelocityStore
 
 
 def correct_counters(

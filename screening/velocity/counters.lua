@@ -1,5 +1,5 @@
--- Velocity counters over sorted sets. docs/velocity.md explains the structures; store.py is the only caller, which loads
--- this as a library of functions: what is local here is kept from call to call, by each server for itself.
+-- Velocity counters over sorted sets. docs/velocity.md explains the structures; messages.py has what is asked and answered,
+-- library.py loads this as a library of functions: what is local here is kept from call to call, by each server for itself.
 --
 -- A counter keeps the events of one feature and group value. Three kinds:
 --   tree      count, sums, sums of squares, minimum, maximum: events in chunks of running totals (below)

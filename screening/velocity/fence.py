@@ -19,7 +19,8 @@ from django.utils import timezone
 from fraudsite.locks import FENCE_LOCK, VELOCITY_SWITCH_LOCK
 from ingestion.models import Transaction
 from screening.models import VelocityState
-from screening.velocity.store import StoreUnavailable, VelocityStore
+from screening.velocity.errors import StoreUnavailable
+from screening.velocity.store import VelocityStore
 
 log = structlog.get_logger(__name__)
 

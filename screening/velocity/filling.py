@@ -18,8 +18,9 @@ from django.db import connection, transaction
 
 from rules.core.values import identity
 from screening.velocity.history import events_of_groups
+from screening.velocity.messages import Fill
 from screening.velocity.plan import LIFETIME, MOST_RECENT, CounterPlan, Event, from_us, to_us
-from screening.velocity.store import Fill, VelocityStore
+from screening.velocity.store import VelocityStore
 
 EVENTS_A_CALL = 200
 # PostgreSQL's table of locks is shared by all its connections.

@@ -8,6 +8,7 @@ from typing import Any
 
 from rules.core.errors import EvaluationFailed
 from screening.velocity.filling import Need
+from screening.velocity.messages import CountRequest, event_digest
 from screening.velocity.plan import (
     CounterPlan,
     Group,
@@ -18,7 +19,6 @@ from screening.velocity.plan import (
     Wire,
     bucket_of,
 )
-from screening.velocity.store import CountRequest, event_digest
 
 ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
 LOG_PAGE_SIZE = 1_000

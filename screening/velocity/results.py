@@ -27,6 +27,7 @@ from rules.core.lists import Lists
 from rules.core.values import read, to_units
 from rules.core.windows import missing_fact, window_bounds
 from screening.velocity.history import history_result
+from screening.velocity.messages import CountReply
 from screening.velocity.plan import (
     LOG,
     LOG_PAGE,
@@ -42,7 +43,7 @@ from screening.velocity.plan import (
     to_us,
 )
 from screening.velocity.reading import Counting, FailedResult
-from screening.velocity.store import CountReply, VelocityStore
+from screening.velocity.store import VelocityStore
 
 Members = Sequence[tuple[bytes, int]]
 Reading = Callable[["EventReply"], Any]

@@ -60,7 +60,7 @@ def test_it_asks_where_something_has_come_unasked(beside: Any) -> None:
         cursor.execute("LISTEN something")
     with beside.cursor() as cursor:
         cursor.execute("NOTIFY something")
-    # The server tells the listener after it has answered whoever notified: a moment later, on a busy machine a long one.
+    # The server tells the listener after it has answered whoever notified: a moment later, or a long one.
     assert select.select([kept.connection.fileno()], [], [], 30)[0], "the notification never came"
     assert kept.is_usable()
     assert ask(beside, LAST_STATEMENT, pid_of(kept)) == "SELECT 1"

@@ -9,7 +9,7 @@ import pytest
 from screening import realtime
 from screening.engine import EngineHolder, engines
 from screening.models import VelocityState
-from screening.velocity.store import StoreUnavailable
+from screening.velocity.errors import StoreUnavailable
 from tests.clients import ApiClient
 from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from screening.velocity import store as velocity_store
+from screening.velocity.library import LIBRARIES, library_code, library_name
+from screening.velocity.messages import CountRequest, event_digest
 from screening.velocity.plan import SUMS, Wire
-from screening.velocity.store import CountRequest, VelocityStore, event_digest, library_name
+from screening.velocity.store import VelocityStore
 from tests.screening.test_counter_keys import TREE
 from tests.screening.test_counters_lua import TAG
 
@@ -54,14 +55,14 @@ def test_it_tells_again_what_the_server_has_forgotten(store: VelocityStore) -> N
     # Another process loads the library; this one still believes that it told its shapes.
     assert count(VelocityStore(), 2) == [2]
     store.client.execute_command("FUNCTION DELETE", library_name())
-    store.client.execute_command("FUNCTION LOAD", velocity_store.library_code())
+    store.client.execute_command("FUNCTION LOAD", library_code())
     assert count(store, 3) == [3]
     assert count(store, 4, 5) == [4, 5]
 
 
 def test_an_epoch_begins_without_the_functions_of_other_versions(store: VelocityStore) -> None:
     count(store, 1)
-    other = velocity_store.LIBRARIES + "0"
+    other = LIBRARIES + "0"
     code = f"#!lua name={other}\nredis.register_function('{other}', function() return 1 end)"
     store.client.execute_command("FUNCTION LOAD", code)
     store.epoch_begin(2, last_arrival=0)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rules.core.counters import Counter
 from rules.core.model import Feature, GroupKey
 from screening.velocity.cluster import store_of_settings
+from screening.velocity.messages import CountReply, CountRequest, event_digest
 from screening.velocity.plan import (
     DISTINCT,
     FIRST,
@@ -27,7 +28,6 @@ from screening.velocity.plan import (
     from_limbs,
     group_tag,
 )
-from screening.velocity.store import CountReply, CountRequest, event_digest
 
 pytestmark = pytest.mark.redis
 

@@ -82,33 +82,37 @@ class Judge:
         columns += [f"{sql} AS {name}" for sql, name in self.verdicts.values().items()]
         where = "" if within is None else f" WHERE {within.sql('s')}"
         more = "".join(f", {column}" for column in columns)
-        return (
-            f"FROM (SELECT s.*{more} FROM screened s {self.run.joins(self.indices, within=within)}{where}) s"
-        )
+        return f"FROM (SELECT s.*{more} FROM screened s {self.run.numbers.joins(self.indices, within=within)}{where}) s"
 
     def number_columns(self) -> list[str]:
         """Of every aggregate in turn the columns of its numbers."""
         names = self._number_names()
-        return [f"s.{names[column]}" for index in self.indices for column in self.run.places.get(index, ())]
+        return [
+            f"s.{names[column]}"
+            for index in self.indices
+            for column in self.run.numbers.places.get(index, ())
+        ]
 
     def numbers_of(self, index: int) -> list[str]:
         """The columns of one aggregate's numbers; none where it failed."""
         names = self._number_names()
-        return [f"s.{names[column]}" for column in self.run.places.get(index, ())]
+        return [f"s.{names[column]}" for column in self.run.numbers.places.get(index, ())]
 
     def _number_names(self) -> dict[str, str]:
-        columns = dict.fromkeys(column for index in self.indices for column in self.run.places.get(index, ()))
+        columns = dict.fromkeys(
+            column for index in self.indices for column in self.run.numbers.places.get(index, ())
+        )
         return {column: f"r{number}" for number, column in enumerate(columns)}
 
     def in_spans(self, largest_rows: int, work: Callable[[Span], None]) -> None:
         """Do the work for all screened transactions, in shares that memory can judge at once, in their order."""
-        in_spans(self.run.positions(), min(largest_rows, self.run.span_rows()), work)
+        in_spans(self.run.positions(), min(largest_rows, self.run.numbers.span_rows()), work)
 
     def results(self, numbers: Sequence[int | None], event: dict[str, Any]) -> list[AggregateResult]:
         """The result of every aggregate, from the numbers in the order of `number_columns`."""
         results, start = [], 0
         for index in self.indices:
-            end = start + len(self.run.places.get(index, ()))
+            end = start + len(self.run.numbers.places.get(index, ()))
             results.append(self.run.result(index, numbers[start:end], event))
             start = end
         return results

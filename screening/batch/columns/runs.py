@@ -12,7 +12,8 @@ from django.conf import settings
 from rules.core.compile import CompiledRuleset
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
-from screening.batch.columns.engine import BrokenRun, ColumnRun
+from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.numbers import BrokenRun
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
 

@@ -37,14 +37,14 @@ class SparkRun(ColumnRun):
     """A ColumnRun whose aggregates Spark computes. Raises spark_session.SparkUnavailable."""
 
     def compute(self) -> None:
-        waiting = [measure for measure in self.measures if measure.index not in self.failed]
+        waiting = self.numbers.waiting
         if not waiting:
             return
         session = spark_session.session()
         by_group: dict[tuple[str, int], list[Measure]] = {}
         for measure in waiting:
             by_group.setdefault((measure.aggregate.event, measure.group), []).append(measure)
-        self._is_ordered = self._is_shared_out(len(by_group))
+        self.numbers.order_for(len(by_group))
         with tempfile.TemporaryDirectory(
             prefix="fraudsite-spark-", dir=settings.BATCH_SPARK_FOLDER or self.stage.memory.directory
         ) as folder:
@@ -82,17 +82,18 @@ class SparkRun(ColumnRun):
         """Table spark<group> of what the tasks wrote; a failure that one bucket met is the aggregate's."""
         table = f"spark{group}"
         widths = work.widths()
-        numbers = ", ".join(f"r{i}::HUGEINT AS r{i}" for i in range(sum(widths)))
+        numbers = self.numbers
+        columns = ", ".join(f"r{i}::HUGEINT AS r{i}" for i in range(sum(widths)))
         rows = f"read_parquet('{path}/*.parquet')"
         for index, reason in self.stage.run(
             f"SELECT failed_index, min(failed_reason) FROM {rows} WHERE failed_index IS NOT NULL GROUP BY 1"
         ).fetchall():
-            self.failed[index] = reason
-        self._numbers(f"CREATE TABLE {table} AS SELECT pos, {numbers} FROM {rows} WHERE pos IS NOT NULL")
+            numbers.failed[index] = reason
+        numbers.keep(f"CREATE TABLE {table} AS SELECT pos, {columns} FROM {rows} WHERE pos IS NOT NULL")
         start = 0
         for measure, width in zip(work.measures, widths, strict=True):
-            if measure.index not in self.failed:
-                self.places[measure.index] = [f"{table}.r{i}" for i in range(start, start + width)]
+            if measure.index not in numbers.failed:
+                numbers.places[measure.index] = [f"{table}.r{i}" for i in range(start, start + width)]
             start += width
 
 

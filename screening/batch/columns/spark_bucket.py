@@ -66,18 +66,19 @@ def numbers_of_bucket(payload: bytes, counted: pa.Table, screened: pa.Table) -> 
 
 
 def _computed(work: Work, counted: pa.Table, screened: pa.Table, folder: Path) -> pa.Table:
-    from screening.batch.columns.engine import BrokenRun, ColumnRun
+    from screening.batch.columns.numbers import BrokenRun, Numbers
     from screening.batch.columns.stage import Memory, Stage
 
     stage = Stage.of_bucket(Memory(folder, _MEMORY_LIMIT, 1), work.offset_columns, work.has_revisions)
     try:
         _load(stage, work, counted, screened)
-        run = ColumnRun.of_bucket(stage, work.scope, work.lists, work.measures)
+        then = work.scope.as_of == "arrival"
+        numbers = Numbers(stage, work.lists, work.measures, then=then, rows=0)
         try:
-            run.compute()
+            numbers.compute()
         except BrokenRun as broken:
             return _failed(work, dict.fromkeys((each.index for each in work.measures), str(broken)))
-        return _answer(run, work)
+        return _answer(numbers, work)
     finally:
         stage.close()
 
@@ -106,17 +107,17 @@ def _table(stage: Any, work: Work, name: str, rows: str, prefix: str) -> None:
     stage.run(f"CREATE TABLE {name} AS SELECT {columns} FROM {rows}")
 
 
-def _answer(run: Any, work: Work) -> pa.Table:
+def _answer(numbers: Any, work: Work) -> pa.Table:
     columns = []
     for measure, width in zip(work.measures, work.widths(), strict=True):
-        places = run.places.get(measure.index) or ["NULL"] * width
+        places = numbers.places.get(measure.index) or ["NULL"] * width
         columns += [f"{place}::VARCHAR" for place in places]
     numbered = "".join(f", {column} AS r{i}" for i, column in enumerate(columns))
-    rows = run.database.sql(
+    rows = numbers.stage.database.sql(
         f"SELECT s.pos, NULL::INTEGER AS failed_index, NULL::VARCHAR AS failed_reason{numbered} "
-        f"FROM screened s {run.joins([measure.index for measure in work.measures])}"
+        f"FROM screened s {numbers.joins([measure.index for measure in work.measures])}"
     ).to_arrow_table()
-    return pa.concat_tables([rows.cast(_arrow_schema(work)), _failed(work, run.failed)])
+    return pa.concat_tables([rows.cast(_arrow_schema(work)), _failed(work, numbers.failed)])
 
 
 def _failed(work: Work, reasons: dict[int, str]) -> pa.Table:

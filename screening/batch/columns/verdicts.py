@@ -104,7 +104,7 @@ class Verdicts:
         aggregates = aggregates_of(comparison)
         if not aggregates:
             return self._of_fields(comparison)
-        if any(self.run.ruleset.index_of[each] in self.run.failed for each in aggregates):
+        if any(self.run.ruleset.index_of[each] in self.run.numbers.failed for each in aggregates):
             return Truth("NULL::BOOLEAN", "TRUE")
         left = self._side(comparison.left)
         if left is None:
@@ -164,8 +164,8 @@ class Verdicts:
 
     def _aggregate(self, aggregate: Aggregate) -> Number | None:
         index = self.run.ruleset.index_of[aggregate]
-        names = self.run.measures[index].kept
-        found = dict(zip(names, self.run.places[index], strict=True))
+        names = self.run.numbers.measures[index].kept
+        found = dict(zip(names, self.run.numbers.places[index], strict=True))
         known = self._known(aggregate)
         if aggregate.bucket_us is not None:
             numbers = {

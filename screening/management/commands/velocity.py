@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from screening.velocity.store import StoreUnavailable
+from screening.velocity.errors import StoreUnavailable
 from screening.velocity.verify import Verified
 from screening.velocity_services import Verification, velocity_prepare, velocity_rebuild, velocity_verify
 

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from screening.batch.columns import engine
-from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns import numbers
+from screening.batch.columns.numbers import Numbers
 from screening.batch.columns.verdicts import Verdicts
 from screening.batch.columns.windows import Measure, Sweep
 from screening.batch.running import batch_advance
@@ -73,12 +73,12 @@ def break_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    probe: Callable[..., str] = engine.probe_sql
+    probe: Callable[..., str] = numbers.probe_sql
 
     def broken(measure: Measure, *given: Any, **more: Any) -> str:
         return FAILS if is_broken([measure]) else probe(measure, *given, **more)
 
-    monkeypatch.setattr(engine, "probe_sql", broken)
+    monkeypatch.setattr(numbers, "probe_sql", broken)
 
 
 def assert_only_large_failed(before: dict[str, Any], after: dict[str, Any], reason: str) -> None:
@@ -112,15 +112,15 @@ def test_a_lost_database_costs_only_the_rules_over_which_it_was_lost(
     asked: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(asked)
-    sweep = ColumnRun._sweep
+    sweep = Numbers._sweep
 
-    def lost(self: ColumnRun, wanted: Sweep) -> None:
+    def lost(self: Numbers, wanted: Sweep) -> None:
         if is_broken(wanted.measures):
             self.stage.close()
             raise duckdb.FatalException("the database has been invalidated")
         sweep(self, wanted)
 
-    monkeypatch.setattr(ColumnRun, "_sweep", lost)
+    monkeypatch.setattr(Numbers, "_sweep", lost)
     assert_only_large_failed(before, results(asked), "invalidated")
 
 

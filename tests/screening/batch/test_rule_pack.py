@@ -38,7 +38,7 @@ def status_of_last(entry: PackEntry, example: Example, directory: Path) -> str:
     with ColumnRun(ruleset, NO_LISTS, Scope(), Memory(directory)) as run:
         run.prepare()
         run.compute()
-        assert not run.failed
+        assert not run.numbers.failed
         for transaction_id, verdict, _, outcomes in outcomes_of_everything(run):
             if transaction_id == events[-1].event_id:
                 assert verdict.statuses in (None, outcomes[0].status[0])
