@@ -179,7 +179,7 @@ class VelocityStore:
             raise self._away(error, began) from error
         self._away_until = 0.0
 
-    def memoryas_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """What the server holds in memory. Raises StoreUnavailable."""
         try:
             return int(self.client.info("memory")["used_memory"])
