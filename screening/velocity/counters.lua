@@ -1557,12 +1557,17 @@ local function ready_counters(ns, epoch, at)
   return known.ids
 end
 
+-- From when on a ready counter that is absent is known to be empty.
+local function floor_of_absent(c, now)
+  return c.floor_back < 0 and -1 or now - c.floor_back
+end
+
 -- Whether the counter cannot answer for an event at t: not complete far enough back, or gone for no known reason.
 local function is_unknown(c, t, now, lateness, ready_ids)
   local meta = c.meta
   if not meta then
     if t < now - lateness or not ready_ids[c.id] then return true end
-    c.from = c.floor_back < 0 and -1 or now - c.floor_back
+    c.from = floor_of_absent(c, now)
     return false
   end
   local from = meta[FLOOR]
@@ -1675,7 +1680,13 @@ function commands.correct(request)
   local t, arr = request[6], request[7]
   local counters, groups = open(base, request[4], request[5])
   if not counters then return SHAPES end
+  local ready_ids = ready_counters(ns, request[3], call('GET', ns .. 'ready_at:' .. request[3]))
   for _, c in ipairs(counters) do
+    if not c.meta and c.what ~= false and ready_ids[c.id] then
+      -- The next event of the group would begin it as if it had been empty so far.
+      local from = floor_of_absent(c, NOW_US)
+      if from < t then create(c, from) end
+    end
     local from = c.meta and c.meta[FLOOR]
     if from and (from < 0 or (from < t and from ~= LOADING)) then
       if take_out(c, t, arr) then put_meta(c) end

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ingestion.models import TransactionRevision
+from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_submit import payload
 
@@ -41,6 +43,20 @@ def test_it_counts_a_corrected_transaction_as_what_it_is_now() -> None:
     assert failures(api.post("transactions/", payload(3)).json()) == "0"
     assert api.get("transactions/T1/screening/").json()["decision_id"] == first["screening"]["decision_id"]
     assert TransactionRevision.objects.count() == 2
+
+
+def test_it_counts_what_is_corrected_into_a_group_without_a_counter() -> None:
+    """The counter is ready, so that a group it does not have is one without events; until it is given one."""
+    api = ApiClient()
+    api.post("rules/", failed_rule())
+    velocity_prepare()
+    for number in range(3):
+        at = {"occurred_at": (datetime.now(UTC) - timedelta(minutes=50 - number)).isoformat()}
+        assert failures(api.post("transactions/", payload(number, user_id="U2") | at).json()) == "0"
+    for number in range(3):
+        assert api.patch(f"transactions/T{number}/", {"status": "failed"}).status_code == 200
+    assert failures(api.post("transactions/", payload(9, user_id="U2")).json()) == "3"
+    assert velocity_verify().differences == []
 
 
 def test_it_still_replays_the_payload_as_first_submitted() -> None:
