@@ -13,7 +13,7 @@ from fraudsite.exact_json import from_json
 from fraudsite.prepared import PreparedStatement
 from ingestion.payloads import FIELD_NAMES
 from screening.aftermath import decisions_follow_up
-from screening.realtime import Candidate, ScreeningBusy, transactions_screen
+from screening.realtime import Candidate, ScreeningBusy, may_complete, transactions_screen
 
 log = structlog.get_logger(__name__)
 
@@ -74,8 +74,11 @@ def _screen(candidates: list[Candidate]) -> int:
 
 def _screen_until_decided(candidates: list[Candidate]) -> None:
     transactions_screen(candidates)
-    # Counted by an attempt that died before it stored anything: this one goes on with that count.
-    unfinished = [each for each in candidates if each.decided is None and each.was_seen]
+    # Counted by an attempt that died before it stored anything: this one goes on with that count. What was counted
+    # under the id with another payload is that attempt's to take back; the sweep comes again for these.
+    unfinished = [
+        each for each in candidates if each.decided is None and each.was_seen and may_complete(each)
+    ]
     if unfinished:
         transactions_screen(unfinished)
 

@@ -124,8 +124,7 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     if not result.passed:
         catch_up(engine, state, result)
         return [each[0] for each in fresh] + stale
-    _settle(engine, state, fresh, rows, result)
-    return stale
+    return _settle(engine, state, fresh, rows, result) + stale
 
 
 def prepare(engine: Engine, candidates: Sequence[Candidate]) -> None:
@@ -345,7 +344,10 @@ def _settle(
     fresh: list[Counted],
     rows: list[DecidedTransaction],
     result: StoreResult,
-) -> None:
+) -> list[Candidate]:
+    """Note what was stored. Returns those that must be tried again: they were stored as pending meanwhile, by another
+    attempt with the same payload, and are completed with this count, which others have seen already."""
+    again = []
     versions.add(engine.kinds["transaction"].ruleset.rules)
     for (candidate, _, _), row in zip(fresh, rows, strict=True):
         pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
@@ -353,8 +355,14 @@ def _settle(
             row.decision.pk = int(pk)
             candidate.decided = row.decision
             candidate.effects = row.effects
-        elif not _is_stored_with(candidate):
+            continue
+        stored = _stored(candidate)
+        if stored is not None and stored.arrival is None and bytes(stored.payload_digest) == candidate.digest:
+            candidate.is_pending = True
+            again.append(candidate)
+        elif stored is None or stored.arrival != candidate.arrival:
             take_back(engine, state.epoch, candidate)
+    return again
 
 
 def _may_be_stored(candidate: Candidate, error: Exception) -> bool:
@@ -363,15 +371,24 @@ def _may_be_stored(candidate: Candidate, error: Exception) -> bool:
         return False
     try:
         connection.close_if_unusable_or_obsolete()
-        return _is_stored_with(candidate)
+        stored = _stored(candidate)
+        return stored is not None and stored.arrival == candidate.arrival
     except (OperationalError, InterfaceError):
         return True
 
 
-def _is_stored_with(candidate: Candidate) -> bool:
-    """Whether the stored transaction of this id is the one that was counted: same arrival."""
-    transaction_id = candidate.fields["transaction_id"]
-    return Transaction.objects.filter(transaction_id=transaction_id, arrival=candidate.arrival).exists()
+def _stored(candidate: Candidate) -> Transaction | None:
+    """What is stored under this id. With the candidate's arrival it is the one that was counted."""
+    found = Transaction.objects.filter(transaction_id=candidate.fields["transaction_id"])
+    return found.only("arrival", "payload_digest").first()
+
+
+def may_complete(candidate: Candidate) -> bool:
+    """Whether what was counted under this id is this very payload, so that this attempt may go on with it."""
+    if candidate.arrival is None:
+        return True
+    recall = store.recent_at(candidate.arrival)
+    return recall == recall_encode({**candidate.fields, "kind": "transaction"})
 
 
 def is_expired(arrival: int) -> bool:

@@ -21,7 +21,6 @@ from ingestion.payloads import (
     FIELD_NAMES,
     ParsedTransaction,
     correction_parse,
-    recall_encode,
     transaction_parse,
 )
 from ingestion.retired.selectors import payload_digests, retired_find, transaction_absent
@@ -36,6 +35,7 @@ from screening.realtime import (
     Candidate,
     ScreeningBusy,
     fence,
+    may_complete,
     store,
     transactions_screen,
 )
@@ -70,23 +70,16 @@ def transaction_submit(*, document: Any) -> Answer:
         transactions_screen([candidate])
         if candidate.decided is not None:
             decisions_follow_up([candidate])
-            return Answer(201, _fresh_body(candidate))
+            if not candidate.is_pending:
+                return Answer(201, _fresh_body(candidate))
         known = _replay_known(parsed)
         if known is not None:
             return known
-        if not _may_complete(candidate) or time.monotonic() < complete_at:
+        if not may_complete(candidate) or time.monotonic() < complete_at:
             candidate.arrival = None
         if time.monotonic() > deadline:
             raise ScreeningBusy
         time.sleep(WAIT_STEP_S)
-
-
-def _may_complete(candidate: Candidate) -> bool:
-    """Whether what was counted under this id is this very payload, so that this attempt may go on with it."""
-    if candidate.arrival is None:
-        return True
-    recall = store.recent_at(candidate.arrival)
-    return recall == recall_encode({**candidate.fields, "kind": "transaction"})
 
 
 def _fresh_body(candidate: Candidate) -> dict[str, Any]:

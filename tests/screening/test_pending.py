@@ -16,6 +16,7 @@ from screening.models import Decision
 from screening.pending import pending_screen
 from screening.selectors import screening_body
 from screening.tasks import pending_sweep
+from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload
@@ -64,6 +65,40 @@ def test_it_screens_a_redelivered_task_once(queued: list[int]) -> None:
     assert [pending_screen(queued), pending_screen(queued)] == [1, 0]
     assert Decision.objects.count() == 1
     assert actual(api.post("transactions/", payload(2)).json()) == 2
+
+
+def test_it_decides_at_once_what_is_sent_again_without_waiting(queued: list[int]) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    velocity_prepare()
+    assert api.post("transactions/?mode=async", payload(1)).status_code == 202
+    again = api.post("transactions/", payload(1))
+    assert (again.status_code, again.json()["replayed"], actual(again.json())) == (200, True, 1)
+    assert actual(api.post("transactions/", payload(2)).json()) == 2
+    assert pending_screen(queued) == 0
+    assert velocity_verify().differences == []
+
+
+def test_it_counts_once_what_a_worker_and_a_retry_screen_at_once(
+    queued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker comes between the count of the retry and its decision."""
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    velocity_prepare()
+    store_decisions = realtime.decisions_store
+
+    def store_after_the_worker(rows: Any, **given: Any) -> Any:
+        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
+        pending_screen(queued)
+        return store_decisions(rows, **given)
+
+    for number in range(1, 4):
+        api.post("transactions/?mode=async", payload(number))
+        monkeypatch.setattr(realtime, "decisions_store", store_after_the_worker)
+        assert api.post("transactions/", payload(number)).status_code == 200
+        assert actual({"screening": api.get(f"transactions/T{number}/screening/").json()}) == number
+    assert velocity_verify().differences == []
 
 
 def test_it_counts_a_bulk_in_its_order(queued: list[int]) -> None:
