@@ -22,14 +22,15 @@ ALERT_EVENT = "alert"
 
 def own_alerts_of_decisions(decision_pks: Iterable[int]) -> int:
     """Make the alerts of these decisions events, and screen them; returns how many there were."""
-    return own_alerts_screen(Alert.objects.filter(decision_id__in=list(decision_pks)))
+    return own_alerts_screen(Alert.objects.filter(decision_id__in=list(decision_pks)).order_by("pk"))
 
 
 def own_alerts_of_events(kind: str, event_ids: Iterable[str]) -> int:
-    return own_alerts_screen(Alert.objects.filter(event_kind=kind, event_id__in=list(event_ids)))
+    return own_alerts_screen(Alert.objects.filter(event_kind=kind, event_id__in=list(event_ids)).order_by("pk"))
 
 
 def own_alerts_screen(alerts: Iterable[Alert]) -> int:
+    """`alerts` in the order of their keys: whoever else makes the same ones events waits for this and not in a circle."""
     events = [_event_of(alert) for alert in alerts if _counts(alert)]
     if not events:
         return 0

@@ -86,8 +86,12 @@ def bucket_of(identity: str) -> int:
 def group_tag(pairs: Sequence[tuple[str, str]]) -> str:
     """The name of a group: its bucket as the hash tag, then its (field, identity) pairs, readable where they can be,
     else digested. All groups of one user share a bucket, and so do all of one account that name no user, and so on."""
-    text = "|".join(f"{name}={value}" for name, value in pairs)
-    if not _READABLE.fullmatch(text):
+    text = "|".join([f"{name}={value}" for name, value in pairs])
+    if text.count("|") >= len(pairs):
+        # A value has one in it: other pairs could come to the same text.
+        text = "".join([f"{len(value)}|{name}={value}" for name, value in pairs])
+        text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    elif not _READABLE.fullmatch(text):
         text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     _, value = min(pairs, key=lambda pair: BUCKETED_BY.get(pair[0], len(BUCKETED_BY)))
     return f"{{{bucket_of(value)}}}{text}"

@@ -11,7 +11,7 @@ from rules.core.counters import Counter
 from rules.core.model import Feature
 from screening.velocity.cluster import store_of_settings
 from screening.velocity.messages import CountReply, CountRequest, Fill, event_digest
-from screening.velocity.plan import LOG, SUMS, CounterPlan, Shape, Wire
+from screening.velocity.plan import LOG, SUMS, CounterPlan, Shape, Wire, group_tag
 from screening.velocity.store import VelocityStore
 from tests.counters import NOTHING_IN_FLIGHT, ask_redis, change_script, key_in_redis
 from tests.screening.test_counters_lua import BY_USER, TAG
@@ -35,6 +35,17 @@ CAP = 512
 # How many events a counter keeps without a key of its own.
 YOUNG = 8
 AGES = pytest.mark.parametrize("n", [1, YOUNG + 1], ids=["young", "grown"])
+
+
+def test_no_two_groups_share_a_name() -> None:
+    """Whatever stands in the values."""
+    one = group_tag([("user_id", "t:Y"), ("account_id", "t:c|user_id=t:X")])
+    other = group_tag([("user_id", "t:X|user_id=t:Y"), ("account_id", "t:c")])
+    swapped = group_tag([("user_id", "t:Y|account_id=t:c"), ("account_id", "t:X")])
+    longer = group_tag([("user_id", "t:Y"), ("account_id", "t:c|account_id=t:X")])
+    names = [tag.partition("}")[2] for tag in (one, other, swapped, longer)]
+    assert len(set(names)) == 4
+    assert group_tag([("user_id", "t:Y"), ("account_id", "t:c")]).endswith("}user_id=t:Y|account_id=t:c")
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import Event, Thread, current_thread
 from typing import Any
 
 import orjson
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from fraudsite.short_cache import forget_kept
@@ -82,22 +84,38 @@ def test_it_decides_at_once_what_is_sent_again_without_waiting(queued: list[int]
 def test_it_counts_once_what_a_worker_and_a_retry_screen_at_once(
     queued: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker comes between the count of the retry and its decision."""
+    """The worker goes on with the count of the retry, and stores after the retry did."""
     api = ApiClient()
     api.post("rules/", count_rule(10))
     velocity_prepare()
     store_decisions = realtime.decisions_store
+    worker_stores, retry_is_answered = Event(), Event()
 
-    def store_after_the_worker(rows: Any, **given: Any) -> Any:
-        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
-        pending_screen(queued)
+    def work() -> None:
+        try:
+            pending_screen(queued)
+        finally:
+            worker_stores.set()
+            connections.close_all()
+
+    worker = Thread(target=work)
+
+    def in_turn(rows: Any, **given: Any) -> Any:
+        if current_thread() is worker:
+            worker_stores.set()
+            assert retry_is_answered.wait(30)
+        elif not worker.ident:
+            worker.start()
+            assert worker_stores.wait(30)
         return store_decisions(rows, **given)
 
-    for number in range(1, 4):
-        api.post("transactions/?mode=async", payload(number))
-        monkeypatch.setattr(realtime, "decisions_store", store_after_the_worker)
-        assert api.post("transactions/", payload(number)).status_code == 200
-        assert actual({"screening": api.get(f"transactions/T{number}/screening/").json()}) == number
+    api.post("transactions/?mode=async", payload(1))
+    monkeypatch.setattr(realtime, "decisions_store", in_turn)
+    again = api.post("transactions/", payload(1))
+    retry_is_answered.set()
+    worker.join(30)
+    assert (again.status_code, actual(again.json())) == (200, 1)
+    assert actual(api.post("transactions/", payload(2)).json()) == 2
     assert velocity_verify().differences == []
 
 
