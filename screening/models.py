@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from fraudsite.compressed_json import CompressedJSONField
 from ingestion.models import Transaction
+from rules.core import limits
 from rules.models import Rule
 
 
@@ -36,7 +37,7 @@ class Decision(models.Model):
     transaction = models.OneToOneField(Transaction, on_delete=models.PROTECT, related_name="decision")
     outcome = models.CharField(max_length=10, choices=Outcome)
     overall_status = models.CharField(max_length=10)
-    total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    total_risk_score = models.DecimalField(max_digits=13, decimal_places=limits.MAX_DECIMALS)
     ruleset = models.BigIntegerField(
         help_text="the RulesetVersion it was made with; 0: none was published yet"
     )
@@ -71,7 +72,7 @@ class RuleHit(models.Model):
     rule = models.ForeignKey(Rule, on_delete=models.PROTECT, related_name="+", db_index=False)
     rule_version = models.PositiveIntegerField()
     status = models.CharField(max_length=20)
-    risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    risk_score = models.DecimalField(max_digits=13, decimal_places=limits.MAX_DECIMALS)
     is_shadow = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 

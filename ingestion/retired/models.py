@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+# As many as a rule's score may have.
+SCORE_DECIMALS = 10
+
 ID_LENGTH = 128
 
 
@@ -26,7 +29,7 @@ class RetiredTransaction(models.Model):
     decision_id = models.UUIDField()
     outcome = models.CharField(max_length=10)
     overall_status = models.CharField(max_length=10)
-    total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    total_risk_score = models.DecimalField(max_digits=13, decimal_places=SCORE_DECIMALS)
     ruleset = models.BigIntegerField()
     allowed_by = models.BigIntegerField(null=True)
     degraded = models.BooleanField()

@@ -26,11 +26,13 @@ def own_alerts_of_decisions(decision_pks: Iterable[int]) -> int:
 
 
 def own_alerts_of_events(kind: str, event_ids: Iterable[str]) -> int:
-    return own_alerts_screen(Alert.objects.filter(event_kind=kind, event_id__in=list(event_ids)).order_by("pk"))
+    return own_alerts_screen(
+        Alert.objects.filter(event_kind=kind, event_id__in=list(event_ids)).order_by("pk")
+    )
 
 
 def own_alerts_screen(alerts: Iterable[Alert]) -> int:
-    """`alerts` in the order of their keys: whoever else makes the same ones events waits for this and not in a circle."""
+    """`alerts` come in the order of their keys: two that make the same ones events must not wait in a circle."""
     events = [_event_of(alert) for alert in alerts if _counts(alert)]
     if not events:
         return 0

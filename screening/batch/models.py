@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from rules.core import limits
 
 
 class BatchResult(models.Model):
@@ -38,7 +39,7 @@ class BatchResult(models.Model):
     )
     overall_status = models.CharField(max_length=10)
     outcome = models.CharField(max_length=10)
-    total_risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    total_risk_score = models.DecimalField(max_digits=13, decimal_places=limits.MAX_DECIMALS)
     statuses = models.TextField(
         help_text="f flagged, c clean, n not applicable, e error: one letter per rule"
     )
@@ -80,7 +81,7 @@ class BatchHit(models.Model):
     )
     rule_version = models.PositiveIntegerField()
     status = models.CharField(max_length=20)
-    risk_score = models.DecimalField(max_digits=7, decimal_places=4)
+    risk_score = models.DecimalField(max_digits=13, decimal_places=limits.MAX_DECIMALS)
     evidence = models.JSONField()
     reason = models.TextField(default="")
 

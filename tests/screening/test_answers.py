@@ -76,3 +76,20 @@ def test_the_first_answer_says_what_every_later_one_says() -> None:
         assert {**later, "replayed": False} == first
         statuses |= {each["status"] for each in first["results"]}
     assert {"flagged", "clean", "not_applicable"} <= statuses
+
+
+def test_scores_are_told_to_their_last_decimal() -> None:
+    api = ApiClient()
+    for number, score in enumerate(("33.3333333333", "0.0000000001")):
+        rule = {
+            "name": f"Score {number}",
+            "rule_type": "amount",
+            "conditions": [{"field": "amount", "operator": "gt", "value": 0}],
+            "actions": [{"action_type": "score", "parameters": {"risk_score": score}}],
+        }
+        assert api.post("rules/", rule).status_code == 201
+    first = api.post("transactions/", payload(1)).json()["screening"]
+    assert first["total_risk_score"] == 33.3333333334
+    assert api.get("transactions/T1/screening/").json() == {**first, "replayed": True}
+    again = api.post("transactions/", payload(1))
+    assert again.json()["screening"] == {**first, "replayed": True}
