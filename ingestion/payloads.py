@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -203,27 +204,41 @@ def _card_id(value: Any) -> str:
 
 # Full card numbers: 13–19 digits, perhaps in groups. What begins with 1 and has 13 digits is a time in milliseconds
 # far more often than a card (no issuer of such numbers exists).
-_FEWEST_DIGITS = 13
-_DIGIT_RUN = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
-
-
-def _is_luhn_valid(digits: str) -> bool:
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if index % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+_FEWEST_DIGITS, _MOST_DIGITS = 13, 19
+_DIGIT_GROUPS = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
 def contains_card_number(text: str) -> bool:
-    if len(text) < _FEWEST_DIGITS:
-        return False
-    for run in _DIGIT_RUN.findall(text):
-        digits = run.replace(" ", "").replace("-", "")
-        is_time = len(digits) == 13 and digits[0] == "1"
-        if not is_time and len(set(digits)) > 1 and _is_luhn_valid(digits):
-            return True
+    """Whether consecutive groups of digits make up a card number, whatever digits stand before and after them.
+
+    Part of one group is none: an id of thirty digits holds a valid number of sixteen more often than not.
+    """
+    return len(text) >= _FEWEST_DIGITS and any(map(_has_card_number, _DIGIT_GROUPS.findall(text)))
+
+
+def _has_card_number(run: str) -> bool:
+    groups = run.replace("-", " ").split(" ")
+    digits = "".join(groups)
+    bounds = list(accumulate(map(len, groups), initial=0))
+    ends = set(bounds)
+    # Added up once for all parts: a text may be of thousands of groups.
+    sums = (_luhn_sums(digits, 0), _luhn_sums(digits, 1))
+    for start in bounds:
+        for end in range(start + _FEWEST_DIGITS, start + _MOST_DIGITS + 1):
+            if end in ends and (sums[end % 2][end] - sums[end % 2][start]) % 10 == 0:
+                part = digits[start:end]
+                is_time = len(part) == 13 and part[0] == "1"
+                if not is_time and len(set(part)) > 1:
+                    return True
     return False
+
+
+def _luhn_sums(digits: str, first_doubled: int) -> list[int]:
+    """The sum of the digits before each place, every second one from `first_doubled` on counted double."""
+    values = [int(each) for each in digits]
+    values[first_doubled::2] = [_DOUBLED[each] for each in values[first_doubled::2]]
+    return list(accumulate(values, initial=0))
 
 
 def _refuse_card_number(text: str, path: str) -> None:

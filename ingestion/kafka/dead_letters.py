@@ -78,11 +78,10 @@ def readable(raw: bytes | None) -> str | None:
 def _without_card(run: re.Match[str]) -> str:
     text = run[0]
     digits = re.sub("[ -]", "", text)
+    parts = [text]
     if len(digits) > 19:
         # A longer run may hide one: any part of it that could be a card counts.
-        parts = [digits[at : at + n] for n in range(13, 20) for at in range(len(digits) - n + 1)]
-    else:
-        parts = [digits]
+        parts += [digits[at : at + n] for n in range(13, 20) for at in range(len(digits) - n + 1)]
     return CARD_REMOVED if any(map(contains_card_number, parts)) else text
 
 

@@ -52,6 +52,23 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+# A card number stays one with other digits beside it.
+WRONG += [
+    ("metadata.note", {"metadata": {"note": note}})
+    for note in (
+        "4111111111111111 123",
+        "4111111111111111-123",
+        "4111111111111111 12/27",
+        f"{CARD} 999",
+        f"exp 12 {CARD.replace(' ', '')}",
+        "2026-11-28 4111111111111111",
+        "id 7 4111-1111-1111-1111",
+        "1234567890123456789012 4111111111111111 1234567890123456789012",
+    )
+]
+WRONG += [("card_id", {"card_id": "4111111111111111-123"})]
+
+
 @pytest.mark.parametrize(("path", "given"), WRONG)
 def test_it_names_the_path_of_what_is_wrong(path: str, given: dict[str, Any]) -> None:
     api = ApiClient()
@@ -59,6 +76,21 @@ def test_it_names_the_path_of_what_is_wrong(path: str, given: dict[str, Any]) ->
         assert_problem(api.post(address, payload(1, **given)), 400, path)
     assert not Transaction.objects.exists()
     assert store.recent(before_us=2**53, limit=1) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        # Thirty digits with a card number among them, a time in milliseconds, a date and an account number.
+        "900411111111111111110000000001",
+        "1763800000005",
+        "2026-11-28 10:00 0123456789",
+        "0000 0000 0000 0000",
+        "4111111111111112 123",
+    ],
+)
+def test_it_takes_numbers_that_are_no_card(note: str) -> None:
+    assert ApiClient().post("transactions/", payload(1, metadata={"note": note})).status_code == 201
 
 
 BODIES: list[tuple[bytes, int]] = [

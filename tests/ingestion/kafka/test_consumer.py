@@ -194,7 +194,16 @@ def test_it_commits_nothing_until_the_dead_letters_are_written(cluster: Cluster)
     assert cluster.committed() == 1
 
 
-@pytest.mark.parametrize("number", ["4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "4111111111111111 123",
+        "7 4111111111111111",
+    ],
+)
 def test_it_repeats_no_card_number_in_a_dead_letter(number: str) -> None:
     assert (
         readable(f'{{"card_id": "{number}", "n": 12}}'.encode())
