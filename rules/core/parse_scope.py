@@ -60,6 +60,8 @@ def read_field(
     """The field of that name; it must be one of every event in `events` (the scope's own, unless given)."""
     events = scope.events if events is None else events
     filtering = scope.in_filter if in_filter is None else in_filter
+    # Only a screened event can be at a distance.
+    filtering = filtering and bool(scope.current_events)
     if not isinstance(name, str):
         scope.problems.error(path, f"expected the name of a field, found {kind_name(name)}")
         return None
@@ -78,6 +80,9 @@ def _unknown_field(scope: Scope, event: str, name: str, path: str, *, filtering:
             f"expected metadata.<path>: at most {limits.MAX_METADATA_DEPTH} names of at least one character"
         )
         scope.problems.error(path, message)
+        return
+    if name == "distance_km_to_current" and scope.in_filter and not scope.current_events:
+        scope.problems.error(path, "there is no screened event to be at a distance from here")
         return
     if name == "distance_km_to_current":
         scope.problems.error(path, "distance_km_to_current is for filters, over events that have coordinates")

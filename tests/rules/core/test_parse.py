@@ -400,6 +400,8 @@ def test_it_reads_a_condition_on_its_own():
     assert found == Comparison("amount", "gt", CurrentValue("amount"))
     with pytest.raises(RuleErrors) as refused:
         parse_condition(comparison("amount", "gt", {"current": "amount"}), in_filter=True, current_events=())
+    with pytest.raises(RuleErrors, match="no screened event"):
+        parse_condition(comparison("distance_km_to_current", "gt", 1), in_filter=True, current_events=())
     assert refused.value.problems[0].path == "value.current"
 
 

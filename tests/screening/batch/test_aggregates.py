@@ -133,6 +133,11 @@ def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
         ({"aggregate_function": "count", "date_from": "2026-02-01", "date_to": "2026-01-01"}, "date_to"),
         ({"aggregate_function": "count", "filters": {"usr": 1}}, "filters.usr"),
         ({"aggregate_function": "count", "window": "1h"}, "window"),
+        (
+            {"aggregate_function": "count", "filters": {"distance_km_to_current": 5}},
+            "filters.distance_km_to_current",
+        ),
+        ({"aggregate_function": "max", "field": "distance_km_to_current"}, "field"),
     ],
 )
 def test_it_refuses_bad_requests(reader: ApiClient, body: Any, path: str) -> None:

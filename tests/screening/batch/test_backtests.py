@@ -200,6 +200,11 @@ def test_it_is_cancelled_and_limited_per_principal(api: ApiClient, settings: Any
         ({"rule": over(1), "sweep": {"values": []}}, 400, "sweep.values"),
         ({"rule": over(1), "sweep": {"values": ["a"]}}, 400, "sweep.values[0]"),
         ({"rule": over(1), "sweep": {"from": 3, "to": 2, "steps": 3}}, 400, "sweep.to"),
+        (
+            {"rule": over(1), "transaction_filters": {"distance_km_to_current": 5}},
+            400,
+            "transaction_filters.distance_km_to_current",
+        ),
         ({"rule": over(1), "thresholds": [1]}, 400, "thresholds"),
     ],
 )

@@ -116,6 +116,17 @@ def test_it_takes_filters_in_both_forms(api: ApiClient, filters: Any) -> None:
             400,
             "transaction_filters[0].value",
         ),
+        # There is no screened event that a filter could look back from.
+        (
+            {"transaction_filters": [{"field": "distance_km_to_current", "operator": "gt", "value": 1}]},
+            400,
+            "transaction_filters[0].field",
+        ),
+        (
+            {"transaction_filters": {"distance_km_to_current": 5}},
+            400,
+            "transaction_filters.distance_km_to_current",
+        ),
         ({"transaction_filters": {"user_id": "U99"}}, 422, "transaction_filters"),
         ({"date_from": "2030-01-01"}, 422, "date_from"),
         ({"as_of": "tomorrow"}, 400, "as_of"),
