@@ -59,13 +59,17 @@ _WITHOUT_MEANING = ("zscore", *FROM_PREVIOUS)
 
 @dataclass(frozen=True)
 class AggregateQuery:
-    """What is asked: `aggregate` with the groups it is wanted by (none: one value), over (start, end]."""
+    """What is asked: `aggregate` with the groups it is wanted by (none: one value), over (start, end].
+
+    Labels count as they were known at `labels_us`.
+    """
 
     aggregate: Aggregate
     groups: tuple[str, ...]
     filters: tuple[Condition, ...]
     from_us: int | None
     to_us: int
+    labels_us: int
 
 
 def aggregate_answer(*, body: Any) -> dict[str, Any]:
@@ -118,6 +122,7 @@ def query_read(body: Any, *, now: datetime) -> AggregateQuery:
         filters,
         from_us,
         to_us(end + timedelta(minutes=10)) if date_to is None else to_us(end),
+        to_us(end),
     )
 
 
@@ -212,7 +217,7 @@ def _decimals(kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _computed(query: AggregateQuery) -> dict[str, Any]:
-    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters)
+    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
     lists = lists_snapshot()
     with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
         memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
@@ -249,7 +254,7 @@ def _check_currencies(run: ColumnRun, query: AggregateQuery) -> None:
 
 def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
     run.needs.groups.setdefault(("transaction", query.groups, query.groups), len(run.needs.groups))
-    maker = MeasureMaker(run.needs, run.lists, run.static, then=False)
+    maker = MeasureMaker(run.needs, run.lists, run.static, then=False, labels_us=query.labels_us)
     measure = sized(run.stage, maker.measures([query.aggregate])[0])
     columns = [column_of("transaction", name) for name in query.groups]
     rows = run.stage.run(

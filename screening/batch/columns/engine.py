@@ -123,7 +123,7 @@ class ColumnRun:
         if comparison.left == "label.is_fraud":
             from screening.batch.columns.conditions import literal_sql
 
-            label = label_sql(alias, alias, then=self.is_then)
+            label = label_sql(alias, alias, then=self.is_then, labels_us=self.scope.labels_us)
             if comparison.operator in ("is_null", "is_not_null"):
                 return f"({label} IS {'NOT ' if comparison.operator == 'is_not_null' else ''}NULL)"
             column = column_of("transaction", "label.is_fraud")

@@ -153,8 +153,11 @@ def _add_labels(stage: Stage, kind: str) -> None:
         _replace(stage, table, f"SELECT t.*, l.labels FROM {table} t LEFT JOIN labels_known l ON l.id = t.id")
 
 
-def label_sql(event: str, current: str, *, then: bool) -> str:
-    """What was known of a counted event's label when the screened one occurred (and, with `then`, had arrived)."""
+def label_sql(event: str, current: str, *, then: bool, labels_us: int | None = None) -> str:
+    """What was known of a counted event's label when the screened one occurred (and, with `then`, had arrived), or
+    at the moment `labels_us` where there is none."""
+    if labels_us is not None:
+        return f"(list_filter({event}.labels, lambda x: x.us <= {labels_us})[-1].value)"
     arrived = f" AND x.arrival <= {current}.arrival" if then else ""
     return f"(list_filter({event}.labels, lambda x: x.us <= {current}.us{arrived})[-1].value)"
 

@@ -30,12 +30,19 @@ class MeasureMaker:
     """`static[kind]` are the predicate columns of events of that kind; filled while measures are made."""
 
     def __init__(
-        self, needs: Needs, lists: Lists, static: dict[str, PredicateColumns], *, then: bool
+        self,
+        needs: Needs,
+        lists: Lists,
+        static: dict[str, PredicateColumns],
+        *,
+        then: bool,
+        labels_us: int | None = None,
     ) -> None:
         self.needs = needs
         self.lists = lists
         self.static = static
         self.then = then
+        self.labels_us = labels_us
 
     def measures(self, aggregates: Sequence[Aggregate]) -> list[Measure]:
         return [self._measure(index, aggregate) for index, aggregate in enumerate(aggregates)]
@@ -85,7 +92,7 @@ class MeasureMaker:
         return None
 
     def _label_leaf(self, leaf: Comparison) -> str | None:
-        label = label_sql("e", "c", then=self.then)
+        label = self._label_sql()
         if leaf.operator == "is_null":
             return f"({label} IS NULL)"
         if leaf.operator == "is_not_null":
@@ -96,13 +103,16 @@ class MeasureMaker:
             )
         return None
 
+    def _label_sql(self) -> str:
+        return label_sql("e", "c", then=self.then, labels_us=self.labels_us)
+
     def _value_sql(self, aggregate: Aggregate) -> str | None:
         """Units of the measured field, null where it has none."""
         name = aggregate.field
         if name is None or aggregate.function == "distinct_count":
             return None
         if name == "label.is_fraud":
-            label = label_sql("e", "c", then=self.then)
+            label = self._label_sql()
             return f"(CASE {label} WHEN TRUE THEN {_FRAUD_UNITS} WHEN FALSE THEN 0 END)"
         return units_sql(aggregate.event, name, scale_of(aggregate))
 
@@ -110,7 +120,7 @@ class MeasureMaker:
         if aggregate.function != "distinct_count" or aggregate.field is None:
             return None
         if aggregate.field == "label.is_fraud":
-            return label_sql("e", "c", then=self.then)
+            return self._label_sql()
         return f"e.{quoted(aggregate.field + '#i' if aggregate.field.startswith(METADATA_PREFIX) else aggregate.field)}"
 
 

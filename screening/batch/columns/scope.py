@@ -18,6 +18,7 @@ class Scope:
     """Transactions with after < (occurred_at, arrival) ≤ until, from_us ≤ occurred_at ≤ to_us, that match `filters`.
 
     `arrival_limit`: what arrived later does not exist for this run. None stands for no bound.
+    `labels_us`: where nothing is screened, the moment whose knowledge of labels counts.
     """
 
     after: Place | None = None
@@ -27,6 +28,7 @@ class Scope:
     filters: tuple[Condition, ...] = ()
     arrival_limit: int | None = None
     as_of: AsOf = "event"
+    labels_us: int | None = None
 
     @property
     def earliest_us(self) -> int | None:

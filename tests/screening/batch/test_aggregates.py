@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.cache.backends.redis import RedisCache
 
-from ingestion.models import TransactionRevision
+from ingestion.models import Label, TransactionRevision
 from screening.batch import aggregating
 from tests.clients import ApiClient, assert_problem
 from tests.screening.batch.conftest import transaction_store
@@ -116,6 +116,28 @@ def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
     by_currency = asked(reader, aggregate_function="sum", field="amount", group_by=["currency"])
     assert by_currency["result"] == {"NGN": 100, "USD": 100}
     assert asked(reader, aggregate_function="count", field="amount")["result"] == {"all": 5}
+
+
+def test_labels_count_as_they_are_known_at_the_end(reader: ApiClient) -> None:
+    """T0 and T1 of U1 proved to be fraud, T3 not; of T2 nothing is known."""
+    for number, is_fraud, known in [(0, True, 10), (1, True, 20), (3, False, 10), (0, False, 5)]:
+        Label.objects.create(
+            transaction_id=f"T{number}",
+            is_fraud=is_fraud,
+            known_from=datetime(2026, 3, known, tzinfo=UTC),
+            arrival=known,
+        )
+    share = {"aggregate_function": "avg", "field": "label.is_fraud"}
+    assert asked(reader, **share)["result"] == {"all": 0.666666666667}
+    assert asked(reader, **share, date_to="2026-03-15")["result"] == {"all": 0.5}
+    assert asked(reader, **share, date_to="2026-03-07")["result"] == {"all": 0}
+    assert asked(reader, **share, group_by=["user_id"])["result"] == {"U1": 0.666666666667, "U2": None}
+    for function, value in [("max", 1), ("min", 0), ("sum", 2), ("count", 4), ("distinct_count", 2)]:
+        answer = asked(reader, aggregate_function=function, field="label.is_fraud")
+        assert answer["result"] == {"all": value}, function
+    proven = {"aggregate_function": "sum", "field": "amount", "filters": {"label.is_fraud": True}}
+    assert asked(reader, **proven)["result"] == {"all": 30}
+    assert asked(reader, **proven, date_to="2026-03-15")["result"] == {"all": 10}
 
 
 @pytest.mark.parametrize(
