@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import accumulate
 from typing import Any
 
@@ -369,15 +369,23 @@ def digest_of(fields: Mapping[str, Any]) -> bytes:
     return hashlib.blake2b(_canonical(fields), digest_size=16).digest()
 
 
+# Without it, numbers are rounded to 28 digits: two that differ after these would be one.
+_EVERY_DIGIT = Context(prec=1000)
+
+
 def _canonical(fields: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(_normal(fields), order="deterministic")
 
 
+# Digests are in the database: what is written for a payload must stay what it is.
 def _normal(value: Any) -> Any:
     if isinstance(value, Decimal):
-        # 100 and 100.00 are one number; as text they are two.
-        return {"": f"{value.normalize():f}"}
+        # 100 and 100.00 are one number; as text they are two. Zero has no sign.
+        return {"": f"{value.normalize(_EVERY_DIGIT):f}" if value else "0"}
     if isinstance(value, dict):
+        if len(value) == 1 and isinstance(value.get(""), str | list):
+            # A client's own object that reads as a number does above, or as this does.
+            return {"": [_normal(value[""])]}
         return {
             key: inner if inner is None or type(inner) is str else _normal(inner)
             for key, inner in value.items()

@@ -2,7 +2,7 @@
 
 Refused, each with its path: duplicate keys, NaN and infinities, numbers with huge exponents or too many digits,
 nesting beyond the limit, invalid UTF-8, NUL characters and lone surrogates (PostgreSQL cannot store either).
-Every number becomes a `Decimal`, exactly as written.
+Every number becomes a `Decimal`, exactly as written; only zero loses its sign.
 
 The common case is one call of the C scanner (4.4 µs for a transaction of 20 fields; msgspec followed by the walk
 that would find duplicate keys takes 4.5 µs). Only a document that was refused, or that looks as if it could be too
@@ -70,7 +70,8 @@ def _number(text: str) -> Decimal:
     number = Decimal(text)
     if ("e" in text or "E" in text) and abs(number.as_tuple().exponent) > MAX_EXPONENT:  # type: ignore[arg-type]
         raise _Refused
-    return number
+    # PostgreSQL keeps no sign of zero: an answer made before storing says what one made after it does.
+    return number or number.copy_abs()
 
 
 def _constant(_text: str) -> Any:
