@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -68,7 +68,7 @@ class TransactionsView(TransactionListView):
 
 class TransactionView(TransactionDetailView):
     required_scopes = {"PATCH": "transactions:write"}
-    parser_classes = (JsonParser,)
+    parser_classes: Any = (JsonParser,)
 
     @extend_schema(request=CorrectionSerializer, responses={200: TransactionSerializer, 410: GONE})
     def patch(self, request: Request, transaction_id: str) -> Response:
@@ -86,13 +86,21 @@ class TransactionScreeningView(ApiView):
         return Response(screening_get(transaction_id))
 
 
-class TransactionsBulkView(ApiView):
-    required_scopes = {"POST": "transactions:write"}
+@extend_schema_view(get=extend_schema(exclude=True), patch=extend_schema(exclude=True))
+class TransactionsBulkView(TransactionView):
+    """POST takes many; GET and PATCH are of the transaction whose id is `bulk`: ids are the client's."""
+
+    required_scopes = {**TransactionView.required_scopes, "POST": "transactions:write"}
     parser_classes = (RawJsonParser, NdjsonParser)
     max_body_bytes = MAX_BULK_BYTES
 
+    def get_parsers(self) -> Any:
+        if self.request is not None and self.request.method == "PATCH":
+            self.parser_classes = TransactionView.parser_classes
+        return super().get_parsers()
+
     @extend_schema(request=TransactionSerializer(many=True), responses={202: BulkAnswerSerializer})
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, transaction_id: str) -> Response:
         """Up to 5,000 transactions as a JSON array or NDJSON, screened by workers. Bad rows never sink good ones."""
         raw = request.data
         if not isinstance(raw, bytes):

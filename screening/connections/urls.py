@@ -6,14 +6,14 @@ from screening.connections import api
 
 urlpatterns = [
     path(
-        "accounts/<str:account_id>/connections/",
+        "accounts/<path:account_id>/connections/",
         api.AccountConnectionsView.as_view(),
         name="account-connections",
     ),
     path(
-        "devices/<str:device_id>/connections/",
+        "devices/<path:device_id>/connections/",
         api.DeviceConnectionsView.as_view(),
         name="device-connections",
     ),
-    path("customers/<str:user_id>/", api.CustomerView.as_view(), name="customer"),
+    path("customers/<path:user_id>/", api.CustomerView.as_view(), name="customer"),
 ]

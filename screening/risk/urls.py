@@ -6,5 +6,5 @@ from screening.risk import api
 
 urlpatterns = [
     path("risk/accounts/", api.RiskAccountListView.as_view(), name="risk-accounts"),
-    path("risk/accounts/<str:account_id>/", api.RiskAccountView.as_view(), name="risk-account"),
+    path("risk/accounts/<path:account_id>/", api.RiskAccountView.as_view(), name="risk-account"),
 ]
