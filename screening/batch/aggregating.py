@@ -294,17 +294,19 @@ def _shown(column: Column, value: Any) -> Any:
 
 
 def _result(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{group: value}; the values of several fields are joined by |, no group at all is "all"."""
+    """{group: value}; the values of several fields are joined by |, what is | in one is \\|; no group is "all"."""
     return {_name(each["values"]): each["value"] for each in groups}
 
 
 def _name(values: Mapping[str, Any]) -> str:
     if not values:
         return EVERYTHING
-    return "|".join(
+    texts = [
         "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         for value in values.values()
-    )
+    ]
+    # Else two groups could have one name, and the one would replace the other.
+    return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
 
 
 __all__ = ["CACHE_S", "aggregate_answer", "query_read"]

@@ -118,6 +118,17 @@ def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
     assert asked(reader, aggregate_function="count", field="amount")["result"] == {"all": 5}
 
 
+def test_groups_whose_values_hold_the_separator_are_all_told(reader: ApiClient) -> None:
+    pairs = [("a|b", "c"), ("a", "b|c"), ("a\\|b", "c"), ("a\\", "b|c")]
+    for number, (merchant, device) in enumerate(pairs):
+        transaction_store(10 + number, merchant_id=merchant, device_id=device)
+    answer = asked(reader, aggregate_function="count", group_by=["merchant_id", "device_id"])
+    assert {tuple(each["values"].values()) for each in answer["groups"]} >= set(pairs)
+    assert len(answer["result"]) == len(answer["groups"])
+    for name in (r"a\|b|c", r"a|b\|c", r"a\\\|b|c", r"a\\|b\|c"):
+        assert answer["result"][name] == 1
+
+
 def test_labels_count_as_they_are_known_at_the_end(reader: ApiClient) -> None:
     """T0 and T1 of U1 proved to be fraud, T3 not; of T2 nothing is known."""
     for number, is_fraud, known in [(0, True, 10), (1, True, 20), (3, False, 10), (0, False, 5)]:
