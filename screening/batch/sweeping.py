@@ -77,7 +77,7 @@ def _listed(values: Any) -> list[Decimal]:
 
 
 def _decimal(value: Any, path: str) -> Decimal:
-    number = None if isinstance(value, str) else to_number(value)
+    number = to_number(value)
     if number is None:
         raise Invalid(_NOT_VALID, [FieldError(path, "expected a number")])
     return number

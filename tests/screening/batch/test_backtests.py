@@ -100,6 +100,14 @@ def test_a_sweep_gives_the_curve(api: ApiClient) -> None:
     assert ranged["sweep"][1]["hits"] == result["hits"] == 3
 
 
+def test_a_sweep_takes_numbers_written_as_text(api: ApiClient) -> None:
+    history_store([10, 20, 30, 40])
+    result = finished(api, rule=over(0), sweep={"values": ["20.5", 10]})
+    assert [(point["value"], point["hits"]) for point in result["sweep"]] == [(20.5, 2), (10, 3)]
+    ranged = finished(api, rule=over(0), sweep={"from": "10", "to": "20.5", "steps": 2})
+    assert [point["value"] for point in ranged["sweep"]] == [10, 20.5]
+
+
 def test_a_draft_is_compared_with_the_version_in_force(api: ApiClient) -> None:
     history_store([10, 200, 300])
     rule_id = api.post("rules/", over(100)).json()["id"]
