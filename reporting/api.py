@@ -41,6 +41,7 @@ def _whole(name: str, what: str) -> OpenApiParameter:
 class _ListView(ApiView):
     """A list that is small by its nature, in the envelope of every list."""
 
+    reads_query = ("GET",)
     pagination_class = None
     known: frozenset[str] = frozenset()
 
@@ -180,6 +181,8 @@ class ReportListView(ApiListView):
 
 
 class ReportDownloadView(ApiView):
+    reads_query = ("GET",)
+
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """`format` is the report's here, not the name of a renderer."""
         renderer = self.get_renderers()[0]

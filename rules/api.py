@@ -36,6 +36,7 @@ CONFLICT = OpenApiResponse(
 
 class RuleListView(ApiListView):
     required_scopes = {"POST": "rules:write"}
+    reads_query = ("GET", "POST")
     filterset_class = RuleFilter
     ordering = ("-priority", "rule_id")
     ordering_fields = {
@@ -71,6 +72,7 @@ class RuleListView(ApiListView):
 
 class RuleView(ApiView):
     required_scopes = {"PUT": "rules:write", "PATCH": "rules:write", "DELETE": "rules:write"}
+    reads_query = ("PUT", "PATCH")
 
     @extend_schema(responses=RuleSerializer)
     def get(self, request: Request, rule_id: int) -> Response:

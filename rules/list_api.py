@@ -96,6 +96,8 @@ class NamedListView(ApiView):
 
 class EntryListView(ApiListView):
     required_scopes = {"POST": "lists:write", "DELETE": "lists:write"}
+    reads_query = ("GET", "DELETE")
+    repeatable_parameters = frozenset({"value"})
     parser_classes = (JsonParser, MultiPartParser, CsvParser)
     queryset = NamedListEntry.objects.none()
     filterset_class = EntryFilter

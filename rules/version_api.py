@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from rules import approval, selectors, services
@@ -51,6 +51,8 @@ class RuleVersionView(ApiView):
 
 
 class RuleDiffView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(
         parameters=[
             OpenApiParameter("from", int, required=True, description="the earlier version"),
@@ -84,6 +86,7 @@ class RuleRollbackView(ApiView):
     @extend_schema(request=None, responses={200: RuleSerializer, 202: RuleSerializer})
     def post(self, request: Request, rule_id: int, number: int) -> Response:
         """An earlier wording again, as a new version. 202: it needs approval first."""
+        check_no_body(request)
         saved = services.rule_rollback(rule_id=rule_id, number=number, principal=request.principal)
         is_waiting = saved.version.state == RuleVersion.State.PENDING_APPROVAL
         shown = selectors.version_shown(saved.version.rule)
@@ -107,6 +110,7 @@ class VersionSubmitView(_MoveView):
     @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
     def post(self, request: Request, rule_id: int, number: int) -> Response:
         """Ask for approval of a draft."""
+        check_no_body(request)
         version = approval.version_submit(rule_id=rule_id, number=number, principal=request.principal)
         return Response(selectors.version_body(version))
 
@@ -147,6 +151,7 @@ class VersionRetireView(_MoveView):
     @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
     def post(self, request: Request, rule_id: int, number: int) -> Response:
         """Withdraw a version that is not in force: a draft, a request, a shadow."""
+        check_no_body(request)
         version = approval.version_retire(rule_id=rule_id, number=number, principal=request.principal)
         return Response(selectors.version_body(version))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,6 +16,7 @@ from fraudsite.api.pagination import PagePagination
 from fraudsite.api.parsers import JsonParser, NdjsonParser, RawJsonParser
 from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
 from fraudsite.errors import FieldError, Invalid
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
@@ -41,6 +41,7 @@ CONFLICT = OpenApiResponse(ProblemSerializer, description="The id was used befor
 
 class TransactionsView(TransactionListView):
     required_scopes = {"POST": "transactions:write"}
+    reads_query = ("GET", "POST")
     parser_classes = (RawJsonParser,)
 
     @extend_schema(
@@ -56,7 +57,10 @@ class TransactionsView(TransactionListView):
     def post(self, request: Request) -> HttpResponse:
         """Submit a transaction: screened at once (201), or by a worker with `mode=async` (202). The same id and
         payload again is answered 200 with the stored decision."""
-        mode = request.query_params.get("mode", "sync") if request.META.get("QUERY_STRING") else "sync"
+        mode = "sync"
+        if request.META.get("QUERY_STRING"):
+            check_query_parameters(request, {"mode", "format"})
+            mode = request.query_params.get("mode", mode)
         if mode not in MODES:
             raise Invalid("There is no such mode.", [FieldError("mode", "must be sync or async")])
         given = request.data
@@ -102,9 +106,8 @@ class TransactionsBulkView(TransactionView):
     @extend_schema(request=TransactionSerializer(many=True), responses={202: BulkAnswerSerializer})
     def post(self, request: Request, transaction_id: str) -> Response:
         """Up to 5,000 transactions as a JSON array or NDJSON, screened by workers. Bad rows never sink good ones."""
-        raw = request.data
-        if not isinstance(raw, bytes):
-            raise UnsupportedMediaType(request.content_type or "")
+        # No parser is asked about a body of no bytes.
+        raw = request.data if isinstance(request.data, bytes) else b""
         is_ndjson = "ndjson" in (request.content_type or "")
         documents = services.documents_of_bulk(raw, is_ndjson=is_ndjson, limit=MAX_BULK_ROWS)
         answer = services.transactions_accept_bulk(documents=documents, job_id=str(uuid.uuid4()))
@@ -112,6 +115,8 @@ class TransactionsBulkView(TransactionView):
 
 
 class ScreeningResultsView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(
         parameters=[
             OpenApiParameter("transaction_id", str),

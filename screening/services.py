@@ -227,10 +227,11 @@ class BulkAnswer:
 
 def documents_of_bulk(raw: bytes, *, is_ndjson: bool, limit: int) -> list[tuple[Any, list[FieldError]]]:
     """(document, errors of reading it) by position. Raises Invalid when the body as a whole cannot be taken."""
+    documents: list[tuple[Any, list[FieldError]]] = []
     if is_ndjson:
         lines = [line for line in raw.splitlines() if line.strip()]
         documents = [_line_of_bulk(line) for line in lines[: limit + 1]]
-    else:
+    elif raw.strip():
         decoded = decode(raw)
         if not isinstance(decoded, list):
             raise Invalid("The body is a list of transactions.", [FieldError("$", "must be a list")])

@@ -80,6 +80,27 @@ def check_query_parameters(request: Request, known: set[str] | frozenset[str]) -
         raise Invalid("A query parameter is not valid.", errors)
 
 
+def check_not_repeated(request: Request, repeatable: frozenset[str]) -> None:
+    errors = [
+        FieldError(name[:100], "is given more than once")
+        for name, values in request.query_params.lists()
+        if len(values) > 1 and name not in repeatable
+    ]
+    if errors:
+        raise Invalid("A query parameter is not valid.", errors)
+
+
+def check_no_body(request: Request) -> None:
+    """For actions that need none: what was sent nevertheless is readable, and says nothing."""
+    body = request.data
+    if body is None or body == {}:
+        return
+    names = list(body) if isinstance(body, dict) else ["$"]
+    raise Invalid(
+        "There is no body here.", [FieldError(name[:100], "is not a known field") for name in names]
+    )
+
+
 @extend_schema_field(OpenApiTypes.BOOL)
 class TrueFalseFilter(django_filters.TypedChoiceFilter):
     """`?is_active=true`. The usual BooleanFilter takes a word it does not know for no filter at all."""

@@ -19,7 +19,12 @@ from fraudsite.api.permissions import HasScope
 from fraudsite.api.problems import LengthRequired
 from fraudsite.api.renderers import QuickNegotiation
 from fraudsite.api.schema import ApiSchema
-from fraudsite.api.serializers import StrictFilterBackend, StrictOrderingFilter
+from fraudsite.api.serializers import (
+    StrictFilterBackend,
+    StrictOrderingFilter,
+    check_not_repeated,
+    check_query_parameters,
+)
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
 from fraudsite.errors import FieldError, Invalid, Missing
 
@@ -36,6 +41,9 @@ class ApiView(APIView):
     content_negotiation_class = QuickNegotiation
     schema = ApiSchema()
     required_scopes: dict[str, Any] = {}
+    # Methods whose query parameters the view reads and checks itself; the others have none.
+    reads_query: tuple[str, ...] = ()
+    repeatable_parameters: frozenset[str] = frozenset()
 
     # Views have many requests, these have nothing to remember between them: one of each class serves all.
 
@@ -80,11 +88,20 @@ class ApiView(APIView):
         # PostgreSQL has no NUL in text: nothing has such a name, and nothing can be compared with it.
         if any("\0" in value for value in kwargs.values() if isinstance(value, str)):
             raise Missing("There is nothing at this address.")
-        if "%00" in meta.get("QUERY_STRING", ""):
-            raise Invalid("The query holds a NUL character.", [FieldError("$", "holds a NUL character")])
+        if meta.get("QUERY_STRING"):
+            self._check_query(request)
         # Django reads as many bytes as Content-Length says: a body without one would silently be no body.
         if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
             raise LengthRequired
+
+    def _check_query(self, request: Request) -> None:
+        if "%00" in request.META["QUERY_STRING"]:
+            raise Invalid("The query holds a NUL character.", [FieldError("$", "holds a NUL character")])
+        # One of two values would be silently ignored.
+        check_not_repeated(request, self.repeatable_parameters)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in self.reads_query:
+            check_query_parameters(request, {"format"})
 
 
 @cache
@@ -95,6 +112,7 @@ def _one_of_each(classes: tuple[type, ...]) -> list[Any]:
 class ApiListView(ApiView, GenericAPIView[Any]):
     """Pages of `get_queryset()`, filtered and ordered; `bodies` says what an item looks like."""
 
+    reads_query: tuple[str, ...] = ("GET",)
     pagination_class = PagePagination
     filter_backends = (StrictFilterBackend, StrictOrderingFilter)
 

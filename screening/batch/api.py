@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import PAGING, check_query_parameters
+from fraudsite.api.serializers import PAGING, check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from screening.batch import services
@@ -68,6 +68,7 @@ class BatchCancelView(ApiView):
     @extend_schema(request=None, responses={200: BatchSerializer, 409: CONFLICT})
     def post(self, request: Request, batch_id: str) -> Response:
         """Stop a batch. The results it has stay, and it can be resumed."""
+        check_no_body(request)
         return Response(batch_body(services.batch_cancel(batch_id=batch_id)))
 
 
@@ -77,10 +78,13 @@ class BatchResumeView(ApiView):
     @extend_schema(request=None, responses={202: BatchSerializer, 409: CONFLICT})
     def post(self, request: Request, batch_id: str) -> Response:
         """Go on with a batch that was cancelled or has failed, from where it stands."""
+        check_no_body(request)
         return Response(batch_body(services.batch_resume(batch_id=batch_id)), status=202)
 
 
 class BatchResultsView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(
         parameters=[
             OpenApiParameter("transaction_id", str),

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
 from screening.batch import backtest_services as services
 from screening.batch.models import Backtest
@@ -93,4 +94,5 @@ class BacktestCancelView(ApiView):
     @extend_schema(request=None, responses={200: BacktestSerializer, 409: CONFLICT})
     def post(self, request: Request, backtest_id: str) -> Response:
         """Stop a backtest."""
+        check_no_body(request)
         return Response(backtest_body(services.backtest_cancel(backtest_id=backtest_id)))

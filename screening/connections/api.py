@@ -46,6 +46,8 @@ def _asked(request: Request) -> tuple[int, datetime, datetime]:
 
 
 class AccountConnectionsView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(responses=AccountConnectionsSerializer, parameters=[HOPS, DAYS])
     def get(self, request: Request, account_id: str) -> Response:
         """Accounts that share devices or addresses with this one, or pay it or are paid by it."""
@@ -56,6 +58,8 @@ class AccountConnectionsView(ApiView):
 
 
 class DeviceConnectionsView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(responses=DeviceConnectionsSerializer, parameters=[HOPS, DAYS])
     def get(self, request: Request, device_id: str) -> Response:
         """Accounts that used a device (one hop), and those connected with them."""
@@ -72,6 +76,8 @@ def _body(named: dict[str, Any], hops: int, since: datetime, until: datetime) ->
 
 
 class CustomerView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(responses=CustomerSerializer, parameters=[AT])
     def get(self, request: Request, user_id: str) -> Response:
         """KYC in force, known devices, accounts with their risk, open cases."""

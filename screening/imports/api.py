@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
@@ -96,7 +96,9 @@ class ImportCancelView(ApiView):
     @extend_schema(request=None, responses={200: ImportDetailSerializer, 409: CONFLICT})
     def post(self, request: Request, import_id: str) -> Response:
         """Stop before the next rows. What was accepted stays."""
-        job = services.import_cancel(job=selectors.import_get(import_id))
+        job = selectors.import_get(import_id)
+        check_no_body(request)
+        job = services.import_cancel(job=job)
         return Response(selectors.import_detail_body(job))
 
 
@@ -106,6 +108,8 @@ class ImportResumeView(ApiView):
     @extend_schema(request=None, responses={202: ImportDetailSerializer, 409: CONFLICT})
     def post(self, request: Request, import_id: str) -> Response:
         """Go on with a cancelled or failed import, behind the last row that was done."""
-        job = services.import_resume(job=selectors.import_get(import_id))
+        job = selectors.import_get(import_id)
+        check_no_body(request)
+        job = services.import_resume(job=job)
         import_enqueue(str(job.import_id))
         return Response(selectors.import_detail_body(job), status=202)

@@ -55,6 +55,8 @@ class RiskAccountListView(ApiListView):
 
 
 class RiskAccountView(ApiView):
+    reads_query = ("GET",)
+
     @extend_schema(responses=AccountRiskSerializer, parameters=[AT])
     def get(self, request: Request, account_id: str) -> Response:
         """What holds of an account now, or what held at a moment."""

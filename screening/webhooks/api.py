@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
+from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
 from screening.webhooks import selectors, services
 from screening.webhooks.models import Webhook, WebhookDelivery
@@ -97,6 +98,7 @@ class WebhookSecretView(ApiView):
     @extend_schema(request=None, responses=WebhookSecretSerializer)
     def post(self, request: Request, webhook_id: int) -> Response:
         """Give a webhook a new secret; the old one signs nothing any more."""
+        check_no_body(request)
         webhook = services.webhook_secret_rotate(webhook_id=webhook_id)
         return Response(selectors.webhook_body(webhook) | {"secret": webhook.secret})
 
@@ -107,6 +109,7 @@ class WebhookTestView(ApiView):
     @extend_schema(request=None, responses={202: DeliverySerializer, 409: ProblemSerializer})
     def post(self, request: Request, webhook_id: int) -> Response:
         """Send a test message; its delivery tells what came of it."""
+        check_no_body(request)
         delivery = services.webhook_test(webhook_id=webhook_id, principal=request.principal)
         webhooks_kick()
         return Response(selectors.delivery_body(delivery), status=202)
@@ -138,6 +141,7 @@ class DeliveryReplayView(ApiView):
     @extend_schema(request=None, responses={202: DeliverySerializer, 409: ProblemSerializer})
     def post(self, request: Request, webhook_id: int, delivery_id: UUID) -> Response:
         """Send a finished delivery again: the same body under the same id."""
+        check_no_body(request)
         delivery = services.delivery_replay(webhook_id=webhook_id, delivery_id=delivery_id)
         webhooks_kick()
         return Response(selectors.delivery_body(delivery), status=202)

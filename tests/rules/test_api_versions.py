@@ -113,3 +113,24 @@ def test_it_refuses_a_review_it_does_not_understand(api: ApiClient, rule_id: int
     assert draft.status_code == 200
     assert_problem(api.post(f"rules/{rule_id}/versions/2/approve/", body), 400)
     assert api.get(f"rules/{rule_id}/").json()["version"] == 1
+
+
+@pytest.mark.parametrize("action", ["rollback/1", "versions/1/submit", "versions/1/retire"])
+def test_an_action_without_a_body_refuses_one(api: ApiClient, rule_id: int, action: str) -> None:
+    assert_problem(api.post(f"rules/{rule_id}/{action}/", b"xx"), 400, "$")
+    assert_problem(api.post(f"rules/{rule_id}/{action}/", {"version": 1}), 400, "version")
+    assert_problem(api.post(f"rules/{rule_id}/{action}/", [1]), 400, "$")
+    assert api.get(f"rules/{rule_id}/").json()["version"] == 1
+
+
+def test_it_ignores_no_query_parameter(api: ApiClient, rule_id: int) -> None:
+    for path in (f"rules/{rule_id}/", f"rules/{rule_id}/versions/1/"):
+        assert_problem(api.get(path, bogus=1), 400, "bogus")
+        assert api.get(path, format="json").status_code == 200
+    assert_problem(api.post(f"rules/{rule_id}/rollback/1/?dry_run=true"), 400, "dry_run")
+    assert_problem(api.delete(f"rules/{rule_id}/?draft=true"), 400, "draft")
+    assert_problem(api.get("rules/?page=1&page=2"), 400, "page")
+    assert_problem(api.get("rules/?rule_type=a&rule_type=b"), 400, "rule_type")
+    assert_problem(api.patch(f"rules/{rule_id}/?draft=true&draft=false", {"priority": 3}), 400, "draft")
+    assert api.client.head(f"/api/v1/rules/{rule_id}/?bogus=1").status_code == 400
+    assert api.get(f"rules/{rule_id}/").json()["version"] == 1

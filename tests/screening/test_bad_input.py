@@ -157,6 +157,27 @@ def test_it_knows_no_other_mode() -> None:
     assert_problem(ApiClient().post("transactions/?mode=later", payload(1)), 400, "mode")
 
 
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [("bogus=1", "bogus"), ("mode=sync&mode=async", "mode"), ("mode=async&bogus=1", "bogus")],
+)
+def test_it_ignores_no_query_parameter(query: str, path: str) -> None:
+    assert_problem(ApiClient().post(f"transactions/?{query}", payload(1)), 400, path)
+    assert_problem(ApiClient().post(f"transactions/bulk/?{query}", [payload(1)]), 400)
+    assert not Transaction.objects.exists()
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+def test_it_refuses_an_empty_body_of_many(content_type: str) -> None:
+    # The client leaves the header out where there is no body.
+    headers = {"content-type": content_type}
+    for empty in (b"", b"\n"):
+        response = ApiClient().client.post(
+            "/api/v1/transactions/bulk/", empty, content_type=content_type, headers=headers
+        )
+        assert assert_problem(response, 400, "$")["errors"][0]["message"] == "must not be empty"
+
+
 def test_it_has_no_decision_on_an_unknown_transaction() -> None:
     api = ApiClient()
     assert_problem(api.get("transactions/T404/"), 404)
