@@ -10,6 +10,7 @@ from typing import Any
 
 from fraudsite.errors import FieldError, Invalid
 from rules.core.errors import RuleErrors
+from rules.core.limits import MAX_NUMBER
 from rules.core.parse import parse_rule
 from rules.core.parse_values import to_number
 
@@ -80,6 +81,8 @@ def _decimal(value: Any, path: str) -> Decimal:
     number = to_number(value)
     if number is None:
         raise Invalid(_NOT_VALID, [FieldError(path, "expected a number")])
+    if abs(number) > MAX_NUMBER:
+        raise Invalid(_NOT_VALID, [FieldError(path, f"expected a number up to {MAX_NUMBER:f}")])
     return number
 
 
