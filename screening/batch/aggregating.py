@@ -305,6 +305,8 @@ def _name(values: Mapping[str, Any]) -> str:
         "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         for value in values.values()
     ]
+    if len(texts) == 1:
+        return texts[0]
     # Else two groups could have one name, and the one would replace the other.
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
 

@@ -21,6 +21,7 @@ from rules.list_selectors import list_names
 from rules.models import RuleVersion
 from rules.ruleset import LoadedRuleset
 from rules.selectors import versions_shown
+from screening.batch.columns.conditions import compares_label, leaves
 from screening.batch.columns.scope import AsOf
 from screening.engine import compile_version
 
@@ -81,9 +82,14 @@ def filters_read(value: Any, path: str) -> tuple[Condition, ...]:
             _NOT_VALID, [FieldError(path, "expected a list of filters, or an object {field: value}")]
         )
     try:
-        return parse_filters(documents, current_events=(), lists=list_names(), path=path)
+        found = parse_filters(documents, current_events=(), lists=list_names(), path=path)
     except RuleErrors as errors:
         raise Invalid(_NOT_VALID, [_error(each, path, paths) for each in errors.problems]) from None
+    refused = [each.path for each in leaves(found) if compares_label(each)]
+    if refused:
+        message = "label.is_fraud is compared with true or false here, not with a field"
+        raise Invalid(_NOT_VALID, [FieldError(_where(each, path, paths), message) for each in refused])
+    return found
 
 
 def _equality(field: str, wanted: Any) -> dict[str, Any]:
@@ -96,13 +102,15 @@ def _equality(field: str, wanted: Any) -> dict[str, Any]:
 
 def _error(problem: Any, path: str, paths: list[str] | None) -> FieldError:
     message = problem.message + (f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else "")
-    where = problem.path
-    if paths is not None:
-        # Of {field: value} the author knows no index.
-        for index, own in enumerate(paths):
-            if where.startswith(f"{path}[{index}]"):
-                where = own
-    return FieldError(where, message)
+    return FieldError(_where(problem.path, path, paths), message)
+
+
+def _where(where: str, path: str, paths: list[str] | None) -> str:
+    """Of {field: value} the author knows no index."""
+    for index, own in enumerate(paths or ()):
+        if where.startswith(f"{path}[{index}]"):
+            return own
+    return where
 
 
 def filters_stored(filters: Sequence[Condition]) -> list[dict[str, Any]]:

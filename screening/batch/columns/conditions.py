@@ -65,6 +65,13 @@ def leaves(conditions: Iterable[Condition]) -> Iterable[Comparison]:
                 yield condition
 
 
+def compares_label(comparison: Comparison) -> bool:
+    """Whether it compares the label with another field, which only the core does: what is known of a label depends on
+    when it is asked."""
+    fields = [comparison.left, comparison.right.field if isinstance(comparison.right, FieldValue) else None]
+    return "label.is_fraud" in fields and None not in fields
+
+
 def is_relative(condition: Condition, lists: Lists) -> bool:
     """Whether its truth on a past event depends on the screened one: a list matters only if entries expire."""
     return any(_leaf_is_relative(each, lists) for each in leaves([condition]))

@@ -24,7 +24,7 @@ from rules.core.lists import Lists
 from rules.core.model import Aggregate, All
 from rules.core.windows import window_bounds
 from screening.batch.columns.bounds import Positions
-from screening.batch.columns.conditions import condition_sql, leaves
+from screening.batch.columns.conditions import compares_label, condition_sql, leaves
 from screening.batch.columns.facts import facts_add, label_sql
 from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, quoted
 from screening.batch.columns.groups import groups_add
@@ -93,7 +93,8 @@ class ColumnRun:
         measures = maker.measures(self.ruleset.aggregates)
         for rule in self.ruleset.rules:
             for comparison in rule.comparisons:
-                if isinstance(comparison.left, str) and not _reads_aggregate(comparison):
+                is_of_fields = isinstance(comparison.left, str) and not _reads_aggregate(comparison)
+                if is_of_fields and not compares_label(comparison):
                     self.leaf_sql(comparison)
         filters = condition_sql(All(self.scope.filters), lambda leaf: self.leaf_sql(leaf, "e"))
         self.stage.load({kind: self._mapped(kind) for kind in self.needs.fields})

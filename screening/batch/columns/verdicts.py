@@ -18,7 +18,7 @@ from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.geo import EARTH_RADIUS_KM
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, Literal
 from rules.core.windows import current_fields
-from screening.batch.columns.conditions import condition_sql, units_sql
+from screening.batch.columns.conditions import compares_label, condition_sql, units_sql
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import column_of, group_column, quoted
 
@@ -117,7 +117,7 @@ class Verdicts:
         return _compared(comparison.operator, left, right)
 
     def _of_fields(self, comparison: Comparison) -> Truth:
-        if isinstance(comparison.right, FieldValue) and comparison.left == "label.is_fraud":
+        if compares_label(comparison):
             return Truth("NULL::BOOLEAN", "TRUE")
         sql = self.run.leaf_sql(comparison, "s")
         return Truth(sql, self.run.static["transaction"].failed_sql(comparison, "s"))

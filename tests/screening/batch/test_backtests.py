@@ -213,6 +213,11 @@ def test_it_is_cancelled_and_limited_per_principal(api: ApiClient, settings: Any
             400,
             "transaction_filters.distance_km_to_current",
         ),
+        (
+            {"rule": over(1), "transaction_filters": {"label.is_fraud": {"field": "metadata.told"}}},
+            400,
+            "transaction_filters.label.is_fraud",
+        ),
         ({"rule": over(1), "sweep": {"from": 0, "to": "1e40", "steps": 2}}, 400, "sweep.to"),
         ({"rule": over(1), "sweep": {"values": [1e30]}}, 400, "sweep.values[0]"),
         ({"rule": over(1), "thresholds": [1]}, 400, "thresholds"),

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from ingestion.models import Label
 from screening.batch.columns import numbers
 from screening.batch.columns.numbers import Numbers
 from screening.batch.columns.verdicts import Verdicts
@@ -138,3 +139,30 @@ def test_a_rule_that_sql_cannot_judge_is_judged_by_the_core(
 
     monkeypatch.setattr(Verdicts, "status_sql", broken)
     assert results(asked) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [("label.is_fraud", "metadata.told"), ("metadata.told", "label.is_fraud")]
+)
+def test_a_label_compared_with_a_field_is_judged_by_the_core(api: ApiClient, left: str, right: str) -> None:
+    rule_create(api, "Same", conditions=[{"field": left, "operator": "eq", "value": {"field": right}}])
+    for number in range(3):
+        stored = transaction_store(number, metadata={"told": number == 0})
+        Label.objects.create(
+            transaction_id=stored.transaction_id,
+            is_fraud=True,
+            known_from=stored.occurred_at,
+            arrival=1,
+            labelled_at=stored.occurred_at,
+        )
+    batch = ScreeningBatch.objects.get(
+        batch_id=api.post("screening/batches/", {"as_of": "event"}).json()["batch_id"]
+    )
+    while batch_advance(batch.pk):
+        pass
+    items = api.get(f"screening/batches/{batch.batch_id}/results/").json()["items"]
+    assert {each["transaction_id"]: each["results"][0]["status"] for each in items} == {
+        "T0": "flagged",
+        "T1": "clean",
+        "T2": "clean",
+    }
