@@ -1042,7 +1042,7 @@ function Log:read_young(t, arr, out, marks, members)
   local meta, stride = self.meta, self.stride
   for _, page in ipairs(self.pages) do
     local to = t - page.delay
-    local last = young_up_to(meta, stride, to)
+    local last = page.delay > 0 and young_up_to(meta, stride, to) or young_up_to_event(meta, stride, t, arr)
     local first = (page.width < 0 and 0 or young_up_to(meta, stride, to - page.width)) + 1
     first = max(first, last - page.limit + 1)
     local mark = #marks + 1
@@ -1061,7 +1061,7 @@ function Log:read_young(t, arr, out, marks, members)
     local to = t - delay
     local first = (width < 0 and 0 or young_up_to(meta, stride, to - width)) + 1
     local last
-    if kind == SUMS and delay == 0 then last = young_up_to_event(meta, stride, t, arr)
+    if kind ~= DISTINCT and delay == 0 then last = young_up_to_event(meta, stride, t, arr)
     else last = young_up_to(meta, stride, to) end
     if kind == DISTINCT then out[at + i] = self:young_distinct(first, last, t, arr, read[4] == 1)
     else
@@ -1367,12 +1367,15 @@ function Log:count_up_to(t)
 end
 
 -- Appends to `marks` how many events the page has and each one's time and length, to `members` the events.
-function Log:read_page(page, t, marks, members)
+function Log:read_page(page, t, arr, newest, marks, members)
   local to = t - page.delay
   local from = page.width < 0 and -1 or to - page.width
   local found = {}
   if to >= self.meta[T_FIRST] then
-    found = call('ZREVRANGEBYSCORE', self.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', 0, page.limit)
+    -- What came later at the same time would take the places of what came before.
+    local later = 0
+    if page.delay == 0 and not newest then later = call('ZCOUNT', self.key, '-inf', num(to)) - locate(self.key, t, arr) - 1 end
+    found = call('ZREVRANGEBYSCORE', self.key, num(to), '(' .. num(from), 'WITHSCORES', 'LIMIT', later, page.limit)
   end
   local at, n = #marks + 1, #members
   marks[at] = #found / 2
@@ -1408,7 +1411,7 @@ end
 function Log:read(t, arr, newest, previous_seen, out, marks, members)
   local meta = self.meta
   local found = {}
-  for _, page in ipairs(self.pages) do found[page] = self:read_page(page, t, marks, members) end
+  for _, page in ipairs(self.pages) do found[page] = self:read_page(page, t, arr, newest, marks, members) end
   local at = #out
   for i, read in ipairs(self.reads) do
     local kind, width, delay = read[1], read[2], read[3]

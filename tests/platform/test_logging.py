@@ -12,7 +12,7 @@ from redis import Redis
 
 from fraudsite.celery import app
 from fraudsite.logging import TRANSACTIONS
-from screening.realtime import fence
+from screening.realtime import fence, store
 from tests.admin.samples import payment
 from tests.clients import ApiClient
 
@@ -36,6 +36,7 @@ class Lines(logging.Handler):
 @pytest.fixture(autouse=True)
 def _nothing_counted(redis_client: Redis) -> None:
     """An earlier test's payment of the same id is not on its way here."""
+    store.forget_everything()
     fence.forget()
 
 

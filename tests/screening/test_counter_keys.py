@@ -90,6 +90,21 @@ def lives(store: VelocityStore, counter: CounterPlan) -> dict[bytes, int]:
 
 
 @AGES
+def test_a_page_asked_for_again_has_no_event_that_came_later_at_the_same_time(
+    store: VelocityStore, n: int
+) -> None:
+    """As in a cluster, where an event goes on from its count once other counters are filled."""
+    at_us = now_us()
+    wire = wire_of(NEWEST_TEN, [[LOG, -1, 0, 0, 2]])
+    arrivals = [counted(store, number, wire, at_us=at_us).arrival for number in range(n + 3)]
+    for number in range(n + 3):
+        again = CountRequest(event_digest(f"T{number}"), TAG, at_us, b"again", [wire], follow=True)
+        (reply,) = store.count([again], epoch=1)
+        page = [int.from_bytes(member[:7], "big") for member in reply.members[::2]]
+        assert page == arrivals[max(0, number - 1) : number + 1][::-1]
+
+
+@AGES
 @PLANS
 def test_it_lets_every_key_of_a_new_group_end(store: VelocityStore, counter: CounterPlan, n: int) -> None:
     for number in range(n):
