@@ -47,6 +47,8 @@ class Parity:
     differing_event: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     examples: list[Any] = field(default_factory=list)
+    # Names of the rules of which batch and real time said otherwise.
+    differing_rules: set[str] = field(default_factory=set)
 
     def differs(self, example: Any) -> int:
         if len(self.examples) < SHOWN:
@@ -285,6 +287,7 @@ def _different_bodies(found: Parity, real: dict[str, Any], item: dict[str, Any])
     for was, now in zip(real["results"], item["results"], strict=True):
         if _comparable(was) != _comparable(now):
             different += found.differs([_comparable(was), _comparable(now)])
+            found.differing_rules.add(was["rule_name"])
     return different
 
 

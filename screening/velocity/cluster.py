@@ -229,25 +229,30 @@ class ClusterVelocityStore(VelocityStore):
 
     def count(self, requests: Sequence[CountRequest], *, epoch: int) -> list[CountReply]:
         """As VelocityStore.count. An event whose other buckets must be filled is counted in its user's all the same,
-        and goes on from there when it is asked for again."""
+        and keeps what it read there: asked for again, it goes on with the buckets that had to wait."""
         exchange: str | bool = os.urandom(8).hex() if len(requests) > 1 else False
-        split = [parts_of(each.wires) for each in requests]
-        homes = [bucket_of_tag(each.index_tag) for each in requests]
-        owns = [parts.pop(home, Part(home)) for parts, home in zip(split, homes, strict=True)]
-        first = [
-            self._count_part(request, own, epoch, exchange)
-            for request, own in zip(requests, owns, strict=True)
-        ]
-        raw_replies = self._call_script(first)
-        replies = [count_reply(reply, own.wires) for reply, own in zip(raw_replies, owns, strict=True)]
+        replies: dict[int, CountReply] = {}
         rest: list[tuple[int, Part]] = []
-        for at, reply in enumerate(replies):
-            own = owns[at]
+        new: list[tuple[int, Part, list[Part]]] = []
+        for at, request in enumerate(requests):
+            if request.begun is not None:
+                replies[at] = request.begun
+                rest += [(at, part) for part in request.begun.go_on()]
+                continue
+            parts = parts_of(request.wires)
+            home = bucket_of_tag(request.index_tag)
+            own = parts.pop(home, Part(home))
+            new.append((at, own, list(parts.values())))
+        calls = [self._count_part(requests[at], own, epoch, exchange) for at, own, _ in new]
+        for (at, own, others), raw in zip(new, self._call_script(calls) if calls else [], strict=True):
+            reply = replies[at] = count_reply(raw, own.wires)
             if reply.status == "fill":
                 reply.unknown = [own.at[index] for index in reply.unknown]
             elif reply.status == "counted":
-                rest += [(at, part) for part in split[at].values()]
                 replies[at] = _Merged(requests[at], reply, own)
+                rest += [(at, part) for part in others]
+        # Of groups that several users share: counted in the order of arrival, as whoever screens them again sees them.
+        rest.sort(key=lambda each: replies[each[0]].arrival)
         calls = [
             self._count_part(requests[at], part, epoch, exchange, given=replies[at]) for at, part in rest
         ]
@@ -255,7 +260,8 @@ class ClusterVelocityStore(VelocityStore):
             merged = replies[at]
             assert isinstance(merged, _Merged)
             merged.add(part, count_reply(raw, part.wires))
-        return [each.whole() if isinstance(each, _Merged) else each for each in replies]
+        in_order = [replies[at] for at in range(len(requests))]
+        return [each.whole() if isinstance(each, _Merged) else each for each in in_order]
 
     def _count_part(
         self,
@@ -426,12 +432,13 @@ class _Merged(CountReply):
         self._request = request
         self._results: dict[int, tuple[int, list[Any] | None]] = {}
         self._members: dict[int, list[Any]] = {}
-        self._must_wait = False
+        # Buckets that had to be filled first.
+        self._waiting: list[Part] = []
         self.add(own, first)
 
     def add(self, part: Part, reply: CountReply) -> None:
         if reply.status == "fill":
-            self._must_wait = True
+            self._waiting.append(part)
             self.unknown += [part.at[index] for index in reply.unknown]
             return
         position = 0
@@ -442,11 +449,17 @@ class _Merged(CountReply):
             self._members[at] = reply.members[position : position + 2 * n]
             position += 2 * n
 
+    def go_on(self) -> list[Part]:
+        """Those that had to wait, to be asked again."""
+        waiting, self._waiting, self.unknown = self._waiting, [], []
+        return waiting
+
     def whole(self) -> CountReply:
-        if self._must_wait:
-            # It has its arrival already: asked again, it goes on with that.
-            self._request.follow = True
+        if self._waiting:
+            # It has its arrival already. What came behind it meanwhile must not be in what it reads.
+            self._request.begun = self
             return CountReply("fill", unknown=self.unknown)
+        self._request.begun = None
         places = range(len(self._request.wires))
         members = [member for at in places for member in self._members[at]]
         return CountReply(

@@ -25,7 +25,8 @@ def event_digest(event_id: str) -> bytes:
 
 @dataclass(slots=True)
 class CountRequest:
-    """One event to count and read: `wires` as made by VelocityPlan."""
+    """One event to count and read: `wires` as made by VelocityPlan. `begun`: on a cluster, what some of its buckets
+    have answered already."""
 
     event_id: bytes
     index_tag: str
@@ -34,6 +35,7 @@ class CountRequest:
     wires: list[Wire]
     follow: bool = False
     ruleset: int = 0
+    begun: Any = None
 
 
 @dataclass(slots=True)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.parity import run
+from fraudsite.dev import throw_away
 from tests.clients import ApiClient
+
+# Rules over groups that are of no one user.
+SHARED = {"parity: incoming", "parity: ring", "parity: merchant"}
 
 
 @pytest.mark.slow
@@ -15,4 +19,9 @@ def test_nothing_differs_over_a_stream(api: ApiClient) -> None:
     assert min(found.ties, found.late, found.repeated, found.refused, found.corrections) > 0
     assert found.compared == 19 * 1_500
     assert found.hits > 1_000
-    assert (found.differing_arrival, found.differing_event) == (0, 0), found.examples
+    assert found.differing_event == 0, found.examples
+    if throw_away.is_on_cluster():
+        # What several users share is weaker there: docs/decisions/0009-redis-cluster.md.
+        assert found.differing_rules <= SHARED, found.examples
+    else:
+        assert found.differing_arrival == 0, found.examples
