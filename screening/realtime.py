@@ -123,8 +123,18 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     result = _store(engine, state, rows, candidates=[each[0] for each in fresh])
     if not result.passed:
         catch_up(engine, state, result)
+        if result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number):
+            _take_back_old(engine, state, [each[0] for each in fresh])
         return [each[0] for each in fresh] + stale
     return _settle(engine, state, fresh, rows, result) + stale
+
+
+def _take_back_old(engine: Engine, state: FenceState, candidates: Sequence[Candidate]) -> None:
+    """The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already. Those
+    of attempts that died are counted anew, at the end; nobody can store them any more."""
+    for candidate in candidates:
+        if candidate.was_seen and take_back(engine, state.epoch, candidate):
+            candidate.was_seen = False
 
 
 def prepare(engine: Engine, candidates: Sequence[Candidate]) -> None:

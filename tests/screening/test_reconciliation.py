@@ -10,6 +10,7 @@ from screening import realtime, reconciliation
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.realtime import fence, store
+from screening.storing import StoreResult
 from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
@@ -96,4 +97,41 @@ def test_it_counts_anew_what_was_counted_too_long_ago_to_be_stored(
     assert decision.transaction.arrival != first_arrival
     assert actual({"screening": api.get("transactions/T2/screening/").json()}) == 3
     assert actual(api.post("transactions/", payload(4)).json()) == 4
+    assert not velocity_verify().differences
+
+
+def test_it_counts_anew_what_is_too_old_by_the_clock_of_the_database_alone(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = counted_only(monkeypatch, 2)
+    first_arrival = store.recent(before_us=2**53, limit=10)[-1][1]
+    store_decisions = realtime.decisions_store
+
+    def refuses_the_first(rows: Any, **given: Any) -> Any:
+        if rows[0].arrival == first_arrival:
+            return StoreResult(given["epoch"], True, given["ruleset"], passed=False, decision_pks={})
+        return store_decisions(rows, **given)
+
+    monkeypatch.setattr(realtime, "decisions_store", refuses_the_first)
+    assert pending_screen([pk]) == 1
+    assert actual({"screening": api.get("transactions/T2/screening/").json()}) == 2
+    assert not velocity_verify().differences
+
+
+def test_a_worker_goes_on_with_the_count_of_a_request_that_died(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_args: Any, **_kwargs: Any) -> Any:
+        raise Killed
+
+    queued: list[int] = []
+    monkeypatch.setattr("screening.tasks.transactions_enqueue", queued.extend)
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "decisions_store", dies)
+        with pytest.raises(Killed):
+            api.post("transactions/", payload(2, metadata={"n": 1.50}))
+    assert api.post("transactions/?mode=async", payload(2, metadata={"n": 1.50})).status_code == 202
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert pending_screen(queued) == 1
+    assert actual({"screening": api.get("transactions/T2/screening/").json()}) == 2
     assert not velocity_verify().differences
