@@ -18,6 +18,7 @@ COPY ingestion ingestion
 COPY rules rules
 COPY screening screening
 COPY reporting reporting
+RUN python -m compileall -q .
 COPY deploy/entrypoint.sh /usr/local/bin/entrypoint
 USER 10001
 VOLUME /var/lib/fraudsite

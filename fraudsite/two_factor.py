@@ -9,7 +9,6 @@ import base64
 from typing import Any
 
 import django_otp
-import qrcode
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -24,7 +23,6 @@ from django.views.decorators.csrf import csrf_protect
 from django_otp.forms import OTPAuthenticationFormMixin
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from qrcode.image.svg import SvgPathImage
 from unfold.forms import AuthenticationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -128,6 +126,10 @@ def _page(request: HttpRequest, **context: Any) -> HttpResponse:
 
 
 def _picture(url: str) -> SafeString:
+    # Drawn once in a person's life: no process should wait for it when it starts.
+    import qrcode
+    from qrcode.image.svg import SvgPathImage
+
     code = qrcode.make(url, image_factory=SvgPathImage, box_size=12, border=2)
     return mark_safe(code.to_string(encoding="unicode"))  # noqa: S308 - drawn by qrcode: one path of digits
 

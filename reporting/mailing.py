@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from django.core.mail import EmailMessage
 
 from reporting.models import Report
-from reporting.report_files import FORMATS, file_name, provenance, report_content
+from reporting.report_cells import provenance
+from reporting.report_files import FORMATS, file_name, report_content
 
 
 def report_mail(*, report: Report, recipients: Sequence[str]) -> bool:

@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
 def _inside(kind: str, name: str, rest: list[str]) -> None:
     """Go on in the virtual environment's Python, made first if need be; returns when we already are in it."""
     python = virtual_environment.ensure(homes.from_environment(), kind=kind)
+    virtual_environment.keep_bytecode(python.parent.parent)
     if Path(sys.prefix) == python.parent.parent:
         return
     if os.environ.get(STAGE) == str(python):

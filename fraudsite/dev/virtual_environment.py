@@ -37,6 +37,13 @@ def ensure(home: Home, *, kind: str) -> Path:
     return python
 
 
+def keep_bytecode(folder: Path) -> None:
+    """Let the processes to come read what earlier ones compiled. Many images forbid bytecode beside the sources; then
+    each process would compile all of Django and its like again, which is most of the time it takes to start."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
+
+
 def _folder(home: Home) -> Path:
     """`.venv` in the checkout, or one in FRAUDSITE_HOME when the checkout is somebody else's."""
     shared = CHECKOUT / ".venv"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fraudsite.errors import FieldError, Invalid
 from ingestion.imports.csv_rows import DELIMITERS, MAX_COLUMNS, CsvRows, delimiter_of
 from ingestion.imports.mapping import ColumnMapping
 from ingestion.imports.models import ImportJob
 from ingestion.imports.ndjson_rows import NdjsonRows
-from ingestion.imports.parquet_rows import ParquetRows, parquet_open
 from ingestion.imports.source import (
     PARQUET_MAGIC,
     UTF8_BOM,
@@ -22,6 +21,9 @@ from ingestion.imports.source import (
     is_gzip,
 )
 from ingestion.payloads import FIELD_NAMES
+
+if TYPE_CHECKING:
+    from ingestion.imports.parquet_rows import ParquetRows
 
 MAX_ROWS = 2_000_000
 Format = ImportJob.Format
@@ -117,6 +119,8 @@ def _check_text(start: bytes) -> None:
 def _parquet_layout(path: Path, gzipped: bool, start: bytes) -> Layout:
     if gzipped or start[:4] != PARQUET_MAGIC:
         raise SourceUnreadable("is not a Parquet file (Parquet is compressed in itself: send it as it is)")
+    from ingestion.imports.parquet_rows import parquet_open  # with Arrow, which CSV needs not
+
     file = parquet_open(path)
     with file:
         rows, names = file.metadata.num_rows, list(file.schema_arrow.names)
@@ -163,6 +167,8 @@ class Rows:
         self._parquet: ParquetRows | None = None
         rows: Any
         if job.format == Format.PARQUET:
+            from ingestion.imports.parquet_rows import ParquetRows
+
             rows = self._parquet = ParquetRows(path, row=job.rows_read)
         else:
             self._source = TextSource(path, is_gzip=job.is_gzip, offset=job.offset, lines=job.lines_read)

@@ -8,68 +8,25 @@ going on in a window that ends now) within CACHE_S.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from redis.exceptions import RedisError
 
-from fraudsite.errors import FieldError, Invalid, Unprocessable
 from fraudsite.exact_json import to_json
-from rules.core.aggregates import FROM_PREVIOUS
-from rules.core.compile import CompiledRuleset
-from rules.core.durations import from_us, parse_duration, to_us
-from rules.core.fields import FIELDS, is_metadata_path
-from rules.core.model import Aggregate, Condition, GroupKey
-from rules.core.parse_aggregates import read_aggregate
-from rules.core.parse_scope import Scope as ParseScope
-from rules.core.parse_values import Problems
-from rules.core.values import number_text, plain
-from rules.list_selectors import list_names
-from rules.selectors import lists_snapshot
-from screening.batch import requests
-from screening.batch.columns.engine import ColumnRun
-from screening.batch.columns.fields import Column, column_of, group_column, quoted
-from screening.batch.columns.measures import MeasureMaker, sized
-from screening.batch.columns.raws import result_of
-from screening.batch.columns.scope import Scope
-from screening.batch.columns.stage import Memory
-from screening.batch.columns.windows import grouped_sql
+from screening.batch.aggregate_query import AggregateQuery, query_read
 
 log = structlog.get_logger(__name__)
 
 CACHE_S = 10
-MAX_GROUPS = 10_000
-KEYS = ("aggregate_function", "field", "group_by", "filters", "time_window", "date_from", "date_to")
 EVERYTHING = "all"
-_NOT_VALID = "The input is not valid."
-# These compare with a screened transaction, and here is none.
-_WITHOUT_MEANING = ("zscore", *FROM_PREVIOUS)
-
-
-@dataclass(frozen=True)
-class AggregateQuery:
-    """What is asked: `aggregate` with the groups it is wanted by (none: one value), over (start, end].
-
-    Labels count as they were known at `labels_us`.
-    """
-
-    aggregate: Aggregate
-    groups: tuple[str, ...]
-    filters: tuple[Condition, ...]
-    from_us: int | None
-    to_us: int
-    labels_us: int
 
 
 def aggregate_answer(*, body: Any) -> dict[str, Any]:
@@ -91,85 +48,6 @@ def aggregate_answer(*, body: Any) -> dict[str, Any]:
         "cache_max_age_s": CACHE_S,
         "computation_time_ms": round((time.perf_counter() - started) * 1_000, 3),
     }
-
-
-# Reading the request.
-
-
-def query_read(body: Any, *, now: datetime) -> AggregateQuery:
-    requests.keys_check(body, KEYS)
-    asked: Mapping[str, Any] = body
-    groups = _groups(asked.get("group_by"))
-    aggregate = _aggregate(asked, groups)
-    date_from, date_to = requests.range_read(asked)
-    end = date_to or now
-    from_us = requests.us_of(date_from)
-    window = asked.get("time_window")
-    if window is not None and window != "lifetime":
-        window_us = parse_duration(window)
-        if window_us is None:
-            raise Invalid(
-                _NOT_VALID, [FieldError("time_window", 'expected a duration such as "24h", or "lifetime"')]
-            )
-        if date_from is not None:
-            raise Invalid(_NOT_VALID, [FieldError("time_window", "give either time_window or date_from")])
-        # (end − w, end]: the first microsecond after the bound.
-        from_us = to_us(max(end, datetime(1971, 1, 1, tzinfo=UTC))) - window_us + 1
-    filters = requests.filters_read(asked.get("filters"), "filters")
-    return AggregateQuery(
-        aggregate,
-        groups,
-        filters,
-        from_us,
-        to_us(end + timedelta(minutes=10)) if date_to is None else to_us(end),
-        to_us(end),
-    )
-
-
-def _groups(written: Any) -> tuple[str, ...]:
-    if written is None:
-        return ()
-    names = [written] if isinstance(written, str) else written
-    if not isinstance(names, list) or len(names) > 5:
-        raise Invalid(_NOT_VALID, [FieldError("group_by", "expected a field, or a list of at most 5 fields")])
-    errors = []
-    for index, name in enumerate(names):
-        path = f"group_by[{index}]" if isinstance(written, list) else "group_by"
-        if not isinstance(name, str) or not (name in FIELDS["transaction"] or is_metadata_path(name)):
-            errors.append(FieldError(path, "is not a field of transactions"))
-        elif FIELDS["transaction"].get(name) is not None and not FIELDS["transaction"][name].can_group:
-            errors.append(FieldError(path, f"transactions cannot be grouped by {name}"))
-    if errors:
-        raise Invalid(_NOT_VALID, errors)
-    return tuple(dict.fromkeys(names))
-
-
-def _aggregate(asked: Mapping[str, Any], groups: Sequence[str]) -> Aggregate:
-    name = asked.get("aggregate_function")
-    if name in _WITHOUT_MEANING:
-        message = f"{name} compares with a screened transaction; here is none"
-        raise Invalid(_NOT_VALID, [FieldError("aggregate_function", message)])
-    problems = Problems(known_lists=list_names())
-    scope = ParseScope(problems, ("transaction",), (), in_filter=True)
-    document = {"aggregate_function": name, "field": asked.get("field"), "time_window": "lifetime"}
-    aggregate = read_aggregate(scope, document, "")
-    if aggregate is None or problems.errors:
-        raise Invalid(
-            _NOT_VALID,
-            [
-                FieldError(
-                    each.path or "$",
-                    each.message + (f" (did you mean {each.suggestion!r}?)" if each.suggestion else ""),
-                )
-                for each in problems.errors
-            ],
-        )
-    return Aggregate(
-        function=aggregate.function,
-        event="transaction",
-        field=None if aggregate.function == "count" else aggregate.field,
-        group_by=tuple(GroupKey(name, name) for name in groups),
-    )
 
 
 # The cache.
@@ -213,84 +91,12 @@ def _decimals(kept: dict[str, Any]) -> dict[str, Any]:
     return {"result": _result(groups), "groups": groups, "as_of": kept["as_of"]}
 
 
-# Computing.
-
-
 def _computed(query: AggregateQuery) -> dict[str, Any]:
-    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
-    lists = lists_snapshot()
-    with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
-        memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
-        with ColumnRun(CompiledRuleset([]), lists, scope, memory) as run:
-            field = query.aggregate.field
-            run.needs.add_fields("transaction", [*query.groups, *([field] if field else [])])
-            if query.aggregate.field == "amount":
-                run.needs.add_fields("transaction", ["currency"])
-            run.prepare()
-            _check_currencies(run, query)
-            groups = _by_group(run, query)
+    # The column engine is imported by the first who asks for an aggregate, not by every process.
+    from screening.batch.aggregate_computing import groups_computed
+
+    groups = groups_computed(query)
     return {"result": _result(groups), "groups": groups}
-
-
-def _check_currencies(run: ColumnRun, query: AggregateQuery) -> None:
-    """Amounts of different currencies do not add up."""
-    if query.aggregate.field != "amount" or "currency" in query.groups:
-        return
-    found = [
-        row[0]
-        for row in run.stage.run("SELECT DISTINCT currency FROM screened ORDER BY 1 LIMIT 6").fetchall()
-    ]
-    if len(found) > 1:
-        raise Unprocessable(
-            "The amounts are in several currencies.",
-            [
-                FieldError(
-                    "field",
-                    f"amounts are in {', '.join(found)}: group by or filter on currency, or use base_amount",
-                )
-            ],
-        )
-
-
-def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
-    run.needs.groups.setdefault(("transaction", query.groups, query.groups), len(run.needs.groups))
-    maker = MeasureMaker(run.needs, run.lists, run.static, then=False, labels_us=query.labels_us)
-    measure = sized(run.stage, maker.measures([query.aggregate])[0])
-    columns = [column_of("transaction", name) for name in query.groups]
-    rows = run.stage.run(
-        grouped_sql(
-            measure, [(quoted(group_column(c.name)), quoted(c.name)) for c in columns], MAX_GROUPS + 1
-        )
-    ).fetchall()
-    if len(rows) > MAX_GROUPS:
-        raise Unprocessable(
-            "There are too many groups.", [FieldError("group_by", f"gives more than {MAX_GROUPS} groups")]
-        )
-    moment = {"occurred_at": from_us(query.to_us)}
-    if not rows and not query.groups:
-        rows = [tuple([0] + [None] * (len(measure.raws) - 1))]
-    found = []
-    for row in rows:
-        values, numbers = row[: len(columns)], row[len(columns) :]
-        result = result_of(_ungrouped(query.aggregate), numbers, moment)
-        found.append(
-            {
-                "values": {c.name: _shown(c, value) for c, value in zip(columns, values, strict=True)},
-                "value": result.value,
-                "events": numbers[0] or 0,
-            }
-        )
-    return found
-
-
-def _ungrouped(aggregate: Aggregate) -> Aggregate:
-    """The group is settled already: nothing of it can be missing."""
-    return Aggregate(aggregate.function, aggregate.event, aggregate.field, ())
-
-
-def _shown(column: Column, value: Any) -> Any:
-    decoded = plain(column.decode(value))
-    return number_text(decoded) if isinstance(decoded, Decimal) else decoded
 
 
 def _result(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -309,6 +115,3 @@ def _name(values: Mapping[str, Any]) -> str:
         return texts[0]
     # Else two groups could have one name, and the one would replace the other.
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
-
-
-__all__ = ["CACHE_S", "aggregate_answer", "query_read"]

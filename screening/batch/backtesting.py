@@ -29,6 +29,7 @@ from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.chunks import chunk_halve
 from screening.batch.columns import source
 from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.fields import instant_literal
 from screening.batch.columns.outcomes import Judge, letters_of
 from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
@@ -38,7 +39,16 @@ from screening.batch.counting import chunk_end, rows_left
 from screening.batch.models import Backtest
 from screening.batch.requests import us_of
 from screening.batch.running import CHUNK_ROWS, TASK_S, told
-from screening.batch.states import COMPLETED, FAILED, RUNNING, Stopped, move, only_one, still_running
+from screening.batch.states import (
+    BACKTEST_LOCK,
+    COMPLETED,
+    FAILED,
+    RUNNING,
+    Stopped,
+    move,
+    only_one,
+    still_running,
+)
 from screening.batch.sweeping import variant
 from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
 from screening.engine import compile_version
@@ -46,7 +56,6 @@ from screening.models import ScreeningType
 
 log = structlog.get_logger(__name__)
 
-BACKTEST_LOCK = 7_021_011
 _DAY_US = 86_400_000_000
 SPAN_ROWS = 1_000_000
 _UNDECIDED_ROWS = 5_000
@@ -316,8 +325,6 @@ class Counting:
         own = self.backtest.rule_id or 0
         condition = "TRUE"
         if self.run.scope.earliest_us is not None:
-            from screening.batch.columns.stage import instant_literal
-
             condition = f"t.occurred_at >= {instant_literal(self.run.scope.earliest_us)}"
         tables = {
             "decisions": (

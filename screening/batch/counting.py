@@ -14,10 +14,8 @@ from rules.core.durations import to_us
 from rules.core.lists import Lists
 from rules.core.model import All, Comparison, Literal
 from screening.batch.columns.conditions import condition_sql
-from screening.batch.columns.engine import ColumnRun
-from screening.batch.columns.fields import column_of, quoted, text_literal
+from screening.batch.columns.fields import column_of, instant_literal, quoted, text_literal
 from screening.batch.columns.scope import Place, Scope
-from screening.batch.columns.stage import Memory, instant_literal
 
 _SIGNS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -31,12 +29,20 @@ def transactions_count(scope: Scope, lists: Lists) -> int:
     try:
         condition = _where(scope, with_filters=True)
     except _NotSaid:
-        with (
-            tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as directory,
-            ColumnRun(CompiledRuleset([]), lists, scope, Memory(Path(directory))) as run,
-        ):
-            return run.prepare()
+        return _counted_in_columns(scope, lists)
     return int(_one(f"SELECT count(*) FROM ingestion_transaction t WHERE {condition}")[0])
+
+
+def _counted_in_columns(scope: Scope, lists: Lists) -> int:
+    # Only here: it is seldom needed where batches are asked for.
+    from screening.batch.columns.engine import ColumnRun
+    from screening.batch.columns.stage import Memory
+
+    with (
+        tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as directory,
+        ColumnRun(CompiledRuleset([]), lists, scope, Memory(Path(directory))) as run,
+    ):
+        return run.prepare()
 
 
 def chunk_end(scope: Scope, rows: int) -> Place | None:

@@ -22,7 +22,6 @@ from rules.core.compile import CompiledRuleset
 from rules.core.lists import Lists
 from rules.core.parse import parse_filters
 from rules.models import RuleVersion
-from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.chunks import chunk_halve
 from screening.batch.columns.outcomes import Judge
 from screening.batch.columns.runs import computed_run
@@ -30,14 +29,23 @@ from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.counting import chunk_end, rows_left
 from screening.batch.requests import us_of
-from screening.batch.states import COMPLETED, FAILED, RUNNING, Stopped, move, only_one, still_running
+from screening.batch.selectors import batch_lists
+from screening.batch.states import (
+    BATCH_LOCK,
+    COMPLETED,
+    FAILED,
+    RUNNING,
+    Stopped,
+    move,
+    only_one,
+    still_running,
+)
 from screening.batch.writing import BatchWriter
 from screening.engine import compile_version
 from screening.models import ScreeningBatch
 
 log = structlog.get_logger(__name__)
 
-BATCH_LOCK = 7_021_010
 # A chunk takes some twenty seconds and a gigabyte; a task goes on with further chunks while there is time.
 CHUNK_ROWS = 2_000_000
 TASK_S = 240
@@ -142,7 +150,3 @@ def batch_scope(batch: ScreeningBatch) -> Scope:
 def batch_ruleset(batch: ScreeningBatch) -> CompiledRuleset:
     versions = RuleVersion.objects.in_bulk(batch.rule_versions)
     return CompiledRuleset(compile_version(versions[pk]) for pk in batch.rule_versions)
-
-
-def batch_lists(batch: ScreeningBatch) -> Lists:
-    return lists_snapshot(ruleset_load(batch.ruleset).lists_version if batch.ruleset else None)

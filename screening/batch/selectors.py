@@ -20,11 +20,10 @@ from rules.core.compile import CompiledRule, CompiledRuleset
 from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, instant_text
 from rules.core.lists import Lists
 from rules.models import RuleVersion
-from screening.batch.columns.raws import result_of
-from screening.batch.columns.verdicts import LETTERS
+from rules.selectors import lists_snapshot, ruleset_load
+from screening.batch.columns.fields import column_of
+from screening.batch.columns.raws import numbers_read, result_of
 from screening.batch.models import BatchHit, BatchResult
-from screening.batch.running import batch_lists
-from screening.batch.writing import numbers_read
 from screening.decisions import STATUS_LETTERS, STATUSES, result_body
 from screening.engine import compile_version
 from screening.events import event_of
@@ -59,6 +58,11 @@ def batch_body(batch: ScreeningBatch) -> dict[str, Any]:
         "started_at": batch.started_at,
         "completed_at": batch.completed_at,
     }
+
+
+def batch_lists(batch: ScreeningBatch) -> Lists:
+    """The lists as they were when the batch was asked for."""
+    return lists_snapshot(ruleset_load(batch.ruleset).lists_version if batch.ruleset else None)
 
 
 def progress_of(row: Any) -> float:
@@ -221,7 +225,7 @@ def _packed_again(
         for aggregate in single.aggregates
     ]
     outcome: RuleOutcome = single.evaluate(event, results, setting.lists)[0]
-    reason = outcome.reason if LETTERS[outcome.status] == letter == "n" else ""
+    reason = outcome.reason if STATUS_LETTERS[outcome.status] == letter == "n" else ""
     score = outcome.rule.risk_score if letter == "f" else 0
     return [
         outcome.rule.rule_id,
@@ -280,8 +284,6 @@ def events_as_screened(batch: ScreeningBatch, pks: Sequence[int]) -> dict[int, d
 
 def _facts(row: BatchResult) -> dict[str, Any]:
     """What was looked up beside the transaction, as the rules saw it."""
-    from screening.batch.columns.fields import column_of
-
     if not row.facts:
         return {}
     return {

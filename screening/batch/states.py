@@ -22,6 +22,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     COMPLETED: frozenset(),
 }
 OPEN = (PENDING, RUNNING)
+# Kinds of advisory locks of `only_one`.
+BATCH_LOCK, BACKTEST_LOCK = 7_021_010, 7_021_011
 _CHECK_EVERY_S = 0.5
 
 

@@ -1,4 +1,7 @@
-"""Celery tasks of batches and backtests: advance one for a while, and find those that nobody advances."""
+"""Celery tasks of batches and backtests: advance one for a while, and find those that nobody advances.
+
+Every process knows the tasks, but only one that runs them pays for the column engine: it is imported by the first.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from django.db import models
 from django.utils import timezone
 
 from fraudsite.queueing import enqueue
-from screening.batch.backtesting import BACKTEST_LOCK, backtest_advance
 from screening.batch.models import Backtest
-from screening.batch.running import BATCH_LOCK, batch_advance
-from screening.batch.states import OPEN, is_advancing
+from screening.batch.states import BACKTEST_LOCK, BATCH_LOCK, OPEN, is_advancing
 from screening.models import ScreeningBatch
 
 # A row that waits longer was never enqueued, or its worker died.
@@ -21,12 +22,16 @@ SWEEP_AFTER = timedelta(seconds=30)
 
 @shared_task(name="screening.batch_advance")
 def batch_run(pk: int) -> None:
+    from screening.batch.running import batch_advance
+
     if batch_advance(pk):
         batch_enqueue(pk)
 
 
 @shared_task(name="screening.backtest_advance")
 def backtest_run(pk: int) -> None:
+    from screening.batch.backtesting import backtest_advance
+
     if backtest_advance(pk):
         backtest_enqueue(pk)
 

@@ -26,6 +26,7 @@ from rules.core.evaluate import RuleOutcome, evidence_pack
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import is_fact, quoted
 from screening.batch.columns.outcomes import Judge, letters_of
+from screening.batch.columns.raws import numbers_read
 from screening.batch.columns.scope import Place
 from screening.batch.columns.spans import Span
 from screening.batch.states import RUNNING, Stopped
@@ -311,7 +312,7 @@ class BatchWriter:
 
 
 def numbers_sql(judge: Judge) -> str:
-    """`;` between aggregates, `,` within, nothing for null."""
+    """`;` between aggregates, `,` within, nothing for null: what `numbers_read` reads."""
     # concat makes the text at once, where a chain of || copies what there is of it with every step.
     parts = ["''"]
     for index in judge.indices:
@@ -319,11 +320,6 @@ def numbers_sql(judge: Judge) -> str:
         for number, column in enumerate(judge.numbers_of(index)):
             parts += ["','"] * (number > 0) + [column]
     return f"concat({', '.join(parts)})"
-
-
-def numbers_read(text: str) -> list[list[int | None]]:
-    """Per aggregate its numbers, as `numbers_sql` wrote them."""
-    return [[int(each) if each else None for each in part.split(",")] for part in text.split(";")]
 
 
 def facts_sql(run: ColumnRun) -> str:

@@ -18,7 +18,8 @@ from django.utils import timezone
 from reporting import kpis
 from reporting.mailing import report_mail
 from reporting.models import MinuteFigures, Report
-from reporting.report_files import FORMATS, defused, report_content
+from reporting.report_cells import defused
+from reporting.report_files import FORMATS, report_content
 from reporting.reports import Period, period_of, report_figures, report_make
 from reporting.rollups import rollups_run
 from reporting.tasks import report as report_task

@@ -125,6 +125,10 @@ def text_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def instant_literal(moment_us: int) -> str:
+    return text_literal(from_us(moment_us).isoformat()) + "::timestamptz"
+
+
 def _metadata_path(name: str) -> str:
     """`read` walks objects by key and lists by digits, as PostgreSQL's #> does; other segments of a list find nothing
     there either, but `#>` also takes negative numbers for an index."""

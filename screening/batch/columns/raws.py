@@ -158,6 +158,12 @@ def _from_previous(
     return from_previous(function, there, from_us(occurred_us), here, current["occurred_at"]), None  # type: ignore[arg-type]
 
 
+def numbers_read(text: str) -> list[list[int | None]]:
+    """Per aggregate its numbers as they are stored with a batch's row: `;` between aggregates, `,` within, nothing for
+    null."""
+    return [[int(each) if each else None for each in part.split(",")] for part in text.split(";")]
+
+
 def _of_values(
     aggregate: Aggregate, numbers: Sequence[int | None], scale: int, current: int | None
 ) -> tuple[Decimal | None, str | None]:

@@ -27,6 +27,7 @@ from screening.batch.columns.fields import (
     TABLES,
     Column,
     column_of,
+    instant_literal,
     is_clock,
     is_mutable,
     json_value,
@@ -278,10 +279,6 @@ class Stage:
 _INSTANT = ("t.occurred_at", "instant")
 
 
-def instant_literal(moment_us: int) -> str:
-    return text_literal(from_us(moment_us).isoformat()) + "::timestamptz"
-
-
 def _sql_kind(column: Column) -> str:
     if column.keeping == "boolean":
         return "boolean"
@@ -317,4 +314,4 @@ def json_columns(name: str) -> Mapped:
     return Mapped((quoted(name),), ((f"{name}#i", "VARCHAR"), (f"{name}#u", "VARCHAR")), read)
 
 
-__all__ = ["FIELDS", "FOREVER", "Memory", "Stage", "instant_literal", "json_columns", "sources_of"]
+__all__ = ["FIELDS", "FOREVER", "Memory", "Stage", "json_columns", "sources_of"]

@@ -12,6 +12,7 @@ from ingestion.models import Transaction
 from screening.batch import running, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
+from screening.batch.states import BATCH_LOCK
 from screening.batch.tasks import batch_run, batch_sweep
 from screening.models import Alert, ScreeningBatch
 from tests.clients import ApiClient, assert_problem
@@ -311,7 +312,7 @@ def test_two_workers_do_not_screen_one_batch_twice(api: ApiClient) -> None:
     other = connection.copy()
     try:
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [running.BATCH_LOCK, batch.pk])
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [BATCH_LOCK, batch.pk])
         assert batch_advance(batch.pk) is False
         batch.refresh_from_db()
         assert batch.status == "pending"

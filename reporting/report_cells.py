@@ -1,0 +1,26 @@
+"""What every format of a report does with what it shows."""
+
+from __future__ import annotations
+
+import re
+
+from reporting.models import Report
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|")
+# A figure as reports write it.
+NUMBER = re.compile(r"-?\d{1,3}(,\d{3})*(\.\d+)?|-?\d+(\.\d+)?")
+
+
+def provenance(report: Report) -> list[tuple[str, str]]:
+    """What every copy says about where it comes from."""
+    return [
+        ("Report", str(report.report_id)),
+        ("Made", f"{report.created_at:%Y-%m-%d %H:%M} UTC by {report.created_by}"),
+        ("Digest of the figures", report.figures_digest),
+        ("Audit trail when it was made", f"{report.audit_number}:{report.audit_digest}"),
+    ]
+
+
+def defused(text: str) -> str:
+    """Text that a spreadsheet shows instead of running it."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

@@ -1,0 +1,102 @@
+"""An aggregate over stored transactions by the column engine: the numbers of each group, and their value."""
+
+from __future__ import annotations
+
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from fraudsite.errors import FieldError, Unprocessable
+from rules.core.compile import CompiledRuleset
+from rules.core.durations import from_us
+from rules.core.model import Aggregate
+from rules.core.values import number_text, plain
+from rules.selectors import lists_snapshot
+from screening.batch.aggregate_query import MAX_GROUPS, AggregateQuery
+from screening.batch.columns.engine import ColumnRun
+from screening.batch.columns.fields import Column, column_of, group_column, quoted
+from screening.batch.columns.measures import MeasureMaker, sized
+from screening.batch.columns.raws import result_of
+from screening.batch.columns.scope import Scope
+from screening.batch.columns.stage import Memory
+from screening.batch.columns.windows import grouped_sql
+
+
+def groups_computed(query: AggregateQuery) -> list[dict[str, Any]]:
+    """`{values, value, events}` of every group. Raises Unprocessable."""
+    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
+    lists = lists_snapshot()
+    with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
+        memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
+        with ColumnRun(CompiledRuleset([]), lists, scope, memory) as run:
+            field = query.aggregate.field
+            run.needs.add_fields("transaction", [*query.groups, *([field] if field else [])])
+            if query.aggregate.field == "amount":
+                run.needs.add_fields("transaction", ["currency"])
+            run.prepare()
+            _check_currencies(run, query)
+            return _by_group(run, query)
+
+
+def _check_currencies(run: ColumnRun, query: AggregateQuery) -> None:
+    """Amounts of different currencies do not add up."""
+    if query.aggregate.field != "amount" or "currency" in query.groups:
+        return
+    found = [
+        row[0]
+        for row in run.stage.run("SELECT DISTINCT currency FROM screened ORDER BY 1 LIMIT 6").fetchall()
+    ]
+    if len(found) > 1:
+        raise Unprocessable(
+            "The amounts are in several currencies.",
+            [
+                FieldError(
+                    "field",
+                    f"amounts are in {', '.join(found)}: group by or filter on currency, or use base_amount",
+                )
+            ],
+        )
+
+
+def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
+    run.needs.groups.setdefault(("transaction", query.groups, query.groups), len(run.needs.groups))
+    maker = MeasureMaker(run.needs, run.lists, run.static, then=False, labels_us=query.labels_us)
+    measure = sized(run.stage, maker.measures([query.aggregate])[0])
+    columns = [column_of("transaction", name) for name in query.groups]
+    rows = run.stage.run(
+        grouped_sql(
+            measure, [(quoted(group_column(c.name)), quoted(c.name)) for c in columns], MAX_GROUPS + 1
+        )
+    ).fetchall()
+    if len(rows) > MAX_GROUPS:
+        raise Unprocessable(
+            "There are too many groups.", [FieldError("group_by", f"gives more than {MAX_GROUPS} groups")]
+        )
+    moment = {"occurred_at": from_us(query.to_us)}
+    if not rows and not query.groups:
+        rows = [tuple([0] + [None] * (len(measure.raws) - 1))]
+    found = []
+    for row in rows:
+        values, numbers = row[: len(columns)], row[len(columns) :]
+        result = result_of(_ungrouped(query.aggregate), numbers, moment)
+        found.append(
+            {
+                "values": {c.name: _shown(c, value) for c, value in zip(columns, values, strict=True)},
+                "value": result.value,
+                "events": numbers[0] or 0,
+            }
+        )
+    return found
+
+
+def _ungrouped(aggregate: Aggregate) -> Aggregate:
+    """The group is settled already: nothing of it can be missing."""
+    return Aggregate(aggregate.function, aggregate.event, aggregate.field, ())
+
+
+def _shown(column: Column, value: Any) -> Any:
+    decoded = plain(column.decode(value))
+    return number_text(decoded) if isinstance(decoded, Decimal) else decoded
