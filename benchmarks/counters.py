@@ -54,7 +54,7 @@ def _aggregate(function: str, **given: Any) -> Any:
 
 
 def _event(number: int, user: str, at_us: int) -> dict[str, Any]:
-    from screening.velocity.plan import from_us
+    from rules.core.durations import from_us
 
     return {
         "transaction_id": f"{number:016d}",
@@ -110,7 +110,8 @@ def reads(*, quick: bool) -> list[Row]:
     """A count and a read of one window with 100,000 events beside the same with 100."""
     from datetime import UTC, datetime
 
-    from screening.velocity.plan import VelocityPlan, to_us
+    from rules.core.durations import to_us
+    from screening.velocity.plan import VelocityPlan
 
     rows = []
     for name, function, given, bar in CASES:
@@ -149,7 +150,8 @@ def late_events(*, quick: bool) -> list[Row]:
     """What a late event costs among 100,000: the longest any call held Redis."""
     from datetime import UTC, datetime
 
-    from screening.velocity.plan import VelocityPlan, to_us
+    from rules.core.durations import to_us
+    from screening.velocity.plan import VelocityPlan
 
     store = _setup()
     functions = ("sum", "stddev", "max", "distinct_count")
@@ -183,9 +185,10 @@ def bounded(*, quick: bool) -> list[Row]:
     """What must look at events one by one: the longest any call held Redis, and what one event waits for it all."""
     from datetime import UTC, datetime
 
+    from rules.core.durations import to_us
     from rules.core.lists import NO_LISTS
     from rules.core.model import Comparison, CurrentValue
-    from screening.velocity.plan import VelocityPlan, to_us
+    from screening.velocity.plan import VelocityPlan
     from screening.velocity.reading import counting_of
     from screening.velocity.results import Reader
 
@@ -237,7 +240,8 @@ def memory(*, quick: bool) -> list[Row]:
     """Bytes of Redis memory per counted event and feature, the idempotency index included."""
     from datetime import UTC, datetime
 
-    from screening.velocity.plan import VelocityPlan, to_us
+    from rules.core.durations import to_us
+    from screening.velocity.plan import VelocityPlan
     from screening.velocity.reading import counting_of
 
     rows = []

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 
 from rules.core.decide import DecisionDraft, decide
+from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import EVENT_SOURCES, event_of
@@ -31,7 +32,6 @@ from screening.storing import Effects, StoreResult
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
-from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import ID_FIELDS, counting_of
 
 

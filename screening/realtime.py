@@ -22,6 +22,7 @@ from fraudsite.errors import Busy
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
+from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
 from rules.selectors import ruleset_current_number
 from screening.alerts.selectors import snoozed_rules
@@ -35,7 +36,6 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.messages import CountReply
-from screening.velocity.plan import from_us, to_us
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
 

@@ -12,11 +12,11 @@ from redis import RedisError
 
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
+from rules.core.durations import from_us
 from rules.selectors import ruleset_current_number
 from screening.engine import engines
 from screening.realtime import Candidate, fence, prepare, store, take_back
 from screening.velocity.errors import StoreUnavailable
-from screening.velocity.plan import from_us
 
 log = structlog.get_logger(__name__)
 

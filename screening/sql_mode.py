@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from ingestion.models import Transaction
+from rules.core.durations import from_us
 from rules.core.errors import EvaluationFailed
 from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
@@ -23,7 +24,6 @@ from screening.storing import decisions_store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity.history import history_result
-from screening.velocity.plan import from_us
 from screening.velocity.reading import FailedResult, counting_of
 from screening.velocity.sql_windows import window_results
 

@@ -130,7 +130,7 @@ class Stack:
         if self.cluster is None:
             return CountersServer(self)
         from screening.velocity.cluster_nodes import SLOTS
-        from screening.velocity.plan import bucket_of
+        from screening.velocity.keys import bucket_of
 
         return CountersServer(self, self.cluster.node_of(SLOTS[bucket_of(f"t:{user_id}")]))
 

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from screening.velocity.cluster_nodes import ClusterNodes, info_value
 from screening.velocity.errors import StoreUnavailable
+from screening.velocity.keys import BUCKETS
 from screening.velocity.library import (
     LIBRARIES,
     is_library_missing,
@@ -41,7 +42,7 @@ from screening.velocity.messages import (
     shapes_call,
     totals_reply,
 )
-from screening.velocity.plan import BUCKETS, LATENESS_US, LOG, Shape, Wire
+from screening.velocity.plan import LATENESS_US, LOG, Shape, Wire
 from screening.velocity.store import FILLS_AN_EXCHANGE, INDEX_TTL_MS, SCAN_PAGE, VelocityStore, counters_in
 
 LEAST_OF_EACH = 16

@@ -17,7 +17,7 @@ from django.conf import settings
 from redis.connection import parse_url
 from redis.crc import key_slot
 
-from screening.velocity.plan import BUCKETS
+from screening.velocity.keys import BUCKETS
 
 Address = tuple[str, int]
 Command = Sequence[Any]

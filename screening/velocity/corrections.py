@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rules.core.durations import to_us
+from rules.core.values import Event
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence
 from screening.velocity.filling import groups_locked
-from screening.velocity.plan import Event, VelocityPlan, Wire, to_us
+from screening.velocity.plan import VelocityPlan, Wire
 from screening.velocity.store import VelocityStore
 
 

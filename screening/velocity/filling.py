@@ -16,10 +16,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from rules.core.values import identity
+from rules.core.durations import from_us, to_us
+from rules.core.values import Event, identity
 from screening.velocity.history import events_of_groups
 from screening.velocity.messages import Fill
-from screening.velocity.plan import LIFETIME, MOST_RECENT, CounterPlan, Event, from_us, to_us
+from screening.velocity.plan import LIFETIME, MOST_RECENT, CounterPlan
 from screening.velocity.store import VelocityStore
 
 EVENTS_A_CALL = 200

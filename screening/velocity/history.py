@@ -16,10 +16,9 @@ from rules.core.counters import event_fields
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
-from rules.core.values import identity, read
+from rules.core.values import Event, identity, read
 from rules.core.windows import evaluate_aggregate, missing_fact, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
-from screening.velocity.plan import Event
 from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
 from screening.velocity.sql_windows import window_results
 

@@ -6,39 +6,31 @@ The layout of what is sent is that of `counters.lua`, "shape_of" and "open".
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from fraudsite.exact_json import ExactDecoder, to_json
 from rules.core.aggregates import (
     FROM_PREVIOUS,
-    Moments,
 )
 from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS
 from rules.core.model import Aggregate, All, condition_is_relative
-from rules.core.values import MONEY_SCALE, identity, read, to_units
+from rules.core.values import Event, identity, read, to_units
 from rules.core.windows import compile_filters, current_fields
+from screening.velocity.encoding import Columns, as_text, distinct_payload, encode_fields
+from screening.velocity.keys import group_tag
 
-Event = Mapping[str, Any]
 # A group of events: its hash tag and the values it stands for.
 Group = tuple[str, tuple[Any, ...]]
 # What one event is to counters, worked out once for all of them: its groups by grouping, and what is kept of it.
 Groups = dict[int, Group | None]
 Kept = dict[int, Any]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
-CARRY = 10**11
 
 # How late (by the clock) an event may be and still be counted without asking the database what came before it.
 LATENESS_US = HOUR_US
@@ -49,173 +41,6 @@ LIFETIME, MOST_RECENT = -1, -2
 # Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
 LOG_PAGE = 1_000
 PREVIOUS_PAGE = 16
-
-# Keys are spread over a cluster's nodes by bucket. Whatever is narrower than its bucket is in the same place as it.
-BUCKETS = 256
-BUCKETED_BY = {
-    name: place
-    for place, name in enumerate(
-        (
-            "user_id",
-            "account_id",
-            "counterparty_account_id",
-            "card_id",
-            "device_id",
-            "ip_address",
-            "merchant_id",
-        )
-    )
-}
-
-_READABLE = re.compile(r"[A-Za-z0-9_.:@|=+/-]{1,80}")
-
-
-def to_us(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def from_us(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
-
-
-def bucket_of(identity: str) -> int:
-    """The bucket of everything that is kept under this value."""
-    return zlib.crc32(identity.encode()) % BUCKETS
-
-
-def group_tag(pairs: Sequence[tuple[str, str]]) -> str:
-    """The name of a group: its bucket as the hash tag, then its (field, identity) pairs, readable where they can be,
-    else digested. All groups of one user share a bucket, and so do all of one account that name no user, and so on."""
-    text = "|".join([f"{name}={value}" for name, value in pairs])
-    if text.count("|") >= len(pairs):
-        # A value has one in it: other pairs could come to the same text.
-        text = "".join([f"{len(value)}|{name}={value}" for name, value in pairs])
-        text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    elif not _READABLE.fullmatch(text):
-        text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    _, value = min(pairs, key=lambda pair: BUCKETED_BY.get(pair[0], len(BUCKETED_BY)))
-    return f"{{{bucket_of(value)}}}{text}"
-
-
-def to_limbs(value: int, n: int) -> list[int]:
-    """`value` in `n` limbs of base CARRY, lowest first; the sign is the top limb's."""
-    limbs = []
-    for _ in range(n - 1):
-        value, low = divmod(value, CARRY)
-        limbs.append(low)
-    return [*limbs, value]
-
-
-def from_limbs(limbs: Sequence[int]) -> int:
-    value = 0
-    for limb in reversed(limbs):
-        value = value * CARRY + int(limb)
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Where a tree counter keeps what: column 1 counts values when the field may be null, then sums, then squares."""
-
-    sum_limbs: int
-    square_limbs: int
-    counts_values: bool
-
-    @classmethod
-    def of(cls, counter: Counter) -> Columns:
-        if not counter.has_values:
-            return cls(0, 0, False)
-        is_money = counter.scale == MONEY_SCALE
-        may_be_null = (counter.feature.event, counter.feature.field) != ("transaction", "amount")
-        # An amount is at most 10^15 units and its square 10^30: three limbs hold it, four any base amount.
-        limbs = 5 if not is_money else (4 if may_be_null else 3)
-        squares = limbs if counter.has_squares else 0
-        return cls(2 if is_money else 3, squares, may_be_null)
-
-    @property
-    def n(self) -> int:
-        return int(self.counts_values) + self.sum_limbs + self.square_limbs
-
-    @property
-    def carry(self) -> list[int]:
-        def carries(limbs: int) -> list[int]:
-            return [1] * (limbs - 1) + [0] if limbs else []
-
-        return [0] * int(self.counts_values) + carries(self.sum_limbs) + carries(self.square_limbs)
-
-    def delta(self, units: int | None) -> list[int]:
-        counted = [0 if units is None else 1] if self.counts_values else []
-        value = units or 0
-        squares = to_limbs(value * value, self.square_limbs) if self.square_limbs else []
-        return [*counted, *(to_limbs(value, self.sum_limbs) if self.sum_limbs else []), *squares]
-
-    def moments(self, totals: Sequence[int], scale: int, extremes: tuple[int | None, int | None]) -> Moments:
-        """From [count, columns…] of a window."""
-        count, columns = int(totals[0]), totals[1:]
-        at = int(self.counts_values)
-        n = int(columns[0]) if self.counts_values else count
-        total = from_limbs(columns[at : at + self.sum_limbs])
-        squares = from_limbs(columns[at + self.sum_limbs :])
-        # finish() asks of the extremes only whether there are any, unless they are what is wanted.
-        low, high = extremes if extremes[0] is not None else ((0, 0) if n else (None, None))
-        return Moments(count, n, total, squares, low, high, scale)
-
-
-def encode_fields(event: Event, fields: Sequence[str]) -> bytes:
-    """What a log keeps of an event: the fields' values in order, types told apart."""
-    return msgspec.msgpack.encode([_encode(read(event, name)) for name in fields])
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return [str(value)]
-    if isinstance(value, datetime):
-        return to_us(value)
-    # A JSON object or list: that it is there, or is the same as another's.
-    return {"json": to_json(value).decode()}
-
-
-def decode_value(value: Any) -> Any:
-    if isinstance(value, list):
-        return Decimal(value[0])
-    if isinstance(value, dict):
-        return json.loads(value["json"], cls=ExactDecoder)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return from_us(value)
-    return value
-
-
-def set_field(event: dict[str, Any], name: str, value: Any) -> None:
-    """The inverse of `values.read`: dotted metadata paths become nested objects."""
-    if not name.startswith("metadata."):
-        event[name] = value
-        return
-    *path, last = name.split(".")
-    for segment in path:
-        event = event.setdefault(segment, {})
-    event[last] = value
-
-
-def as_text(payload: bytes) -> msgspec.Raw:
-    """A payload as a MessagePack string, which is all that Lua knows, whatever its bytes. At most 65,535 of them."""
-    n = len(payload)
-    if n < 32:
-        head = bytes((0xA0 | n,))
-    elif n < 256:
-        head = bytes((0xD9, n))
-    else:
-        head = b"\xda" + n.to_bytes(2, "big")
-    return msgspec.Raw(head + payload)
-
-
-def distinct_payload(value: Any) -> bytes:
-    text = identity(value)
-    if text is None:
-        return b""
-    encoded = text.encode()
-    return encoded if len(encoded) <= 40 else hashlib.blake2b(encoded, digest_size=16).digest()
 
 
 class Shape:

@@ -8,17 +8,9 @@ from typing import Any
 
 from rules.core.errors import EvaluationFailed
 from screening.velocity.filling import Need
+from screening.velocity.keys import bucket_of
 from screening.velocity.messages import CountRequest, event_digest
-from screening.velocity.plan import (
-    CounterPlan,
-    Group,
-    Groups,
-    Kept,
-    Shape,
-    VelocityPlan,
-    Wire,
-    bucket_of,
-)
+from screening.velocity.plan import CounterPlan, Group, Groups, Kept, Shape, VelocityPlan, Wire
 
 ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
 LOG_PAGE_SIZE = 1_000

@@ -12,10 +12,11 @@ from typing import Any
 import structlog
 from django.db.models import Q
 
+from rules.core.durations import from_us, to_us
 from rules.core.values import read
 from screening.events import EVENT_SOURCES
 from screening.velocity.filling import Need, fill_needs, groups_locked
-from screening.velocity.plan import CounterPlan, VelocityPlan, from_us, to_us
+from screening.velocity.plan import CounterPlan, VelocityPlan
 from screening.velocity.store import VelocityStore
 
 log = structlog.get_logger(__name__)

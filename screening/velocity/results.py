@@ -22,26 +22,15 @@ from rules.core.aggregates import (
     over_bucket_totals,
     seconds_between,
 )
+from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
-from rules.core.values import read, to_units
+from rules.core.values import Event, read, to_units
 from rules.core.windows import missing_fact, window_bounds
+from screening.velocity.encoding import decode_value, from_limbs, set_field
 from screening.velocity.history import history_result
 from screening.velocity.messages import CountReply
-from screening.velocity.plan import (
-    LOG,
-    LOG_PAGE,
-    CounterPlan,
-    Event,
-    Source,
-    VelocityPlan,
-    decode_value,
-    from_limbs,
-    from_us,
-    reads_previous_only,
-    set_field,
-    to_us,
-)
+from screening.velocity.plan import LOG, LOG_PAGE, CounterPlan, Source, VelocityPlan, reads_previous_only
 from screening.velocity.reading import Counting, FailedResult
 from screening.velocity.store import VelocityStore
 

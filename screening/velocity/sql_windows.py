@@ -32,10 +32,9 @@ from rules.core.aggregates import (
 )
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
-from rules.core.values import EXACT, MONEY_SCALE, identity, read, same, to_units
+from rules.core.values import EXACT, MONEY_SCALE, Event, identity, read, same, to_units
 from rules.core.windows import compile_filters, missing_fact, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
-from screening.velocity.plan import Event
 from screening.velocity.sql_conditions import Column, Inexpressible, Statement, column_of, conditions_sql
 
 OF_VALUES = ("sum", "avg", "min", "max", "stddev", "zscore")

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from django.db.models import Q
 
 from ingestion.retired.selectors import retired_before_latest
+from rules.core.durations import to_us
+from rules.core.values import Event
 from screening.events import EVENT_SOURCES
-from screening.velocity.plan import CounterPlan, Event, VelocityPlan, Wire, to_us
+from screening.velocity.plan import CounterPlan, VelocityPlan, Wire
 from screening.velocity.store import VelocityStore
 
 

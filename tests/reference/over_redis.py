@@ -32,8 +32,8 @@ class RedisReplay(Replay):
         self.store.epoch_begin(1, last_arrival=0)
 
     def _screen(self, arrival: EventArrival, position: int) -> tuple[Mapping[str, Any], Sequence[Any]]:
+        from rules.core.durations import to_us
         from screening.velocity.filling import fill_needs
-        from screening.velocity.plan import to_us
         from screening.velocity.reading import counting_of
         from screening.velocity.results import Reader
 
@@ -55,8 +55,8 @@ class RedisReplay(Replay):
         return event, results
 
     def _correct(self, arrival: PatchArrival, position: int) -> None:
+        from rules.core.durations import to_us
         from screening.velocity.corrections import correction_wires
-        from screening.velocity.plan import to_us
 
         before = self.stored.events["transaction"].get(arrival.transaction_id)
         if before is None:

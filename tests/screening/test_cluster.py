@@ -20,7 +20,7 @@ from screening.realtime import fence
 from screening.reconciliation import counts_reconcile
 from screening.velocity.cluster import ClusterVelocityStore
 from screening.velocity.cluster_nodes import SLOTS
-from screening.velocity.plan import BUCKETS, bucket_of
+from screening.velocity.keys import BUCKETS, bucket_of
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
 from tests.screening.test_idempotency import in_threads

@@ -10,8 +10,9 @@ import pytest
 from rules.core.counters import Counter
 from rules.core.model import Feature
 from screening.velocity.cluster import store_of_settings
+from screening.velocity.keys import group_tag
 from screening.velocity.messages import CountReply, CountRequest, Fill, event_digest
-from screening.velocity.plan import LOG, SUMS, CounterPlan, Shape, Wire, group_tag
+from screening.velocity.plan import LOG, SUMS, CounterPlan, Shape, Wire
 from screening.velocity.store import VelocityStore
 from tests.counters import NOTHING_IN_FLIGHT, ask_redis, change_script, key_in_redis
 from tests.screening.test_counters_lua import BY_USER, TAG

@@ -16,18 +16,10 @@ from hypothesis import strategies as st
 from rules.core.counters import Counter
 from rules.core.model import Feature, GroupKey
 from screening.velocity.cluster import store_of_settings
+from screening.velocity.encoding import from_limbs
+from screening.velocity.keys import group_tag
 from screening.velocity.messages import CountReply, CountRequest, event_digest
-from screening.velocity.plan import (
-    DISTINCT,
-    FIRST,
-    LOG,
-    MIN_MAX,
-    PREVIOUS,
-    SUMS,
-    CounterPlan,
-    from_limbs,
-    group_tag,
-)
+from screening.velocity.plan import DISTINCT, FIRST, LOG, MIN_MAX, PREVIOUS, SUMS, CounterPlan
 
 pytestmark = pytest.mark.redis
 
