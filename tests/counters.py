@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from screening.velocity import library
-from screening.velocity.cluster import ClusterVelocityStore, bucket_of_tag
+from screening.velocity.cluster import ClusterVelocityStore
+from screening.velocity.keys import bucket_of_tag
 from screening.velocity.store import VelocityStore
 
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 from django.conf import settings
 
 from screening.velocity.cluster_nodes import ClusterNodes, info_value
+from screening.velocity.cluster_parts import MergedReply, Part, parts_of
 from screening.velocity.errors import StoreUnavailable
-from screening.velocity.keys import BUCKETS
+from screening.velocity.keys import BUCKETS, bucket_of_tag
 from screening.velocity.library import (
     LIBRARIES,
     is_library_missing,
@@ -42,35 +42,10 @@ from screening.velocity.messages import (
     shapes_call,
     totals_reply,
 )
-from screening.velocity.plan import LATENESS_US, LOG, Shape, Wire
+from screening.velocity.plan import LATENESS_US, Shape, Wire
 from screening.velocity.store import FILLS_AN_EXCHANGE, INDEX_TTL_MS, SCAN_PAGE, VelocityStore, counters_in
 
 LEAST_OF_EACH = 16
-
-
-@dataclass(slots=True)
-class Part:
-    """What one bucket is asked of one event: some of its wires (`at`: their places)."""
-
-    bucket: int
-    at: list[int] = field(default_factory=list)
-    wires: list[Wire] = field(default_factory=list)
-
-
-def bucket_of_tag(tag: str) -> int:
-    """The bucket of a group, a key or an index tag: its hash tag."""
-    return int(tag[1 : tag.index("}")])
-
-
-def parts_of(wires: Sequence[Wire]) -> dict[int, Part]:
-    """Wires by bucket."""
-    parts: dict[int, Part] = {}
-    for at, wire in enumerate(wires):
-        bucket = bucket_of_tag(wire.tag)
-        part = parts.setdefault(bucket, Part(bucket))
-        part.at.append(at)
-        part.wires.append(wire)
-    return parts
 
 
 class ClusterVelocityStore(VelocityStore):
@@ -250,7 +225,7 @@ class ClusterVelocityStore(VelocityStore):
             if reply.status == "fill":
                 reply.unknown = [own.at[index] for index in reply.unknown]
             elif reply.status == "counted":
-                replies[at] = _Merged(requests[at], reply, own)
+                replies[at] = MergedReply(requests[at], reply, own)
                 rest += [(at, part) for part in others]
         # Of groups that several users share: counted in the order of arrival, as whoever screens them again sees them.
         rest.sort(key=lambda each: replies[each[0]].arrival)
@@ -259,10 +234,10 @@ class ClusterVelocityStore(VelocityStore):
         ]
         for (at, part), raw in zip(rest, self._call_script(calls) if calls else [], strict=True):
             merged = replies[at]
-            assert isinstance(merged, _Merged)
+            assert isinstance(merged, MergedReply)
             merged.add(part, count_reply(raw, part.wires))
         in_order = [replies[at] for at in range(len(requests))]
-        return [each.whole() if isinstance(each, _Merged) else each for each in in_order]
+        return [each.whole() if isinstance(each, MergedReply) else each for each in in_order]
 
     def _count_part(
         self,
@@ -423,49 +398,6 @@ class ClusterVelocityStore(VelocityStore):
         ]
         if commands:
             _raise_errors(self._ask(commands))
-
-
-class _Merged(CountReply):
-    """One event's replies from several buckets on their way to being one."""
-
-    def __init__(self, request: CountRequest, first: CountReply, own: Part) -> None:
-        super().__init__("counted", first.arrival, first.occurred_us)
-        self._request = request
-        self._results: dict[int, tuple[int, list[Any] | None]] = {}
-        self._members: dict[int, list[Any]] = {}
-        # Buckets that had to be filled first.
-        self._waiting: list[Part] = []
-        self.add(own, first)
-
-    def add(self, part: Part, reply: CountReply) -> None:
-        if reply.status == "fill":
-            self._waiting.append(part)
-            self.unknown += [part.at[index] for index in reply.unknown]
-            return
-        position = 0
-        for at, (floor, values) in zip(part.at, reply.results, strict=True):
-            self._results[at] = floor, values
-            reads = self._request.wires[at].reads
-            n = sum(int(value) for read, value in zip(reads, values or [], strict=False) if read[0] == LOG)
-            self._members[at] = reply.members[position : position + 2 * n]
-            position += 2 * n
-
-    def go_on(self) -> list[Part]:
-        """Those that had to wait, to be asked again."""
-        waiting, self._waiting, self.unknown = self._waiting, [], []
-        return waiting
-
-    def whole(self) -> CountReply:
-        if self._waiting:
-            # It has its arrival already. What came behind it meanwhile must not be in what it reads.
-            self._request.begun = self
-            return CountReply("fill", unknown=self.unknown)
-        self._request.begun = None
-        places = range(len(self._request.wires))
-        members = [member for at in places for member in self._members[at]]
-        return CountReply(
-            "counted", self.arrival, self.occurred_us, [self._results[at] for at in places], members
-        )
 
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[bytes, int]]:

@@ -44,3 +44,8 @@ def group_tag(pairs: Sequence[tuple[str, str]]) -> str:
         text = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     _, value = min(pairs, key=lambda pair: BUCKETED_BY.get(pair[0], len(BUCKETED_BY)))
     return f"{{{bucket_of(value)}}}{text}"
+
+
+def bucket_of_tag(tag: str) -> int:
+    """The bucket of a group, a key or an index tag: its hash tag."""
+    return int(tag[1 : tag.index("}")])
