@@ -69,7 +69,7 @@ def _text(value: Any, limit: int) -> str:
     if "\0" in value:
         raise _Wrong("must not contain NUL characters")
     if not value.isprintable():
-        raise _Wrong("must not contain control characters")
+        raise _Wrong("must not contain control or invisible characters")
     return value
 
 
@@ -82,7 +82,15 @@ def _id(value: Any) -> str:
     return _text(value, MAX_ID_LENGTH)
 
 
+# What names and places are written with beside what is printed and the plain space: other spaces, joiners (Persian,
+# Hindi, emoji), soft hyphens. What turns a text's direction is not among them: a page would show another name.
+_ALSO_IN_FREE_TEXT = re.compile("[\u00a0\u00ad\u2000-\u200a\u200c\u200d\u202f\u205f\u3000]")
+
+
 def _free_text(value: Any) -> str:
+    if type(value) is str and not value.isprintable():
+        _text(_ALSO_IN_FREE_TEXT.sub(" ", value), MAX_TEXT_LENGTH)
+        return value
     return _text(value, MAX_TEXT_LENGTH)
 
 
@@ -205,7 +213,8 @@ def _card_id(value: Any) -> str:
 # Full card numbers: 13–19 digits, perhaps in groups. What begins with 1 and has 13 digits is a time in milliseconds
 # far more often than a card (no issuer of such numbers exists).
 _FEWEST_DIGITS, _MOST_DIGITS = 13, 19
-_DIGIT_GROUPS = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")
+_BETWEEN = re.compile(r"[\s\-\u00ad\u200b-\u200d\u2010-\u2015\u2212]")
+_DIGIT_GROUPS = re.compile(rf"[0-9](?:{_BETWEEN.pattern}?[0-9]){{12,}}")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -218,7 +227,7 @@ def contains_card_number(text: str) -> bool:
 
 
 def _has_card_number(run: str) -> bool:
-    groups = run.replace("-", " ").split(" ")
+    groups = _BETWEEN.split(run)
     digits = "".join(groups)
     bounds = list(accumulate(map(len, groups), initial=0))
     ends = set(bounds)

@@ -32,7 +32,7 @@ def text(*, length: int = ID_LENGTH) -> Reader:
         if not value.strip():
             raise ValueError("must not be empty")
         if not value.isprintable():
-            raise ValueError("must not contain control characters")
+            raise ValueError("must not contain control or invisible characters")
         if len(value) > length:
             raise ValueError(f"must have at most {length} characters, not {len(value)}")
         return value

@@ -49,6 +49,12 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("occurred_at", {"occurred_at": "2999-01-01T00:00:00Z"}),
     ("occurred_at", {"occurred_at": 1763800000}),
     ("is_fraud", {"is_fraud": True}),
+    # Two that look alike would be two users.
+    ("user_id", {"user_id": "U\u200b1"}),
+    ("user_id", {"user_id": "U\u00a01"}),
+    ("merchant_name", {"merchant_name": "\u00a0"}),
+    ("merchant_name", {"merchant_name": "a\tb"}),
+    ("merchant_name", {"merchant_name": "Shop \u202eknaB"}),
 ]
 
 
@@ -63,6 +69,9 @@ WRONG += [
         f"exp 12 {CARD.replace(' ', '')}",
         "2026-11-28 4111111111111111",
         "id 7 4111-1111-1111-1111",
+        "4111\u00a01111\u00a01111\u00a01111",
+        "4111\u20111111\u20111111\u20111111",
+        "4111\t1111\u200b1111\u30001111",
         "1234567890123456789012 4111111111111111 1234567890123456789012",
     )
 ]
@@ -91,6 +100,13 @@ def test_it_names_the_path_of_what_is_wrong(path: str, given: dict[str, Any]) ->
 )
 def test_it_takes_numbers_that_are_no_card(note: str) -> None:
     assert ApiClient().post("transactions/", payload(1, metadata={"note": note})).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["Caf\u00e9\u00a0Lagos", "می\u200cخواهم", "東京\u3000店", "Kid 👩\u200d👧"])
+def test_it_takes_names_as_their_script_writes_them(name: str) -> None:
+    answer = ApiClient().post("transactions/", payload(1, merchant_name=name, location=name))
+    assert answer.status_code == 201
+    assert Transaction.objects.get().merchant_name == name
 
 
 BODIES: list[tuple[bytes, int]] = [
