@@ -6,27 +6,23 @@ Like a batch (running.py), with one difference: nothing is stored but the tally.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.db.models import F
 from django.utils import timezone
 
 from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
 from rules.core.evaluate import aggregated_data, instant_text
 from rules.core.lists import Lists
-from rules.core.parse import parse_filters, parse_rule
+from rules.core.parse import parse_rule
 from rules.models import Rule
 from rules.selectors import lists_snapshot, ruleset_load
-from screening.batch.chunks import chunk_halve
+from screening.batch.advancing import TASK_S, chunks_advance, row_advance
 from screening.batch.columns import source
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import instant_literal
@@ -35,20 +31,8 @@ from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.spans import Chosen, Span
 from screening.batch.columns.stage import Memory
-from screening.batch.counting import chunk_end, rows_left
 from screening.batch.models import Backtest
-from screening.batch.requests import us_of
-from screening.batch.running import CHUNK_ROWS, TASK_S, told
-from screening.batch.states import (
-    BACKTEST_LOCK,
-    COMPLETED,
-    FAILED,
-    RUNNING,
-    Stopped,
-    move,
-    only_one,
-    still_running,
-)
+from screening.batch.states import BACKTEST_LOCK, COMPLETED, RUNNING, Stopped, move, still_running
 from screening.batch.sweeping import variant
 from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
 from screening.engine import compile_version
@@ -63,46 +47,21 @@ _UNDECIDED_ROWS = 5_000
 
 def backtest_advance(pk: int, *, seconds: float = TASK_S) -> bool:
     """Work on the backtest for about `seconds`; returns whether there is more to do."""
-    with only_one(BACKTEST_LOCK, pk) as is_mine:
-        backtest = Backtest.objects.filter(pk=pk).first() if is_mine else None
-        if backtest is None:
-            return False
-        started_at = backtest.started_at or timezone.now()
-        if backtest.status != RUNNING and not move(backtest, RUNNING, started_at=started_at):
-            return False
-        backtest.refresh_from_db()
-        try:
-            return _advance(backtest, time.monotonic() + seconds)
-        except Stopped:
-            return False
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:
-            log.exception("backtest_failed", backtest=str(backtest.backtest_id))
-            move(backtest, FAILED, error=told(error), completed_at=timezone.now())
-            return False
+    return row_advance(Backtest, BACKTEST_LOCK, pk, lambda backtest: _advance(backtest, seconds))
 
 
-def _advance(backtest: Backtest, deadline: float) -> bool:
-    rules = backtest_rules(backtest)
+def _advance(backtest: Backtest, seconds: float) -> bool:
+    ruleset = CompiledRuleset(backtest_rules(backtest))
     lists = lists_snapshot(ruleset_load(backtest.ruleset).lists_version if backtest.ruleset else None)
     check = still_running(backtest)
-    while True:
-        scope = backtest_scope(backtest)
-        rows = min(CHUNK_ROWS, backtest.chunk_rows or CHUNK_ROWS)
-        until = chunk_end(scope, rows)
-        try:
-            tally = _chunk(backtest, CompiledRuleset(rules), lists, replace(scope, until=until), check)
-        except duckdb.OutOfMemoryException as error:
-            chunk_halve(backtest, rows_left(scope) if until is None else rows, error)
-            backtest.refresh_from_db()
-            continue
-        _add(backtest, tally, until)
-        if until is None:
-            _complete(backtest)
-            return False
-        if time.monotonic() > deadline:
-            return True
+
+    def count(scope: Scope) -> None:
+        _add(backtest, _chunk(backtest, ruleset, lists, scope, check), scope.until)
+
+    is_more = chunks_advance(backtest, count, seconds=seconds)
+    if not is_more:
+        _complete(backtest)
+    return is_more
 
 
 def backtest_rules(backtest: Backtest) -> list[CompiledRule]:
@@ -118,18 +77,6 @@ def backtest_rules(backtest: Backtest) -> list[CompiledRule]:
             for value in backtest.sweep["values"]
         ]
     return rules
-
-
-def backtest_scope(backtest: Backtest) -> Scope:
-    after = None if backtest.cursor_us is None else (backtest.cursor_us, backtest.cursor_arrival or 0)
-    return Scope(
-        after=after,
-        from_us=us_of(backtest.date_from),
-        to_us=us_of(backtest.date_to),
-        filters=parse_filters(backtest.transaction_filters, current_events=()),
-        arrival_limit=backtest.arrival_limit,
-        as_of="arrival" if backtest.as_of == "arrival" else "event",
-    )
 
 
 def _add(backtest: Backtest, tally: Tally, until: Place | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from reporting.models import AuditEntry
-from screening.batch import backtesting
+from screening.batch import advancing
 from screening.batch.backtesting import backtest_advance
 from screening.imports.running import import_run
 from screening.models import Alert, Backtest, WebhookDelivery
@@ -31,7 +31,7 @@ def entries(table: str) -> list[dict[str, Any]]:
 
 def test_it_tells_who_tried_which_rule_and_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk a payment: how far it is does not fill the trail."""
-    monkeypatch.setattr(backtesting, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 1)
     api = ApiClient()
     for number in range(4):
         payment(api, f"T{number}")

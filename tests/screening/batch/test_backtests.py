@@ -10,7 +10,7 @@ import pytest
 
 from ingestion.models import Label
 from rules.models import RulesetVersion, RuleVersion
-from screening.batch import backtesting
+from screening.batch import advancing
 from screening.batch.backtesting import backtest_advance
 from screening.batch.models import Backtest
 from screening.models import Alert, Decision, RuleHit
@@ -174,7 +174,7 @@ def test_chunks_add_up_to_the_same_answer(api: ApiClient, monkeypatch: pytest.Mo
         "Two", conditions=[{**rule_document()["conditions"][0], "value": 1, "time_window": "24h"}]
     )
     whole = finished(api, rule=rule, sweep={"values": [0, 1, 2]})
-    monkeypatch.setattr(backtesting, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 2)
     assert finished(api, rule=rule, sweep={"values": [0, 1, 2]}) == whole
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from ingestion.models import Transaction
-from screening.batch import running, writing
+from screening.batch import advancing, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
 from screening.batch.states import BATCH_LOCK
@@ -175,7 +175,7 @@ def test_it_is_cancelled_and_resumed_without_losing_or_doubling(
         transaction_store(number)
     rule_create(api)
     monkeypatch.setattr(writing, "PART_ROWS", 4)
-    monkeypatch.setattr(running, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 10)
     batch_id = start(api)
     parts = 0
     write_part = writing.BatchWriter._write_part

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from django.db import connection
 
-from screening.batch import chunks, running
+from screening.batch import advancing
 from screening.batch.backtesting import backtest_advance
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.models import Backtest, BatchResult
@@ -103,8 +103,8 @@ def test_a_chunk_that_memory_cannot_hold_is_halved_and_the_batch_goes_on(
     for number in range(30):
         transaction_store(number)
     whole = advanced(batch_of(api))
-    monkeypatch.setattr(running, "CHUNK_ROWS", 20)
-    monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 2)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(advancing, "SMALLEST_CHUNK", 2)
     monkeypatch.setattr(ColumnRun, "compute", memory_ends_beyond(7))
     halved = advanced(batch_of(api))
     assert (halved.status, halved.chunk_rows) == ("completed", 5)
@@ -139,7 +139,7 @@ def test_a_backtest_halves_its_chunks_too(api: ApiClient, monkeypatch: pytest.Mo
     found = []
     for beyond in (100, 7):
         monkeypatch.setattr(ColumnRun, "compute", memory_ends_beyond(beyond))
-        monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 2)
+        monkeypatch.setattr(advancing, "SMALLEST_CHUNK", 2)
         answer = api.post("backtests/", {"rule": rule_document("Tried")})
         assert answer.status_code == 202, answer.content
         backtest = Backtest.objects.get(backtest_id=answer.json()["backtest_id"])
