@@ -8,17 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from fraudsite.errors import Conflict, FieldError, Invalid, Missing, Unprocessable
+from fraudsite.errors import Conflict, FieldError, Invalid, Missing
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
 from rules.core.model import Rule as RuleWording
 from rules.core.parse import parse_rule
 from rules.list_selectors import list_names
 from rules.models import Rule, RuleVersion
-from rules.selectors import lists_snapshot, ruleset_load
+from rules.selectors import ruleset_load
 from screening.batch import requests
-from screening.batch.columns.scope import Scope
-from screening.batch.counting import transactions_count
 from screening.batch.models import Backtest
 from screening.batch.states import CANCELLED, OPEN, move
 from screening.batch.sweeping import sweep_read
@@ -39,25 +37,9 @@ def backtest_create(*, body: Any, principal: str) -> Backtest:
     requests.keys_check(body, KEYS)
     asked: Mapping[str, Any] = body
     wording, version = _candidate(asked)
-    date_from, date_to = requests.range_read(asked)
-    as_of = requests.as_of_read(asked.get("as_of"))
-    filters = requests.filters_read(asked.get("transaction_filters"), "transaction_filters")
     definition = rule_to_document(wording)
     sweep = sweep_read(asked.get("sweep"), definition)
-    loaded = ruleset_load()
-    scope = Scope(
-        from_us=requests.us_of(date_from),
-        to_us=requests.us_of(date_to),
-        filters=filters,
-        arrival_limit=requests.arrival_now(),
-        as_of=as_of,
-    )
-    total = transactions_count(scope, lists_snapshot(loaded.lists_version))
-    if total == 0:
-        where = "transaction_filters" if filters else "date_from" if date_from or date_to else "$"
-        raise Unprocessable(
-            "No transaction is selected.", [FieldError(where, "selects no transaction that was screened")]
-        )
+    selected = requests.selection_read(asked, ruleset_load())
     with transaction.atomic():
         _limit(principal)
         backtest = Backtest.objects.create(
@@ -65,15 +47,9 @@ def backtest_create(*, body: Any, principal: str) -> Backtest:
             rule=None if version is None else version.rule,
             rule_version=None if version is None else version.number,
             compared_version=_in_force(version),
-            ruleset=loaded.number,
-            transaction_filters=requests.filters_stored(filters),
-            date_from=date_from,
-            date_to=date_to,
-            as_of=as_of,
             sweep=sweep,
-            arrival_limit=scope.arrival_limit,
-            total_transactions=total,
             created_by=principal,
+            **selected,
         )
         transaction.on_commit(lambda: _enqueue(backtest))
     return backtest

@@ -20,9 +20,10 @@ from rules.core.parse import parse_filters
 from rules.list_selectors import list_names
 from rules.models import RuleVersion
 from rules.ruleset import LoadedRuleset
-from rules.selectors import versions_shown
+from rules.selectors import lists_snapshot, versions_shown
 from screening.batch.columns.conditions import compares_label, leaves
-from screening.batch.columns.scope import AsOf
+from screening.batch.columns.scope import AsOf, Scope
+from screening.batch.counting import transactions_count
 from screening.engine import compile_version
 
 AS_OF: tuple[AsOf, ...] = ("event", "arrival")
@@ -113,8 +114,34 @@ def _where(where: str, path: str, paths: list[str] | None) -> str:
     return where
 
 
-def filters_stored(filters: Sequence[Condition]) -> list[dict[str, Any]]:
-    return [condition_to_document(each) for each in filters]
+def selection_read(body: Mapping[str, Any], loaded: LoadedRuleset) -> dict[str, Any]:
+    """Which transactions are asked for, and how many they are now, as batches and backtests store it. Raises
+    Invalid, and Unprocessable where there is none."""
+    date_from, date_to = range_read(body)
+    as_of = as_of_read(body.get("as_of"))
+    filters = filters_read(body.get("transaction_filters"), "transaction_filters")
+    scope = Scope(
+        from_us=us_of(date_from),
+        to_us=us_of(date_to),
+        filters=filters,
+        arrival_limit=arrival_now(),
+        as_of=as_of,
+    )
+    total = transactions_count(scope, lists_snapshot(loaded.lists_version))
+    if total == 0:
+        where = "transaction_filters" if filters else "date_from" if date_from or date_to else "$"
+        raise Unprocessable(
+            "No transaction is selected.", [FieldError(where, "selects no transaction that was screened")]
+        )
+    return {
+        "ruleset": loaded.number,
+        "date_from": date_from,
+        "date_to": date_to,
+        "as_of": as_of,
+        "transaction_filters": [condition_to_document(each) for each in filters],
+        "arrival_limit": scope.arrival_limit,
+        "total_transactions": total,
+    }
 
 
 def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:

@@ -7,11 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from fraudsite.errors import Conflict, FieldError, Missing, Unprocessable
-from rules.selectors import lists_snapshot, ruleset_load
+from fraudsite.errors import Conflict, Missing
+from rules.selectors import ruleset_load
 from screening.batch import requests
-from screening.batch.columns.scope import Scope
-from screening.batch.counting import transactions_count
 from screening.batch.states import CANCELLED, PENDING, move
 from screening.models import ScreeningBatch
 
@@ -36,38 +34,17 @@ def batch_create(*, body: Any, principal: str) -> ScreeningBatch:
         requests.text_read(asked, "name", 120),
         requests.text_read(asked, "description", 2_000),
     )
-    date_from, date_to = requests.range_read(asked)
-    as_of = requests.as_of_read(asked.get("as_of"))
-    filters = requests.filters_read(asked.get("transaction_filters"), "transaction_filters")
     loaded = ruleset_load()
     versions = requests.versions_chosen(asked.get("rule_ids"), loaded)
-    scope = Scope(
-        from_us=requests.us_of(date_from),
-        to_us=requests.us_of(date_to),
-        filters=filters,
-        arrival_limit=requests.arrival_now(),
-        as_of=as_of,
-    )
-    total = transactions_count(scope, lists_snapshot(loaded.lists_version))
-    if total == 0:
-        where = "transaction_filters" if filters else "date_from" if date_from or date_to else "$"
-        raise Unprocessable(
-            "No transaction is selected.", [FieldError(where, "selects no transaction that was screened")]
-        )
+    selected = requests.selection_read(asked, loaded)
     batch = ScreeningBatch.objects.create(
         name=name,
         description=description,
-        transaction_filters=requests.filters_stored(filters),
         rule_ids=None if asked.get("rule_ids") is None else [version.rule_id for version in versions],
         rule_versions=[version.pk for version in versions],
-        ruleset=loaded.number,
-        date_from=date_from,
-        date_to=date_to,
-        as_of=as_of,
         open_alerts=requests.flag_read(asked, "open_alerts"),
-        arrival_limit=scope.arrival_limit,
-        total_transactions=total,
         created_by=principal,
+        **selected,
     )
     _enqueue(batch)
     return batch
