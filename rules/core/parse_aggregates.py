@@ -39,7 +39,8 @@ def read_aggregate(scope: Scope, document: Mapping[str, Anything], path: str) ->
         child(path, "aggregate_function"),
         "an aggregate function",
     )
-    event = problems.one_of(document.get("event") or "transaction", EVENTS, child(path, "event"), "an event")
+    written_event = "transaction" if document.get("event") is None else document["event"]
+    event = problems.one_of(written_event, EVENTS, child(path, "event"), "an event")
     if name is None or event is None:
         return None
     function = AGGREGATES[name]

@@ -253,6 +253,9 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (counting("gt", 5, group_by=["label.is_fraud"]), "conditions[0].group_by[0]", "grouped"),
         (counting("gt", 5, event="login", group_by=["account_id"]), "conditions[0].group_by[0]", "login"),
         (counting("gt", 5, event="logins"), "conditions[0].event", "login"),
+        (counting("gt", 5, event=""), "conditions[0].event", "transaction, login"),
+        (counting("gt", 5, event=False), "conditions[0].event", "transaction, login"),
+        (counting("gt", 5, event=[]), "conditions[0].event", "transaction, login"),
         (
             counting("gt", 5, filters=[comparison("amount", "gt", "x")]),
             "conditions[0].filters[0].value",
