@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from rules.models import LIST_NOTE_LENGTH
 
 COLUMNS = ("value", "note", "expires_at")
 MAX_ROWS = 500_000
+# Spreadsheets of half the world write semicolons. Only a header tells: a value may hold one itself.
+_HEADER = re.compile(r'\s*"?value"? *([,;\t|])', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,15 @@ class Rows:
 
 
 def read_entries(raw: bytes) -> Rows:
-    """A file with the header `value[,note][,expires_at]`, or without one: a value, note, expiry a line.
+    """A file with the header `value[,note][,expires_at]` (or `;`, `|`, tabs), or without one: a value, note, expiry a
+    line.
 
     Raises Invalid for what is no CSV of entries at all (not UTF-8, an unknown column, nothing in it).
     """
-    reader = csv.reader(io.StringIO(_text(raw), newline=""), strict=True)
+    text = _text(raw)
+    header = _HEADER.match(text)
+    delimiter = "," if header is None else header[1]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, line = Rows(), 0
     columns: tuple[str, ...] = COLUMNS
     try:

@@ -176,6 +176,25 @@ def test_it_reads_a_csv_of_values_alone_and_replaces_by_it(api: ApiClient) -> No
     assert (holds("M1"), holds("M2"), holds("M3")) == (False, True, True)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_it_reads_a_csv_with_the_delimiter_of_its_header(api: ApiClient, delimiter: str) -> None:
+    text = '\ufeffValue,expires_at\r\n"M1",2027-01-31\r\n'.replace(",", delimiter)
+    assert upload(api, text).json() | {"rejected": []} == {
+        "added": 1,
+        "updated": 0,
+        "unchanged": 0,
+        "removed": 0,
+        "rejected": [],
+    }
+    entry = NamedListEntry.objects.get()
+    assert (entry.value, entry.expires_at) == ("M1", datetime(2027, 1, 31, tzinfo=UTC))
+
+
+def test_a_value_may_hold_what_delimits_elsewhere(api: ApiClient) -> None:
+    assert upload(api, "M1;x\nvalue|y\n").json()["added"] == 2
+    assert set(NamedListEntry.objects.values_list("value", flat=True)) == {"M1;x", "value|y"}
+
+
 @pytest.mark.parametrize("raw", [b"", b"\n\n", b"value\n", b"\xff\xfe", b"value,colour\nM1,red\n", b'"M1\n'])
 def test_it_refuses_a_file_that_is_no_list(api: ApiClient, raw: bytes) -> None:
     assert_problem(upload(api, raw), 400, "file")
