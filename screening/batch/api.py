@@ -105,7 +105,7 @@ class BatchResultsView(ApiView):
 
 
 def _results_wanted(request: Request) -> dict[str, Any]:
-    check_query_parameters(request, PAGING | _RESULT_FILTERS)
+    check_query_parameters(request, (PAGING - {"ordering"}) | _RESULT_FILTERS)
     params = request.query_params
     errors = []
     rule_id, status = params.get("rule_id"), params.get("status")

@@ -296,6 +296,9 @@ def test_results_are_found_by_rule_status_and_transaction(api: ApiClient) -> Non
     assert len(results(api, batch_id, status="clean", rule_id=second)) == 4
     assert [item["transaction_id"] for item in results(api, batch_id, transaction_id="T3")] == ["T3"]
     assert_problem(api.get(f"screening/batches/{batch_id}/results/", status="odd"), 400, "status")
+    assert_problem(
+        api.get(f"screening/batches/{batch_id}/results/", ordering="-occurred_at"), 400, "ordering"
+    )
     listed = api.get("screening/results/", screening_type="batch", rule_id=first, status="flagged").json()
     assert listed["total"] == 2
     assert {item["transaction_id"] for item in listed["items"]} == {"T2", "T3"}
