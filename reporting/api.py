@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.pagination import WholePagination
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
@@ -42,20 +43,12 @@ class _ListView(ApiView):
     """A list that is small by its nature, in the envelope of every list."""
 
     reads_query = ("GET",)
-    pagination_class = None
+    pagination_class = WholePagination
     known: frozenset[str] = frozenset()
 
     def answer(self, items: list[dict[str, Any]]) -> Response:
-        count = len(items)
-        return Response(
-            {
-                "items": items,
-                "total": count,
-                "page": 1,
-                "page_size": max(count, 1),
-                "total_pages": min(count, 1),
-            }
-        )
+        paginator = WholePagination()
+        return paginator.get_paginated_response(paginator.paginate_queryset(items, self.request))
 
     def number(self, request: Request, name: str, *, default: int, maximum: int) -> int:
         check_query_parameters(request, self.known)

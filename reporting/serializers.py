@@ -16,9 +16,9 @@ class FiguresSerializer(serializers.Serializer[Any]):
     approved = serializers.IntegerField()
     review = serializers.IntegerField()
     blocked = serializers.IntegerField()
-    flagged_share = serializers.DecimalField(max_digits=5, decimal_places=4)
-    base_amount = serializers.DecimalField(max_digits=32, decimal_places=4)
-    average_score = serializers.DecimalField(max_digits=7, decimal_places=2, allow_null=True)
+    flagged_share = serializers.DecimalField(max_digits=5, decimal_places=4, coerce_to_string=False)
+    base_amount = serializers.DecimalField(max_digits=32, decimal_places=4, coerce_to_string=False)
+    average_score = serializers.DecimalField(max_digits=7, decimal_places=2, coerce_to_string=False, allow_null=True)
     average_duration_ms = serializers.FloatField(allow_null=True)
     degraded = serializers.IntegerField(help_text="decided over SQL while Redis was away")
 
@@ -45,14 +45,17 @@ class KpisSerializer(FiguresSerializer):
     recent_high_alerts = serializers.ListField(child=serializers.DictField())
     pipeline = serializers.DictField()
 
+    def get_fields(self) -> dict[str, Any]:
+        return {"from": serializers.DateTimeField(), **super().get_fields()}
+
 
 class MerchantExposureSerializer(serializers.Serializer[Any]):
     merchant_id = serializers.CharField()
     transactions = serializers.IntegerField()
     flagged = serializers.IntegerField()
-    flagged_share = serializers.DecimalField(max_digits=5, decimal_places=4)
-    base_amount = serializers.DecimalField(max_digits=32, decimal_places=4)
-    flagged_amount = serializers.DecimalField(max_digits=32, decimal_places=4)
+    flagged_share = serializers.DecimalField(max_digits=5, decimal_places=4, coerce_to_string=False)
+    base_amount = serializers.DecimalField(max_digits=32, decimal_places=4, coerce_to_string=False)
+    flagged_amount = serializers.DecimalField(max_digits=32, decimal_places=4, coerce_to_string=False)
 
 
 class RulePerformanceSerializer(serializers.Serializer[Any]):
@@ -61,12 +64,12 @@ class RulePerformanceSerializer(serializers.Serializer[Any]):
     hits = serializers.IntegerField()
     shadow_hits = serializers.IntegerField()
     errors = serializers.IntegerField()
-    average_score = serializers.DecimalField(max_digits=7, decimal_places=4, allow_null=True)
+    average_score = serializers.DecimalField(max_digits=7, decimal_places=4, coerce_to_string=False, allow_null=True)
     alerts = serializers.IntegerField()
     alerts_closed = serializers.IntegerField()
     confirmed_fraud = serializers.IntegerField()
     false_positives = serializers.IntegerField()
-    false_positive_share = serializers.DecimalField(max_digits=5, decimal_places=4, allow_null=True)
+    false_positive_share = serializers.DecimalField(max_digits=5, decimal_places=4, coerce_to_string=False, allow_null=True)
 
 
 class ReportRequestSerializer(StrictSerializer):

@@ -27,6 +27,7 @@ from screening.models import ScreeningType
 from screening.selectors import RealTimeResults, screening_get
 from screening.serializers import (
     BulkAnswerSerializer,
+    CorrectedTransactionSerializer,
     CorrectionSerializer,
     RuleResultSerializer,
     ScreenedTransactionSerializer,
@@ -74,7 +75,7 @@ class TransactionView(TransactionDetailView):
     required_scopes = {"PATCH": "transactions:write"}
     parser_classes: Any = (JsonParser,)
 
-    @extend_schema(request=CorrectionSerializer, responses={200: TransactionSerializer, 410: GONE})
+    @extend_schema(request=CorrectionSerializer, responses={200: CorrectedTransactionSerializer, 410: GONE})
     def patch(self, request: Request, transaction_id: str) -> Response:
         """Correct `status` or `metadata`; later evaluations see the new values."""
         body = services.transaction_correct(
@@ -116,6 +117,7 @@ class TransactionsBulkView(TransactionView):
 
 class ScreeningResultsView(ApiView):
     reads_query = ("GET",)
+    pagination_class = PagePagination
 
     @extend_schema(
         parameters=[
@@ -123,8 +125,6 @@ class ScreeningResultsView(ApiView):
             OpenApiParameter("rule_id", int),
             OpenApiParameter("status", str, enum=[*STATUS_LETTERS]),
             OpenApiParameter("screening_type", str, enum=ScreeningType.values),
-            OpenApiParameter("page", int),
-            OpenApiParameter("page_size", int),
         ],
         responses=RuleResultSerializer(many=True),
         operation_id="screening_results_list",

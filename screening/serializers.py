@@ -16,11 +16,13 @@ class WindowSerializer(serializers.Serializer[Any]):
 
 
 class ConditionSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField(help_text="where in the rule, e.g. `conditions[0].any[1]`")
     text = serializers.CharField(help_text="what was found, in words")
     actual = serializers.CharField(allow_null=True)
     threshold = serializers.CharField(allow_null=True)
     met = serializers.BooleanField(allow_null=True, help_text="null: unknown")
     window = WindowSerializer(required=False)
+    reason = serializers.CharField(required=False, help_text="why it is unknown or failed; else absent")
 
 
 class DetailsSerializer(serializers.Serializer[Any]):
@@ -72,6 +74,10 @@ class ScreenedTransactionSerializer(TransactionSerializer):
     archived = serializers.BooleanField(
         required=False, help_text="true: it has left, and is answered as it was submitted now; else absent"
     )
+
+
+class CorrectedTransactionSerializer(TransactionSerializer):
+    screening = ScreeningSerializer()
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):

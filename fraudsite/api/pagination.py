@@ -74,6 +74,20 @@ class PagePagination(BasePagination):
         ]
 
 
+class WholePagination(PagePagination):
+    """A list that is small by its nature, all of it in one page: nothing is asked about pages."""
+
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None
+    ) -> list[Any]:
+        items = list(queryset)
+        self.page, self.page_size, self.total = 1, max(len(items), 1), len(items)
+        return items
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return []
+
+
 def _whole_number(request: Request, name: str, *, default: int, maximum: int) -> int:
     text = request.query_params.get(name)
     if text is None:

@@ -84,14 +84,13 @@ class BatchResumeView(ApiView):
 
 class BatchResultsView(ApiView):
     reads_query = ("GET",)
+    pagination_class = PagePagination
 
     @extend_schema(
         parameters=[
             OpenApiParameter("transaction_id", str),
             OpenApiParameter("rule_id", int),
             OpenApiParameter("status", str, enum=[*STATUS_LETTERS], description="of a rule, or of any rule"),
-            OpenApiParameter("page", int),
-            OpenApiParameter("page_size", int),
         ],
         responses=BatchTransactionSerializer(many=True),
         operation_id="screening_batch_results_list",
