@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from fraudsite.api.json_body import JsonBodyError, decode
+from fraudsite.api.json_body import JsonBodyError, array_items, decode
 from fraudsite.errors import Conflict, FieldError, Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.logging import about_transaction, transactions_log
@@ -232,10 +232,7 @@ def documents_of_bulk(raw: bytes, *, is_ndjson: bool, limit: int) -> list[tuple[
         lines = [line for line in raw.splitlines() if line.strip()]
         documents = [_line_of_bulk(line) for line in lines[: limit + 1]]
     elif raw.strip():
-        decoded = decode(raw)
-        if not isinstance(decoded, list):
-            raise Invalid("The body is a list of transactions.", [FieldError("$", "must be a list")])
-        documents = [(each, []) for each in decoded]
+        documents = _items_of_bulk(raw)
     if not documents:
         raise Invalid("There are no transactions in the body.", [FieldError("$", "must not be empty")])
     if len(documents) > limit:
@@ -243,6 +240,20 @@ def documents_of_bulk(raw: bytes, *, is_ndjson: bool, limit: int) -> list[tuple[
             f"At most {limit} transactions at once.", [FieldError("$", f"has more than {limit} items")]
         )
     return documents
+
+
+def _items_of_bulk(raw: bytes) -> list[tuple[Any, list[FieldError]]]:
+    try:
+        decoded = decode(raw)
+    except JsonBodyError:
+        # A key given twice, a NaN or a NUL in one of them is that one's fault.
+        items = array_items(raw)
+        if items is None:
+            raise
+        return [_line_of_bulk(each) for each in items]
+    if not isinstance(decoded, list):
+        raise Invalid("The body is a list of transactions.", [FieldError("$", "must be a list")])
+    return [(each, []) for each in decoded]
 
 
 def _line_of_bulk(line: bytes) -> tuple[Any, list[FieldError]]:

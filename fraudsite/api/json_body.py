@@ -57,6 +57,34 @@ def decode(raw: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH) -
     return value
 
 
+def array_items(raw: bytes) -> list[bytes] | None:
+    """The items of a JSON array, each as it was written, whatever `decode` says of them; None: this is no array.
+
+    For an array that was refused, of which only some items are at fault.
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    match = _ARRAY_BEGINS.match(text)
+    if match is None:
+        return None
+    items = []
+    while True:
+        start = match.end()
+        try:
+            _, end = _read_item(text, start)
+        except (ValueError, RecursionError):
+            return None
+        items.append(text[start:end].encode("utf-8", "surrogateescape"))
+        match = _ITEM_FOLLOWS.match(text, end)
+        if match is None:
+            return items if _ARRAY_ENDS.fullmatch(text, end) else None
+
+
+_ARRAY_BEGINS = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*")
+_ITEM_FOLLOWS = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_ARRAY_ENDS = re.compile(r"[ \t\n\r]*\][ \t\n\r]*")
+_read_item = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False).raw_decode
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):

@@ -153,6 +153,37 @@ def test_it_takes_ndjson_and_says_which_line_is_wrong(queued: list[int]) -> None
     assert [each["index"] for each in response.json()["rejected"]] == [1]
 
 
+BAD_ITEMS = {
+    b'{"amount": 1, "amount": 2}': "amount",
+    b'{"metadata": {"a": [1, NaN]}}': "metadata.a[1]",
+    b'{"merchant_name": "a\\u0000b"}': "merchant_name",
+    b'{"merchant_name": "\\ud800"}': "merchant_name",
+    b'{"merchant_name": "\xff"}': "merchant_name",
+    b'{"amount": 1e999}': "amount",
+    b'{"amount": ' + b"9" * 5000 + b"}": "amount",
+    b'{"metadata": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}": "metadata.a" + "[0]" * 30,
+}
+
+
+@pytest.mark.parametrize(("item", "path"), BAD_ITEMS.items())
+def test_an_item_that_cannot_be_read_does_not_sink_the_others(
+    queued: list[int], item: bytes, path: str
+) -> None:
+    body = b" [ " + b" , ".join([orjson.dumps(payload(1)), item, orjson.dumps(payload(2))]) + b" ]\n"
+    answer = ApiClient().post("transactions/bulk/", body)
+    assert answer.status_code == 202, answer.content
+    assert answer.json()["accepted"] == 2
+    (rejected,) = answer.json()["rejected"]
+    assert (rejected["index"], [each["path"] for each in rejected["errors"]]) == (1, [path])
+
+
+@pytest.mark.parametrize("end", [b"", b"}", b",]", b"] 1", b"[", b'{"a" 1}]'])
+def test_it_refuses_a_bulk_that_is_no_json(end: bytes) -> None:
+    body = b"[" + orjson.dumps(payload(1)) + b',{"a":1,"a":2}' + end
+    assert_problem(ApiClient().post("transactions/bulk/", body), 400)
+    assert not Transaction.objects.exists()
+
+
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"[" + b"1," * 5000 + b"1]"])
 def test_it_refuses_a_bulk_that_is_no_list_empty_or_too_long(body: bytes) -> None:
     assert_problem(ApiClient().post("transactions/bulk/", body), 400, "$")
