@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import django_filters
 
-from fraudsite.api.serializers import InstantFilter, TrueFalseFilter
+from fraudsite.api.serializers import EndFilter, InstantFilter, TrueFalseFilter
 from ingestion.models import ExchangeRate, Transaction
 
 EXACT_FIELDS = (
@@ -33,7 +33,7 @@ class TransactionFilter(django_filters.FilterSet):
         field_name="amount", lookup_expr="lte", label="up to this amount"
     )
     date_from = InstantFilter(field_name="occurred_at", lookup_expr="gte", label="occurred at or after")
-    date_to = InstantFilter(field_name="occurred_at", lookup_expr="lt", label="occurred before")
+    date_to = EndFilter(field_name="occurred_at", label="occurred before, or on this day or before")
     pending = TrueFalseFilter(field_name="arrival", lookup_expr="isnull", label="waits to be screened")
 
     class Meta:

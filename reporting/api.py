@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.pagination import WholePagination
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import EndFilter, InstantFilter, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from reporting import kpis, pipeline, workload
@@ -200,8 +200,8 @@ class ReportDownloadView(ApiView):
 class AuditFilter(django_filters.FilterSet):
     table = django_filters.CharFilter(field_name="table_name")
     row = django_filters.CharFilter(field_name="row_id")
-    date_from = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    date_to = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    date_from = InstantFilter(field_name="at", lookup_expr="gte")
+    date_to = EndFilter(field_name="at")
 
     class Meta:
         model = AuditEntry

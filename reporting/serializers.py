@@ -18,7 +18,9 @@ class FiguresSerializer(serializers.Serializer[Any]):
     blocked = serializers.IntegerField()
     flagged_share = serializers.DecimalField(max_digits=5, decimal_places=4, coerce_to_string=False)
     base_amount = serializers.DecimalField(max_digits=32, decimal_places=4, coerce_to_string=False)
-    average_score = serializers.DecimalField(max_digits=7, decimal_places=2, coerce_to_string=False, allow_null=True)
+    average_score = serializers.DecimalField(
+        max_digits=7, decimal_places=2, coerce_to_string=False, allow_null=True
+    )
     average_duration_ms = serializers.FloatField(allow_null=True)
     degraded = serializers.IntegerField(help_text="decided over SQL while Redis was away")
 
@@ -64,12 +66,16 @@ class RulePerformanceSerializer(serializers.Serializer[Any]):
     hits = serializers.IntegerField()
     shadow_hits = serializers.IntegerField()
     errors = serializers.IntegerField()
-    average_score = serializers.DecimalField(max_digits=7, decimal_places=4, coerce_to_string=False, allow_null=True)
+    average_score = serializers.DecimalField(
+        max_digits=7, decimal_places=4, coerce_to_string=False, allow_null=True
+    )
     alerts = serializers.IntegerField()
     alerts_closed = serializers.IntegerField()
     confirmed_fraud = serializers.IntegerField()
     false_positives = serializers.IntegerField()
-    false_positive_share = serializers.DecimalField(max_digits=5, decimal_places=4, coerce_to_string=False, allow_null=True)
+    false_positive_share = serializers.DecimalField(
+        max_digits=5, decimal_places=4, coerce_to_string=False, allow_null=True
+    )
 
 
 class ReportRequestSerializer(StrictSerializer):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django_filters
@@ -125,3 +126,26 @@ class InstantFilter(django_filters.IsoDateTimeFilter):
     """A time in ISO 8601 (UTC where it names no zone). PostgreSQL knows fewer offsets than ISO 8601 allows."""
 
     field_class = _UtcField
+
+
+class _EndField(_UtcField):
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        if not moment or not isinstance(value, str) or not _DAY.fullmatch(value.strip()):
+            return moment
+        try:
+            return moment + timedelta(days=1)
+        except OverflowError:
+            return datetime.max.replace(tzinfo=UTC)
+
+
+_DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
+
+
+class EndFilter(InstantFilter):
+    """The end of a range, not included. A day is in it as a whole: `date_from` and `date_to` may be the same day."""
+
+    field_class = _EndField
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(lookup_expr="lt", **options)

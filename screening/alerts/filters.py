@@ -9,7 +9,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from fraudsite.api.serializers import TrueFalseFilter
+from fraudsite.api.serializers import EndFilter, InstantFilter, TrueFalseFilter
 from ingestion.events.models import Severity
 from screening.alerts.models import Alert, AlertKind, Snooze
 from screening.alerts.selectors import snoozes_running
@@ -35,8 +35,8 @@ class AlertFilter(django_filters.FilterSet):
     transaction_id = django_filters.CharFilter(field_name="transaction__transaction_id")
     case_id = django_filters.UUIDFilter(field_name="case__case_id")
     is_repeat = TrueFalseFilter(method="filter_is_repeat", label="repeats of another alert")
-    created_from = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_to = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_from = InstantFilter(field_name="created_at", lookup_expr="gte")
+    created_to = EndFilter(field_name="created_at")
 
     class Meta:
         model = Alert

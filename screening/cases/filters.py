@@ -7,7 +7,7 @@ from typing import ClassVar
 import django_filters
 from django.db.models import QuerySet
 
-from fraudsite.api.serializers import TrueFalseFilter
+from fraudsite.api.serializers import EndFilter, InstantFilter, TrueFalseFilter
 from ingestion.events.models import Severity
 from screening.cases.models import Case
 from screening.cases.selectors import cases_overdue
@@ -23,10 +23,10 @@ class CaseFilter(django_filters.FilterSet):
     is_open = TrueFalseFilter(method="filter_is_open", label="not closed")
     is_overdue = TrueFalseFilter(method="filter_is_overdue", label="not closed and past its due time")
     is_assigned = TrueFalseFilter(method="filter_is_assigned", label="whether somebody has it")
-    opened_from = django_filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
-    opened_to = django_filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="lt")
-    closed_from = django_filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="gte")
-    closed_to = django_filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="lt")
+    opened_from = InstantFilter(field_name="opened_at", lookup_expr="gte")
+    opened_to = EndFilter(field_name="opened_at")
+    closed_from = InstantFilter(field_name="closed_at", lookup_expr="gte")
+    closed_to = EndFilter(field_name="closed_at")
 
     class Meta:
         model = Case

@@ -90,6 +90,10 @@ def test_it_lists_newest_first(api: ApiClient) -> None:
         ({"amount_min": "300.0001"}, ["T4"]),
         ({"date_from": "2026-11-20T12:02:00Z", "date_to": "2026-11-20T12:03:00Z"}, ["T2"]),
         ({"date_from": "2026-11-20T14:03:00+02:00"}, ["T4", "T3"]),
+        ({"date_from": "2026-11-20", "date_to": "2026-11-20"}, ["T4", "T3", "T2", "T1"]),
+        ({"date_to": "2026-11-19"}, []),
+        ({"date_from": "2026-11-21"}, []),
+        ({"date_to": "9999-12-31"}, ["T4", "T3", "T2", "T1"]),
         ({"pending": "true"}, ["T5"]),
     ],
 )
@@ -100,6 +104,21 @@ def test_it_filters(api: ApiClient, query: dict[str, str], expected: list[str]) 
     if "pending" in query:
         stored(5, arrival=None)
     assert ids(api, **query) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("alerts/", "created"), ("cases/", "opened"), ("cases/", "closed"), ("audit/", "date")],
+)
+def test_a_range_of_times_is_the_same_everywhere(api: ApiClient, path: str, name: str) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    of_today = api.get(path, **{f"{name}_from": today, f"{name}_to": today}).json()
+    assert of_today["total"] == api.get(path, **{f"{name}_from": today}).json()["total"]
+    if path == "audit/":
+        assert of_today["total"] > 0
+    far = {f"{name}_from": "2026-01-01T00:00:00+23:59", f"{name}_to": "2026-01-01T00:00:00-23:59"}
+    assert api.get(path, **far).status_code == 200
+    assert_problem(api.get(path, **{f"{name}_to": "9999-12-31T23:59:59-14:00"}), 400, f"{name}_to")
 
 
 @pytest.mark.parametrize(
