@@ -6,7 +6,9 @@ of its value. So every comparison and sum in SQL is exact, and `decode` gives th
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -88,7 +90,20 @@ def column_of(event: str, name: str) -> Column:
 
 def group_column(name: str) -> str:
     """The column that is null where the field has no identity to group by."""
-    return f"{name}#i" if name.startswith(METADATA_PREFIX) else name
+    return identity_column(name) if name.startswith(METADATA_PREFIX) else name
+
+
+# No field's name begins like these.
+
+
+def identity_column(name: str) -> str:
+    """The column of the identity of a field's value."""
+    return f"#i:{name}"
+
+
+def units_column(name: str) -> str:
+    """The column of a metadata value's units, as text."""
+    return f"#u:{name}"
 
 
 def sources_of(name: str) -> tuple[str, ...]:
@@ -116,9 +131,26 @@ def is_mutable(name: str) -> bool:
     return name == "status" or name.startswith(METADATA_PREFIX)
 
 
+# The paths of free metadata are the client's: they may hold anything. DuckDB takes names that differ in their case for
+# one, and PostgreSQL cuts what is longer than 63 bytes.
+_USUAL_PATH = re.compile(r"[a-z0-9_.]{1,60}")
+
+
+def identifier(name: str) -> str:
+    """What the column of that name is called in a database. Of what it answers it is the same again."""
+    before, prefix, _ = name.partition(METADATA_PREFIX)
+    if not prefix or before not in ("", identity_column(""), units_column("")):
+        return name
+    path = name[len(before) :]
+    if _USUAL_PATH.fullmatch(path):
+        return name
+    # With a colon, so that it is no path.
+    return f"{before}metadata:{hashlib.blake2b(path.encode(), digest_size=16).hexdigest()}"
+
+
 def quoted(name: str) -> str:
-    """A field's name as an identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    """A column's name as an identifier of SQL."""
+    return '"' + identifier(name).replace('"', '""') + '"'
 
 
 def text_literal(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rules.core.values import identity
-from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, quoted
+from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, identity_column, quoted
 from screening.batch.columns.mapped import Mapped, mapped_add
 from screening.batch.columns.stage import Stage
 
@@ -45,7 +45,7 @@ def _key(kind: str, name: str, other_kind: str, other_name: str) -> str:
     mine, other = column_of(kind, name), column_of(other_kind, other_name)
     if (mine.keeping, mine.scale) == (other.keeping, other.scale) and mine.keeping != "json":
         return quoted(name)
-    return f"('t:' || {quoted(name)})" if mine.keeping == "text" else quoted(f"{name}#i")
+    return f"('t:' || {quoted(name)})" if mine.keeping == "text" else quoted(identity_column(name))
 
 
 def _add_identities(stage: Stage) -> None:
@@ -70,7 +70,7 @@ def _identity_of(column: Column) -> Mapped:
     def identify(value: object) -> tuple[str | None]:
         return (identity(column.decode(value)),)
 
-    return Mapped((quoted(column.name),), ((f"{column.name}#i", "VARCHAR"),), identify)
+    return Mapped((quoted(column.name),), ((identity_column(column.name), "VARCHAR"),), identify)
 
 
 def _make_codes(stage: Stage, group: int, kind: str, keys: tuple[str, ...]) -> None:

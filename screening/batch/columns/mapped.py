@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from screening.batch.columns.fields import identifier, quoted
+
 _ARROW = {"TINYINT": pa.int8(), "VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
 _BATCH_ROWS = 50_000
 
@@ -36,7 +38,7 @@ def mapped_add(database: duckdb.DuckDBPyConnection, table: str, wanted: Sequence
         _compute(database, table, each, name)
         matches = (f"t.{keys[key]} IS NOT DISTINCT FROM m{number}.k{i}" for i, key in enumerate(each.keys))
         joins.append(f"LEFT JOIN {name} m{number} ON {' AND '.join(matches)}")
-        columns += [f'm{number}."{output}"' for output, _ in each.outputs]
+        columns += [f"m{number}.{quoted(output)}" for output, _ in each.outputs]
     computed = ", ".join(f"{key} AS {name}" for key, name in keys.items())
     database.execute(
         f"CREATE TABLE {table}_new AS SELECT t.* EXCLUDE ({', '.join(keys.values())}), {', '.join(columns)} "
@@ -53,7 +55,10 @@ def _compute(database: duckdb.DuckDBPyConnection, table: str, wanted: Mapped, na
     keys = ", ".join(f"{key} AS k{i}" for i, key in enumerate(wanted.keys))
     reading = database.cursor()
     reader = reading.sql(f"SELECT DISTINCT {keys} FROM {table}").to_arrow_reader(_BATCH_ROWS)
-    fields = [*reader.schema, *(pa.field(output, _ARROW[kind]) for output, kind in wanted.outputs)]
+    fields = [
+        *reader.schema,
+        *(pa.field(identifier(output), _ARROW[kind]) for output, kind in wanted.outputs),
+    ]
     schema = pa.schema(fields)
     stream = pa.RecordBatchReader.from_batches(schema, _batches(reader, wanted, schema))
     database.register("mapped_stream", stream)

@@ -15,7 +15,7 @@ from screening.batch.columns.conditions import (
     literal_sql,
 )
 from screening.batch.columns.facts import label_sql
-from screening.batch.columns.fields import METADATA_PREFIX, column_of, quoted
+from screening.batch.columns.fields import column_of, group_column, quoted, units_column
 from screening.batch.columns.needs import Needs, group_of
 from screening.batch.columns.predicates import PredicateColumns
 from screening.batch.columns.stage import Stage
@@ -121,14 +121,14 @@ class MeasureMaker:
             return None
         if aggregate.field == "label.is_fraud":
             return self._label_sql()
-        return f"e.{quoted(aggregate.field + '#i' if aggregate.field.startswith(METADATA_PREFIX) else aggregate.field)}"
+        return f"e.{quoted(group_column(aggregate.field))}"
 
 
 def units_sql(event: str, name: str, scale: int, alias: str = "e") -> str | None:
     """A field in units of 10^-scale as SQL; None where it is no number."""
     column = column_of(event, name)
     if column.keeping == "json":
-        return f"{alias}.{quoted(name + '#u')}::HUGEINT"
+        return f"{alias}.{quoted(units_column(name))}::HUGEINT"
     field = f"{alias}.{quoted(name)}"
     if column.keeping == "boolean":
         return f"({field}::BIGINT * {10**scale})"

@@ -14,6 +14,8 @@ import pyarrow.csv as arrow_csv
 import structlog
 from django.db import connection
 
+from screening.batch.columns.fields import identifier, quoted
+
 log = structlog.get_logger(__name__)
 
 # What ADBC holds of a result at a time.
@@ -68,8 +70,7 @@ _COPY_CASTS = _ADBC_CASTS | {"instant": "(extract(epoch FROM {}) * 1000000)::big
 
 def _select(select: dict[str, tuple[str, str]], casts: dict[str, str]) -> str:
     columns = (
-        f'{casts[kind].format(expression)} AS "{name.replace(chr(34), chr(34) * 2)}"'
-        for name, (expression, kind) in select.items()
+        f"{casts[kind].format(expression)} AS {quoted(name)}" for name, (expression, kind) in select.items()
     )
     return f"SELECT {', '.join(columns)} "  # our own expressions only
 
@@ -85,7 +86,7 @@ def _connect() -> Any:
 @contextmanager
 def _copied(sql: str, select: dict[str, tuple[str, str]]) -> Iterator[pa.RecordBatchReader]:
     """The same through the connection Django has: CSV into a temporary file, then Arrow out of it by blocks."""
-    schema = {name: _ARROW_TYPES[kind] for name, (_, kind) in select.items()}
+    schema = {identifier(name): _ARROW_TYPES[kind] for name, (_, kind) in select.items()}
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
         with connection.cursor() as cursor:
             cursor.cursor.copy_expert(

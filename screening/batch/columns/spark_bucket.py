@@ -101,8 +101,7 @@ def _load(stage: Any, work: Work, counted: pa.Table, screened: pa.Table) -> None
 
 def _table(stage: Any, work: Work, name: str, rows: str, prefix: str) -> None:
     columns = ", ".join(
-        f'{short.replace("c", prefix, 1)}::{kind} AS "{column.replace(chr(34), chr(34) * 2)}"'
-        for short, column, kind in work.names[name]
+        f'{short.replace("c", prefix, 1)}::{kind} AS "{column}"' for short, column, kind in work.names[name]
     )
     stage.run(f"CREATE TABLE {name} AS SELECT {columns} FROM {rows}")
 

@@ -27,6 +27,7 @@ from screening.batch.columns.fields import (
     TABLES,
     Column,
     column_of,
+    identity_column,
     instant_literal,
     is_clock,
     is_mutable,
@@ -34,6 +35,7 @@ from screening.batch.columns.fields import (
     quoted,
     sources_of,
     text_literal,
+    units_column,
 )
 from screening.batch.columns.mapped import Mapped, mapped_add
 from screening.batch.columns.needs import Needs
@@ -304,14 +306,16 @@ def _among(name: str, members: frozenset[str]) -> str:
 
 
 def json_columns(name: str) -> Mapped:
-    """Of a metadata value: `<name>#i` its identity, `<name>#u` its units as text (for sums)."""
+    """Of a metadata value: its identity, and its units as text (for sums)."""
 
     def read(text: str | None) -> tuple[str | None, str | None]:
         value = None if text is None else json_value(text)
         units = to_units(value, 10)
         return identity(value), None if units is None else str(units)
 
-    return Mapped((quoted(name),), ((f"{name}#i", "VARCHAR"), (f"{name}#u", "VARCHAR")), read)
+    return Mapped(
+        (quoted(name),), ((identity_column(name), "VARCHAR"), (units_column(name), "VARCHAR")), read
+    )
 
 
 __all__ = ["FIELDS", "FOREVER", "Memory", "Stage", "json_columns", "sources_of"]

@@ -123,13 +123,77 @@ def test_a_batch_reproduces_what_real_time_said(api: ApiClient, seed: int) -> No
             earlier = choose.choice(payments[: number + 1])["transaction_id"]
             status = choose.choice(("completed", "failed"))
             assert api.patch(f"transactions/{earlier}/", {"status": status}).status_code == 200
+    assert len(said) == TRANSACTIONS
+    assert_reproduced(api, said)
+
+
+# As columns of a database: quoted, longer than a name may be, alike but for their case, like a name made of another.
+PATHS = {
+    "quotes": ['k"q', "k'q", 'a"".b'],
+    "length": ["n" * 100, "n" * 101],
+    "case": ["foo", "Foo", "FOO"],
+    "marks": ["a", "a#i", "a#u", "#i:a"],
+    "others": ["é", "É", "x y", "a%b{c}", "pos", "us", "arrival"],
+}
+
+
+@pytest.mark.parametrize("paths", PATHS.values(), ids=PATHS)
+def test_any_metadata_is_read_whatever_its_name(api: ApiClient, paths: list[str]) -> None:
+    for number, path in enumerate(paths):
+        field = f"metadata.{path}"
+        conditions = [
+            {"field": field, "operator": "gt", "value": 2},
+            condition("sum", "1h", 2, field=field),
+            condition(
+                "distinct_count",
+                "1h",
+                2,
+                field=field,
+                filters=[{"field": field, "operator": "ne", "value": 3}],
+            ),
+            condition("count", "1h", 2, group_by=[field]),
+        ]
+        rule = {"name": f"{number}", "rule_type": "parity", "conditions": [{"any": conditions}]}
+        flag = {"action_type": "flag", "parameters": {"risk_score": 7}}
+        assert api.post("rules/", {**rule, "actions": [flag]}).status_code == 201
+    said = {}
+    for number in range(8):
+        metadata: dict[str, Any] = {}
+        for place, path in enumerate(paths):
+            first, _, rest = path.partition(".")
+            metadata[first] = {rest: number * place} if rest else (number + place) % 4
+        payment = {
+            "transaction_id": f"M{number}",
+            "user_id": "U1",
+            "account_id": "A1",
+            "amount": 1,
+            "transaction_type": "debit",
+            "channel": "web",
+            "metadata": metadata,
+            "occurred_at": (START + timedelta(minutes=number)).isoformat(),
+        }
+        response = api.post("transactions/", payment)
+        assert response.status_code == 201, response.content
+        said[f"M{number}"] = response.json()["screening"]
+        if number == 4:
+            corrected = {"metadata": {"foo": 1, "Foo": 3}}
+            assert api.patch("transactions/M2/", corrected).status_code == 200
+    assert_reproduced(api, said)
+    for path in paths:
+        field = f"metadata.{path}"
+        filters = [{"field": field, "operator": "is_not_null"}]
+        asked = {"aggregate_function": "max", "field": field, "group_by": [field], "filters": filters}
+        assert api.post("aggregates/", asked).status_code == 200
+
+
+def assert_reproduced(api: ApiClient, said: dict[str, dict[str, Any]]) -> None:
     answer = api.post("screening/batches/", {"as_of": "arrival"})
     assert answer.status_code == 202, answer.content
     batch = ScreeningBatch.objects.get(batch_id=answer.json()["batch_id"])
     while batch_advance(batch.pk):
         pass
     items = api.get(f"screening/batches/{batch.batch_id}/results/", page_size=1000).json()["items"]
-    assert len(items) == TRANSACTIONS
+    assert len(items) == len(said)
     differing = []
     for item in items:
         real = said[item["transaction_id"]]
