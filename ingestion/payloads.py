@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,19 @@ class ParsedTransaction:
         return str(self.fields["transaction_id"])
 
 
-def _text(value: Any, limit: int) -> str:
+def is_shown_as_written(text: str) -> bool:
+    """Whether text has nothing in it that breaks or reorders a line. Unlike `str.isprintable` it takes the spaces and
+    joiners that names are written with (Japanese, Persian, emoji), and characters newer than this Python."""
+    return text.isprintable() or not any(
+        unicodedata.category(each) in _NOT_SHOWN or each in _REORDERING for each in text
+    )
+
+
+_NOT_SHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _text(value: Any, limit: int, is_clean: Callable[[str], bool] = str.isprintable) -> str:
     if type(value) is str and 0 < len(value) <= limit and value.isprintable() and not value.isspace():
         return value
     if not isinstance(value, str):
@@ -68,7 +81,7 @@ def _text(value: Any, limit: int) -> str:
         raise _Wrong(f"must be at most {limit} characters, not {len(value)}")
     if "\0" in value:
         raise _Wrong("must not contain NUL characters")
-    if not value.isprintable():
+    if not is_clean(value):
         raise _Wrong("must not contain control or invisible characters")
     return value
 
@@ -82,16 +95,8 @@ def _id(value: Any) -> str:
     return _text(value, MAX_ID_LENGTH)
 
 
-# What names and places are written with beside what is printed and the plain space: other spaces, joiners (Persian,
-# Hindi, emoji), soft hyphens. What turns a text's direction is not among them: a page would show another name.
-_ALSO_IN_FREE_TEXT = re.compile("[\u00a0\u00ad\u2000-\u200a\u200c\u200d\u202f\u205f\u3000]")
-
-
 def _free_text(value: Any) -> str:
-    if type(value) is str and not value.isprintable():
-        _text(_ALSO_IN_FREE_TEXT.sub(" ", value), MAX_TEXT_LENGTH)
-        return value
-    return _text(value, MAX_TEXT_LENGTH)
+    return _text(value, MAX_TEXT_LENGTH, is_shown_as_written)
 
 
 def _label(value: Any) -> str:
