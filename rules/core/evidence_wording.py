@@ -23,6 +23,7 @@ from rules.core.wording import (
     leaves_out_current,
     measure_words,
     measured_words,
+    noun_words,
     scaled_words,
     threshold_words,
     unit_words,
@@ -95,7 +96,7 @@ class Wording:
         self.aggregate = left if isinstance(left, Aggregate) else None
         self.name = left if isinstance(left, str) else ""
         self.label = _current_words(left) if isinstance(left, str) else ""
-        label = aggregate_label(left) if isinstance(left, Aggregate) else capitalised(self.label)
+        label = aggregate_label(left) if isinstance(left, Aggregate) else _subject(self.label)
         self.unjudged = f"{label} could not be judged: "
         self.shows_currency = self._is_money = left == "amount"
         self._unit = self.measure = self.window = ""
@@ -189,11 +190,15 @@ def _current_words(name: str) -> str:
     return name
 
 
+def _subject(label: str) -> str:
+    return capitalised(noun_words(label).removeprefix("the "))
+
+
 def field_found_words(label: str, actual: Anything, unit: str) -> str:
     if isinstance(actual, bool) and label.startswith("is "):
         return f"It is {_flag_words(label, is_set=actual)}"
     if actual is None:
-        return f"{capitalised(label)} is missing"
+        return f"{_subject(label)} is missing"
     shown = f"{value_words(actual)}{unit}" if isinstance(actual, Decimal) else value_words(actual)
     return f"{capitalised(label)} is {shown}"
 

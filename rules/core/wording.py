@@ -158,6 +158,11 @@ def field_words(event: str, name: str) -> str:
     return name if field is None else field.label
 
 
+def noun_words(label: str) -> str:
+    """ "the channel", "whether it is card not present": a field's label as the subject of a sentence."""
+    return f"whether it {label}" if label.startswith("is ") else f"the {label}"
+
+
 def threshold_words(comparison: Comparison, value: Anything, unit: str) -> str:
     if comparison.operator == "between" and isinstance(value, tuple):
         return f"{value_words(value[0])} to {value_words(value[1])}{unit}"
@@ -228,7 +233,7 @@ def _comparison_words(comparison: Comparison, event: str, *, negated: bool) -> s
     operator = OPERATORS[comparison.operator]
     phrase = operator.negated if negated else operator.phrase
     left = comparison.left
-    subject = f"the {field_words(event, left)}" if isinstance(left, str) else aggregate_words(left)
+    subject = noun_words(field_words(event, left)) if isinstance(left, str) else aggregate_words(left)
     if (
         isinstance(comparison.right, Literal)
         and isinstance(comparison.right.value, bool)
@@ -259,7 +264,7 @@ def operand_words(comparison: Comparison, event: str) -> str:
         case ListName(name):
             return threshold_words(comparison, name, "")
         case FieldValue(name, times, plus):
-            words = scaled_words(f"the {field_words(event, name)}", times, plus)
+            words = scaled_words(noun_words(field_words(event, name)), times, plus)
         case CurrentValue(name, times, plus):
             words = scaled_words(f"the current {field_words('transaction', name)}", times, plus)
         case AggregateValue(aggregate, times, plus):

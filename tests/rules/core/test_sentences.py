@@ -37,6 +37,12 @@ def test_it_tells_a_rule_in_a_sentence():
         ({"not": comparison("is_cnp", "eq", True)}, "it is not card not present"),
         ({"not": comparison("amount", "gt", 5)}, "the amount is at most 5"),
         (comparison("device_id", "is_null"), "the device is missing"),
+        (comparison("is_cnp", "is_null"), "whether it is card not present is missing"),
+        ({"not": comparison("is_cnp", "is_null")}, "whether it is card not present is present"),
+        (
+            comparison("is_cnp", "ne", {"field": "is_weekend"}),
+            "whether it is card not present is not whether it is at a weekend",
+        ),
         (
             comparison("channel", "in", ["a", "b", "c", "d", "e", "f", "g"]),
             'the channel is one of "a", "b", "c", "d", "e" and 2 more',
