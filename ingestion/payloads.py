@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
@@ -220,6 +220,11 @@ def _card_id(value: Any) -> str:
 _FEWEST_DIGITS, _MOST_DIGITS = 13, 19
 _BETWEEN = re.compile(r"[\s\-\u00ad\u200b-\u200d\u2010-\u2015\u2212]")
 _DIGIT_GROUPS = re.compile(rf"[0-9](?:{_BETWEEN.pattern}?[0-9]){{12,}}")
+# In the groups that are printed on cards, between signs that numbers of other kinds have as well.
+_AS_PRINTED = re.compile(
+    r"(?<![0-9])(?:[0-9]{4}([._/])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|[0-9]{4}([._/])[0-9]{6}\2[0-9]{4,5})(?![0-9])"
+)
+_PRINTED_SIGNS = str.maketrans("._/", "   ")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -228,7 +233,13 @@ def contains_card_number(text: str) -> bool:
 
     Part of one group is none: an id of thirty digits holds a valid number of sixteen more often than not.
     """
-    return len(text) >= _FEWEST_DIGITS and any(map(_has_card_number, _DIGIT_GROUPS.findall(text)))
+    if len(text) < _FEWEST_DIGITS:
+        return False
+    if not text.isascii():
+        # Digits of another width.
+        text = unicodedata.normalize("NFKC", text)
+    printed = (match[0].translate(_PRINTED_SIGNS) for match in _AS_PRINTED.finditer(text))
+    return any(map(_has_card_number, chain(_DIGIT_GROUPS.findall(text), printed)))
 
 
 def _has_card_number(run: str) -> bool:
