@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -175,6 +176,8 @@ def _wording(changes: Mapping[str, Any], shown: RuleVersion, base: RuleVersion) 
     if not isinstance(changes, dict):
         raise Invalid("A change of a rule is a JSON object.", [FieldError("$", "expected an object")])
     given = changes.get("version")
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int | Decimal) or given % 1):
+        raise Invalid("The version is not valid.", [FieldError("version", "expected a whole number")])
     if given is not None and given not in (shown.number, base.number):
         message = f"the rule is at version {shown.number} by now"
         raise Conflict("The rule was changed in the meantime.", [FieldError("version", message)])

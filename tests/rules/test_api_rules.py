@@ -75,6 +75,8 @@ def test_it_refuses_a_change_based_on_an_older_version(api: ApiClient) -> None:
     body = made(api)
     api.patch(f"rules/{body['id']}/", {"priority": 2})
     assert_problem(api.put(f"rules/{body['id']}/", body | {"priority": 3}), 409, "version")
+    for version in ("2", 2.5, True, [2]):
+        assert_problem(api.patch(f"rules/{body['id']}/", {"priority": 3, "version": version}), 400, "version")
     assert RuleVersion.objects.count() == 2
 
 
