@@ -102,7 +102,9 @@ class Supervisor:
     def _environment(self, process: str) -> dict[str, str]:
         metrics = self.home.run / "metrics"
         return (
-            os.environ
+            # Who tries webhooks here has the receiver here as well.
+            {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128"}
+            | os.environ
             | self.servers.environment
             | {"FRAUDSITE_PROCESS": process, "PYTHONUNBUFFERED": "1"}
             | ({"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if process == "web" else {})
