@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from fraudsite.prepared import PreparedStatement
+from ingestion.events.selectors import labels_of
 from rules.core.derived import to_base_amount
 
 Event = dict[str, Any]
@@ -83,15 +84,33 @@ _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
 def facts_of(event: Event, names: Iterable[str]) -> dict[str, Any]:
-    """The facts of these names in force at the event's time; None where nothing is known. One query at most."""
+    """The facts of these names in force at the event's time; None where nothing is known."""
     return facts_of_all([event], names)[0]
 
 
 def facts_of_all(events: Sequence[Event], names: Iterable[str]) -> list[dict[str, Any]]:
     """The facts for each of `events`, which arrive in this order: one that is not stored yet is known to those
-    behind it. One query at most."""
+    behind it. One query at most, and one for labels."""
     names = frozenset(names)
-    if not events or not any(name.startswith(("customer.", "account.")) for name in names):
+    if not events:
+        return []
+    found = _facts_of_parties(events, names)
+    if "label.is_fraud" in names:
+        _add_labels(events, found)
+    return found
+
+
+def _add_labels(events: Sequence[Event], found: Sequence[dict[str, Any]]) -> None:
+    """What was said of a transaction before it came in: it is the newest in windows over labels itself."""
+    labels = labels_of(event["transaction_id"] for event in events if event.get("transaction_id"))
+    for event, facts in zip(events, found, strict=True):
+        for known_from, is_fraud in labels.get(event.get("transaction_id") or "", ()):
+            if known_from <= event["occurred_at"]:
+                facts["label.is_fraud"] = is_fraud
+
+
+def _facts_of_parties(events: Sequence[Event], names: frozenset[str]) -> list[dict[str, Any]]:
+    if not any(name.startswith(("customer.", "account.")) for name in names):
         return [dict.fromkeys(names) for _ in events]
     ask_user, ask_account = "customer.age_days" in names, "account.age_days" in names
     asked = [(event.get("user_id"), event.get("account_id"), event["occurred_at"]) for event in events]

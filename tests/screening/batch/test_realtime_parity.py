@@ -96,6 +96,50 @@ def comparable(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in ("id", "screening_type", "created_at")}
 
 
+def test_a_label_that_came_before_its_transaction_is_seen_with_it(api: ApiClient) -> None:
+    counted = {"function": "sum", "window": "1h", "value": 0, "field": "label.is_fraud"}
+    filtered = {"function": "count", "window": "1h", "value": 0}
+    frauds = [{"field": "label.is_fraud", "operator": "eq", "value": True}]
+    rules = {"sum": condition(**counted), "count": condition(**filtered, filters=frauds)}
+    for name, each in rules.items():
+        document = {
+            "name": name,
+            "rule_type": "parity",
+            "conditions": [each],
+            "actions": [{"action_type": "flag"}],
+        }
+        assert api.post("rules/", document).status_code == 201
+
+    def label(number: int, minute: int, *, is_fraud: bool) -> None:
+        labelled_at = (START + timedelta(minutes=minute)).isoformat()
+        body = {"transaction_id": f"R{number}", "is_fraud": is_fraud, "labelled_at": labelled_at}
+        assert api.post("events/label/", body).status_code == 201
+
+    label(0, 0, is_fraud=True)
+    # Known a minute later than its transaction, and taken back before it.
+    label(1, 2, is_fraud=True)
+    label(2, 1, is_fraud=True)
+    label(2, 2, is_fraud=False)
+    said = {}
+    for number in range(4):
+        payment = {
+            "transaction_id": f"R{number}",
+            "user_id": "U1",
+            "account_id": "A1",
+            "amount": 10,
+            "transaction_type": "transfer",
+            "channel": "web",
+            "occurred_at": (START + timedelta(minutes=number)).isoformat(),
+        }
+        said[f"R{number}"] = api.post("transactions/", payment).json()["screening"]
+    told = [
+        [int(result["details"]["conditions"][0]["actual"]) for result in each["results"]]
+        for each in said.values()
+    ]
+    assert told == [[1, 1], [1, 1], [2, 2], [2, 2]]
+    assert_reproduced(api, said)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_batch_reproduces_what_real_time_said(api: ApiClient, seed: int) -> None:
