@@ -254,6 +254,8 @@ def test_it_stops_at_once_when_told_to(number: signal.Signals) -> None:
             [sys.executable, "-m", "ingestion.simulator", "--stream", "--url", url, "--key", "k"],
             stderr=subprocess.PIPE,
             text=True,
+            # What a shell starts in the background ignores SIGINT, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert process.stderr is not None
         assert "simulating 20 transactions/s" in process.stderr.readline()
