@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
-from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
 import pycountry
 
 from fraudsite.errors import FieldError, Invalid
+from ingestion.card_numbers import FEWEST_DIGITS, contains_card_number
 
 MAX_ID_LENGTH = 128
 MAX_TEXT_LENGTH = 256
@@ -58,7 +58,7 @@ class ParsedTransaction:
         return str(self.fields["transaction_id"])
 
 
-def is_shown_as_written(text: str) -> bool:
+def _is_shown_as_written(text: str) -> bool:
     """Whether text has nothing in it that breaks or reorders a line. Unlike `str.isprintable` it takes the spaces and
     joiners that names are written with (Japanese, Persian, emoji), and characters newer than this Python."""
     return text.isprintable() or not any(
@@ -96,7 +96,7 @@ def _id(value: Any) -> str:
 
 
 def _free_text(value: Any) -> str:
-    return _text(value, MAX_TEXT_LENGTH, is_shown_as_written)
+    return _text(value, MAX_TEXT_LENGTH, _is_shown_as_written)
 
 
 def _label(value: Any) -> str:
@@ -215,57 +215,6 @@ def _card_id(value: Any) -> str:
     return text
 
 
-# Full card numbers: 13–19 digits, perhaps in groups. What begins with 1 and has 13 digits is a time in milliseconds
-# far more often than a card (no issuer of such numbers exists).
-_FEWEST_DIGITS, _MOST_DIGITS = 13, 19
-_BETWEEN = re.compile(r"[\s\-\u00ad\u200b-\u200d\u2010-\u2015\u2212]")
-_DIGIT_GROUPS = re.compile(rf"[0-9](?:{_BETWEEN.pattern}?[0-9]){{12,}}")
-# In the groups that are printed on cards, between signs that numbers of other kinds have as well.
-_AS_PRINTED = re.compile(
-    r"(?<![0-9])(?:[0-9]{4}([._/])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|[0-9]{4}([._/])[0-9]{6}\2[0-9]{4,5})(?![0-9])"
-)
-_PRINTED_SIGNS = str.maketrans("._/", "   ")
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
-
-
-def contains_card_number(text: str) -> bool:
-    """Whether consecutive groups of digits make up a card number, whatever digits stand before and after them.
-
-    Part of one group is none: an id of thirty digits holds a valid number of sixteen more often than not.
-    """
-    if len(text) < _FEWEST_DIGITS:
-        return False
-    if not text.isascii():
-        # Digits of another width.
-        text = unicodedata.normalize("NFKC", text)
-    printed = (match[0].translate(_PRINTED_SIGNS) for match in _AS_PRINTED.finditer(text))
-    return any(map(_has_card_number, chain(_DIGIT_GROUPS.findall(text), printed)))
-
-
-def _has_card_number(run: str) -> bool:
-    groups = _BETWEEN.split(run)
-    digits = "".join(groups)
-    bounds = list(accumulate(map(len, groups), initial=0))
-    ends = set(bounds)
-    # Added up once for all parts: a text may be of thousands of groups.
-    sums = (_luhn_sums(digits, 0), _luhn_sums(digits, 1))
-    for start in bounds:
-        for end in range(start + _FEWEST_DIGITS, start + _MOST_DIGITS + 1):
-            if end in ends and (sums[end % 2][end] - sums[end % 2][start]) % 10 == 0:
-                part = digits[start:end]
-                is_time = len(part) == 13 and part[0] == "1"
-                if not is_time and len(set(part)) > 1:
-                    return True
-    return False
-
-
-def _luhn_sums(digits: str, first_doubled: int) -> list[int]:
-    """The sum of the digits before each place, every second one from `first_doubled` on counted double."""
-    values = [int(each) for each in digits]
-    values[first_doubled::2] = [_DOUBLED[each] for each in values[first_doubled::2]]
-    return list(accumulate(values, initial=0))
-
-
 def _refuse_card_number(text: str, path: str) -> None:
     if contains_card_number(text):
         raise _Wrong(
@@ -299,7 +248,7 @@ def _check_metadata(value: Any, path: str) -> None:
     elif isinstance(value, Decimal):
         if abs(value.adjusted()) > MAX_NUMBER_DIGITS or len(value.as_tuple().digits) > 2 * MAX_NUMBER_DIGITS:
             raise _Wrong("is a number out of range", path)
-        if value.adjusted() >= _FEWEST_DIGITS - 1 and value == value.to_integral_value():
+        if value.adjusted() >= FEWEST_DIGITS - 1 and value == value.to_integral_value():
             _refuse_card_number(f"{value:.0f}", path)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pycountry
 
+from ingestion.card_numbers import contains_card_number
 from ingestion.events.models import ID_LENGTH, TEXT_LENGTH
-from ingestion.payloads import EARLIEST, MAX_AHEAD, contains_card_number
+from ingestion.payloads import EARLIEST, MAX_AHEAD
 
 Reader = Callable[[Any], Any]
 

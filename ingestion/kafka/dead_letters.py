@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from fraudsite.errors import FieldError
 from fraudsite.exact_json import to_json
+from ingestion.card_numbers import contains_card_number
 from ingestion.kafka.topics import DEAD_LETTERS
-from ingestion.payloads import contains_card_number
 
 UNPARSABLE, INVALID, FAILED = "unparsable", "invalid", "failed"
 MAX_PAYLOAD = 64 * 1024

@@ -122,6 +122,7 @@ def test_it_names_the_path_of_what_is_wrong(path: str, given: dict[str, Any]) ->
         "2026-11-28 10:00 0123456789",
         "0000 0000 0000 0000",
         "4111111111111112 123",
+        "4111 1111\n1111 1111",
         # Decimals, versions and paths that are no card's groups.
         "41111111.11111111",
         "4111.1111.1111.1112",
