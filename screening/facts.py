@@ -13,7 +13,6 @@ from typing import Any
 from django.conf import settings
 
 from fraudsite.prepared import PreparedStatement
-from ingestion.events.selectors import labels_of
 from rules.core.derived import to_base_amount
 
 Event = dict[str, Any]
@@ -80,6 +79,19 @@ _FACTS_OF_MANY = PreparedStatement(
     _OF_ONE.format(asked="unnest($3, $4, $5) WITH ORDINALITY AS asked(user_id, account_id, at, place)")
     + "ORDER BY asked.place",
 )
+# $1 transactions, $2 times: of several labels the latest known then.
+_LABELS = PreparedStatement(
+    "labels",
+    ("text[]", "timestamptz[]"),
+    """
+SELECT (
+    SELECT is_fraud FROM ingestion_label
+     WHERE transaction_id = asked.transaction_id AND known_from <= asked.at ORDER BY known_from DESC, id DESC LIMIT 1
+)
+FROM unnest($1, $2) WITH ORDINALITY AS asked(transaction_id, at, place)
+ORDER BY asked.place
+""",
+)
 _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
@@ -102,11 +114,11 @@ def facts_of_all(events: Sequence[Event], names: Iterable[str]) -> list[dict[str
 
 def _add_labels(events: Sequence[Event], found: Sequence[dict[str, Any]]) -> None:
     """What was said of a transaction before it came in: it is the newest in windows over labels itself."""
-    labels = labels_of(event["transaction_id"] for event in events if event.get("transaction_id"))
-    for event, facts in zip(events, found, strict=True):
-        for known_from, is_fraud in labels.get(event.get("transaction_id") or "", ()):
-            if known_from <= event["occurred_at"]:
-                facts["label.is_fraud"] = is_fraud
+    rows = _LABELS.rows(
+        [event.get("transaction_id") for event in events], [event["occurred_at"] for event in events]
+    )
+    for facts, (is_fraud,) in zip(found, rows, strict=True):
+        facts["label.is_fraud"] = is_fraud
 
 
 def _facts_of_parties(events: Sequence[Event], names: frozenset[str]) -> list[dict[str, Any]]:

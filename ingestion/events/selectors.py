@@ -59,16 +59,6 @@ def labels_known(
     return dict(latest.values_list("transaction_id", "is_fraud"))
 
 
-def labels_of(transaction_ids: Iterable[str]) -> dict[str, list[tuple[datetime, bool]]]:
-    """All labels of each transaction, (known from, is fraud), the latest known last: for whoever asks about many
-    moments at once."""
-    found: dict[str, list[tuple[datetime, bool]]] = {}
-    labels = Label.objects.filter(transaction_id__in=set(transaction_ids)).order_by("known_from", "id")
-    for transaction_id, *label in labels.values_list("transaction_id", "known_from", "is_fraud"):
-        found.setdefault(transaction_id, []).append(tuple(label))
-    return found
-
-
 _DEVICES = """
 SELECT device_id, min(occurred_at), max(occurred_at), sum(payments)::bigint, sum(logins)::bigint FROM (
     (SELECT device_id, occurred_at, 1 AS payments, 0 AS logins FROM ingestion_transaction
