@@ -159,7 +159,7 @@ def field_words(event: str, name: str) -> str:
 
 
 def noun_words(label: str) -> str:
-    """ "the channel", "whether it is card not present": a field's label as the subject of a sentence."""
+    """A field's label as the subject of a sentence: "the channel", "whether it is card not present"."""
     return f"whether it {label}" if label.startswith("is ") else f"the {label}"
 
 

@@ -93,11 +93,8 @@ def group_column(name: str) -> str:
     return identity_column(name) if name.startswith(METADATA_PREFIX) else name
 
 
-# No field's name begins like these.
-
-
 def identity_column(name: str) -> str:
-    """The column of the identity of a field's value."""
+    """The column of the identity of a field's value. No field's name begins like this, or like the next."""
     return f"#i:{name}"
 
 
