@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 
 from rules.core.compile import compile_rule
@@ -21,6 +22,8 @@ def configured() -> None:
     """Outside pytest the environment names the servers (`python -m fraudsite.dev with -- python -m …`)."""
     import django
 
+    if apps.ready:
+        return
     if not settings.configured:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
     django.setup()
