@@ -71,14 +71,30 @@ def array_items(raw: bytes) -> list[bytes] | None:
         start = match.end()
         try:
             _, end = _read_item(text, start)
-        except (ValueError, RecursionError):
+        except ValueError:
             return None
+        except RecursionError:
+            end = _end_of_deep_item(text, start)
         items.append(text[start:end].encode("utf-8", "surrogateescape"))
         match = _ITEM_FOLLOWS.match(text, end)
         if match is None:
             return items if _ARRAY_ENDS.fullmatch(text, end) else None
 
 
+def _end_of_deep_item(text: str, start: int) -> int:
+    """Where a value ends that is nested too deep to be read, by its brackets alone; where the text ends, if nothing
+    closes it."""
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(text, start):
+        bracket = match[0][0]
+        if bracket != '"':
+            depth += 1 if bracket in "[{" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+_BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ARRAY_BEGINS = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*")
 _ITEM_FOLLOWS = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _ARRAY_ENDS = re.compile(r"[ \t\n\r]*\][ \t\n\r]*")

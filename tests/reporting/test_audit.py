@@ -19,7 +19,7 @@ from reporting.reports import report_make
 from rules.list_services import NewEntry, entries_put, list_create
 from rules.services import rule_create, rule_update
 from tests.admin.samples import LARGE, payment
-from tests.clients import ApiClient
+from tests.clients import ApiClient, assert_problem
 from tests.databases import trail_is_never_emptied, trail_may_be_emptied
 from tests.reporting.audit_trail import sql, written
 from tests.staff import StaffClient
@@ -59,6 +59,10 @@ def test_it_records_old_and_new_of_every_change() -> None:
     assert moved
     assert moved[0]["old"]["state"] == "live"
     assert set(moved[0]["old"]) == set(moved[0]["new"])
+
+
+def test_it_refuses_an_action_there_is_not() -> None:
+    assert_problem(ApiClient("audit:read").get("audit/", action="changed"), 400, "action")
 
 
 def test_it_names_who_did_it_by_page_and_by_key() -> None:

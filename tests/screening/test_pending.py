@@ -162,6 +162,7 @@ BAD_ITEMS = {
     b'{"amount": 1e999}': "amount",
     b'{"amount": ' + b"9" * 5000 + b"}": "amount",
     b'{"metadata": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}": "metadata.a" + "[0]" * 30,
+    b'{"metadata": {"a]\\"": ' + b"[" * 40_000 + b"]" * 40_000 + b"}}": 'metadata.a]"' + "[0]" * 30,
 }
 
 
