@@ -232,6 +232,9 @@ def group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
     for key in visible_group(aggregate):
         field = field_of(aggregate.event, key.event_field)
         value = by_key.get(key)
+        if isinstance(value, bool) and field is not None and field.label.startswith("is "):
+            parts.append(f"that are {_flag_words(field.label, is_set=value)}")
+            continue
         shown = value if isinstance(value, str) else value_words(value)
         phrase = (
             field.group

@@ -327,7 +327,9 @@ def _same_group_words(aggregate: Aggregate) -> str:
         field = field_of(aggregate.event, key.event_field)
         preposition = field.group.split()[0] if field is not None and field.group else "with"
         label = field_words(aggregate.event, key.event_field)
-        if key.event_field == key.current_field:
+        if label.startswith("is "):
+            parts.append(f'with the same answer to "{label}"')
+        elif key.event_field == key.current_field:
             parts.append(f"{preposition} the same {label}")
         else:
             parts.append(f"{preposition} this {field_words('transaction', key.current_field)}")

@@ -155,6 +155,15 @@ def test_it_tells_of_aggregates(condition, text):
     assert outcome(rule(condition), transaction(), history).evidence[0].text == text
 
 
+@pytest.mark.parametrize(("is_cnp", "what"), [(True, "card not present"), (False, "not card not present")])
+def test_it_tells_of_groups_that_are_something_or_not(is_cnp: bool, what: str) -> None:
+    condition = counting("gt", 5, group_by=["user_id", "is_cnp"])
+    history = [transaction(occurred_at=before(30), is_cnp=is_cnp), transaction(is_cnp=not is_cnp)]
+    assert outcome(rule(condition), transaction(is_cnp=is_cnp), history).evidence[0].text == (
+        f"2 transactions that are {what} by user U1 in the 1 h to 14:03 (2026-11-22 UTC); the limit is 5"
+    )
+
+
 def test_it_shows_the_window_of_a_baseline():
     baseline = {"aggregate_function": "max", "field": "amount", "time_window": "90d", "exclude_current": True}
     found = outcome(

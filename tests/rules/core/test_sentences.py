@@ -70,6 +70,10 @@ def test_it_tells_a_rule_in_a_sentence():
             "the number of transactions with the same card in the 30 d before it is more than 3",
         ),
         (
+            counting("gt", 3, group_by=["user_id", "is_cnp"]),
+            'the number of transactions with the same answer to "is card not present" by the same user in 1 h is more than 3',
+        ),
+        (
             counting("gt", 3, group_by=[{"counterparty_account_id": "account_id"}]),
             "the number of transactions to this account in 1 h is more than 3",
         ),
