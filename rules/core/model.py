@@ -7,6 +7,7 @@ All durations are integer microseconds (`_us`), all numbers `decimal.Decimal`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from datetime import datetime, timedelta
@@ -145,6 +146,11 @@ class Aggregate:
             condition_is_relative(condition) for condition in self.filters
         )
 
+    @cached_property
+    def current_fields(self) -> tuple[str, ...]:
+        """The facts of the screened event that the filters refer to, "distance_km_to_current" for its coordinates."""
+        return tuple(dict.fromkeys(name for each in self.filters for name in _current_fields(each)))
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
@@ -239,6 +245,14 @@ def condition_is_relative(condition: Condition) -> bool:
             return left in ("distance_km_to_current", "label.is_fraud") or isinstance(
                 right, CurrentValue | ListName
             )
+
+
+def _current_fields(condition: Condition) -> Iterator[str]:
+    for comparison in comparisons_of(condition):
+        if comparison.left == "distance_km_to_current":
+            yield comparison.left
+        if isinstance(comparison.right, CurrentValue):
+            yield comparison.right.field
 
 
 def comparisons_of(condition: Condition) -> tuple[Comparison, ...]:

@@ -15,7 +15,7 @@ from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.geo import coordinates
 from rules.core.lists import NO_LISTS, Lists
-from rules.core.model import Aggregate, All, Any, Comparison, Condition, CurrentValue, Not
+from rules.core.model import Aggregate, All
 from rules.core.values import Event, identity, read, same
 
 
@@ -32,32 +32,13 @@ def missing_fact(aggregate: Aggregate, current: Event) -> str | None:
     for key in aggregate.group_by:
         if identity(read(current, key.current_field)) is None:
             return f"{key.current_field} is missing"
-    for name in current_fields(aggregate.filters):
+    for name in aggregate.current_fields:
         if name == DISTANCE_TO_CURRENT.name:
             if coordinates(current) is None:
                 return "its coordinates are missing"
         elif read(current, name) is None:
             return f"{name} is missing"
     return None
-
-
-def current_fields(filters: Iterable[Condition]) -> tuple[str, ...]:
-    """The facts of the screened event that `filters` refer to, "distance_km_to_current" for its coordinates."""
-    return tuple(dict.fromkeys(name for condition in filters for name in _current_fields(condition)))
-
-
-def _current_fields(condition: Condition) -> Iterator[str]:
-    match condition:
-        case All(conditions) | Any(conditions):
-            for each in conditions:
-                yield from _current_fields(each)
-        case Not(inner):
-            yield from _current_fields(inner)
-        case Comparison(left=left, right=right):
-            if left == DISTANCE_TO_CURRENT.name:
-                yield DISTANCE_TO_CURRENT.name
-            if isinstance(right, CurrentValue):
-                yield right.field
 
 
 def compile_filters(aggregate: Aggregate) -> Predicate:
@@ -151,7 +132,6 @@ def reads_every_event(aggregate: Aggregate) -> bool:
 __all__ = [
     "FROM_PREVIOUS",
     "compile_filters",
-    "current_fields",
     "evaluate_aggregate",
     "missing_fact",
     "reads_every_event",

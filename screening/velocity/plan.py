@@ -20,7 +20,7 @@ from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS
 from rules.core.model import Aggregate, All, condition_is_relative
 from rules.core.values import Event, identity, read, to_units
-from rules.core.windows import compile_filters, current_fields
+from rules.core.windows import compile_filters
 from screening.velocity.encoding import Columns, as_text, distinct_payload, encode_fields
 from screening.velocity.keys import group_tag
 
@@ -274,7 +274,7 @@ class VelocityPlan:
         filters = tuple(each for each in aggregate.filters if condition_is_relative(each))
         relative = replace(aggregate, filters=filters, group_by=())
         buckets = (at, aggregate.of, tuple(places))
-        asks_facts = bool(current_fields(aggregate.filters))
+        asks_facts = bool(aggregate.current_fields)
         return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)
 
     def concerned(self, kind: str) -> list[tuple[int, CounterPlan, bool, Shape | None]]:

@@ -17,7 +17,6 @@ from rules.core.compile import aggregates_of
 from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.geo import EARTH_RADIUS_KM
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, Literal
-from rules.core.windows import current_fields
 from screening.batch.columns.conditions import compares_label, condition_sql, units_sql
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import column_of, group_column, quoted
@@ -193,7 +192,7 @@ class Verdicts:
         conditions = [
             f"s.{quoted(group_column(key.current_field))} IS NOT NULL" for key in aggregate.group_by
         ]
-        for name in current_fields(aggregate.filters):
+        for name in aggregate.current_fields:
             if name == DISTANCE_TO_CURRENT.name:
                 conditions.append("s.latitude IS NOT NULL AND s.longitude IS NOT NULL")
             else:
