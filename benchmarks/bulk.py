@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,7 @@ import orjson
 import psycopg2
 import redis
 
+from benchmarks import processor_time
 from benchmarks.payments import Payments
 from benchmarks.sync_endpoint import install_rules
 from benchmarks.table import Row
@@ -51,9 +53,14 @@ def bulk(*, quick: bool = False) -> list[Row]:
         payments = Payments(3)
         _ours(stack, _bodies(payments, 1_000))
         turns = []
+        used: Counter[str] = Counter()
+        used_floor: Counter[str] = Counter()
         for _ in range(rounds):
-            ours = _ours(stack, _bodies(payments, A_BODY))
-            turns.append((ours, _floor(stack, _bodies(payments, A_BODY))))
+            body, floor_body = _bodies(payments, A_BODY), _bodies(payments, A_BODY)
+            with processor_time.added(stack, used):
+                ours = _ours(stack, body)
+            with processor_time.added(stack, used_floor):
+                turns.append((ours, _floor(stack, floor_body)))
         ratio = median(ours / floor for ours, floor in turns)
         return [
             Row(
@@ -62,7 +69,8 @@ def bulk(*, quick: bool = False) -> list[Row]:
                 f"{median(floor for _, floor in turns):.0f}",
                 ratio,
                 0.5,
-            )
+            ),
+            *processor_time.rows("transaction", used, rounds * A_BODY, used_floor, rounds * A_BODY),
         ]
 
 
@@ -73,20 +81,22 @@ def _bodies(payments: Payments, n: int) -> bytes:
 def _ours(stack: Stack, body: bytes) -> float:
     """Transactions a second until the last of them has its decision."""
     n = len(orjson.loads(body))
-    before = stack.sql("SELECT count(*) FROM screening_decision")[0][0]
+    before, newest = stack.sql("SELECT count(*), coalesce(max(id), 0) FROM screening_decision")[0]
     began = time.perf_counter()
     reply = stack.request("POST", "transactions/bulk/", body, timeout_s=120)
     assert (reply.status, reply.body["accepted"]) == (202, n), reply.body
     with psycopg2.connect(stack.environment["DATABASE_URL"]) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         while True:
-            cursor.execute("SELECT count(*) FROM screening_decision")
-            row = cursor.fetchone()
-            if row is not None and row[0] >= before + n:
-                return n / (time.perf_counter() - began)
+            # Counting them all every time would take a tenth of a core from what is measured.
+            cursor.execute("SELECT coalesce(max(id), 0) FROM screening_decision")
+            if (cursor.fetchone() or (0,))[0] >= newest + n:
+                cursor.execute("SELECT count(*) FROM screening_decision")
+                if (cursor.fetchone() or (0,))[0] >= before + n:
+                    return n / (time.perf_counter() - began)
             if time.perf_counter() - began > 600:
-                raise AssertionError(f"{row} decisions after ten minutes")
-            time.sleep(0.02)
+                raise AssertionError(f"not {n} decisions after ten minutes")
+            time.sleep(0.05)
 
 
 def _floor(stack: Stack, body: bytes) -> float:

@@ -5,10 +5,12 @@ Both run under the same gunicorn settings on the same servers, and are loaded in
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 
 import orjson
 
+from benchmarks import processor_time
 from benchmarks.floor_table import CREATE
 from benchmarks.load import Load, post_load
 from benchmarks.payments import Payments
@@ -78,10 +80,16 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
         assert not load.others, (which, load.others, load.first_other[:2000])
         return load
 
+    used: dict[str, Counter[str]] = {"ours": Counter(), "floor": Counter()}
+
+    def measured_turn(which: str) -> Load:
+        with processor_time.added(stack, used[which]):
+            return turn(which, seconds)
+
     for which in ("ours", "floor"):
         stack.wait(lambda which=which: _answers(lambda: turn(which, 0.5)), f"{which} answers")
         turn(which, 2.0)
-    turns: list[tuple[Load, Load]] = [(turn("ours", seconds), turn("floor", seconds)) for _ in range(rounds)]
+    turns: list[tuple[Load, Load]] = [(measured_turn("ours"), measured_turn("floor")) for _ in range(rounds)]
     rate = median(our.per_second / floor.per_second for our, floor in turns)
     total, total_floor = Load(), Load()
     for our, floor in turns:
@@ -91,6 +99,9 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
     tail = median(
         quantile(our.latencies_ms, 0.99) / quantile(floor.latencies_ms, 0.99) for our, floor in turns
     )
+    # The floor's web server is a process of its own.
+    used["floor"]["web"] += used["floor"].pop("floor")
+    used["ours"].pop("floor")
     middles = [quantile(load.latencies_ms, 0.5) for load in (total, total_floor)]
     return [
         Row(
@@ -102,6 +113,9 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
         ),
         Row("the same: p99, ms", f"{tails[0]:.1f}", f"{tails[1]:.1f}", tail, 2.5, "<="),
         Row("the same: median, ms", f"{middles[0]:.1f}", f"{middles[1]:.1f}", middles[0] / middles[1]),
+        *processor_time.rows(
+            "payment", used["ours"], len(total.latencies_ms), used["floor"], len(total_floor.latencies_ms)
+        ),
     ]
 
 

@@ -1,0 +1,58 @@
+"""Which processes a load's processor time went to: those of the platform with their children, and the one that asks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.table import Row
+from tests.stack import Stack
+
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+CLIENT = "client"
+
+
+@contextmanager
+def added(stack: Stack, to: Counter[str]) -> Iterator[None]:
+    """What is used while this lasts is added to `to`: seconds by the stack's names of processes, and of this one."""
+    before = _used(stack)
+    yield
+    after = _used(stack)
+    after.subtract(before)
+    to.update(after)
+
+
+def rows(what: str, used: Mapping[str, float], n: int, floor: Mapping[str, float], n_floor: int) -> list[Row]:
+    """A row for each process that took a hundredth of a millisecond of one of `n` (of the floor: of `n_floor`), and one
+    for all of them."""
+    found = []
+    for name in [*sorted(used, key=lambda each: -used[each]), "all"]:
+        ours, bare = (
+            1000 * (sum(times.values()) if name == "all" else times.get(name, 0.0)) / max(1, count)
+            for times, count in ((used, n), (floor, n_floor))
+        )
+        if max(ours, bare) >= 0.01:
+            ratio = ours / bare if bare >= 0.01 else None
+            found.append(Row(f"processor time a {what}, ms: {name}", f"{ours:.2f}", f"{bare:.2f}", ratio))
+    return found
+
+
+def _used(stack: Stack) -> Counter[str]:
+    used = Counter({CLIENT: time.process_time()})
+    for name, process in stack.running.items():
+        used[name] = _of_process(process.pid) + sum(_of_process(child) for child in stack.children(name))
+    return used
+
+
+def _of_process(pid: int) -> float:
+    """Of the process and of the children it has seen end; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    # proc(5): utime, stime, cutime, cstime.
+    return sum(map(int, fields[11:15])) / _TICKS_A_SECOND
