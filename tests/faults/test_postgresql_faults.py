@@ -70,3 +70,38 @@ def test_it_refuses_with_503_when_postgresql_has_no_connection_left(stack: Stack
     stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
     assert count_in(client.submit()) == 2
     assert_counters_agree(stack)
+
+
+def test_a_worker_keeps_its_connection_and_takes_a_new_one_when_it_was_ended(
+    stack: Stack, client: Client
+) -> None:
+    def backends() -> set[tuple[Any, ...]]:
+        return set(
+            stack.sql(
+                "SELECT pid, backend_start FROM pg_stat_activity WHERE application_name = 'worker-realtime'"
+            )
+        )
+
+    def screened_by_worker() -> None:
+        payload = client.payload()
+        assert stack.request("POST", "transactions/?mode=async", payload).status == 202
+        path = f"transactions/{payload['transaction_id']}/screening/"
+        # Well before the sweep would find what a task has lost.
+        stack.wait(
+            lambda: stack.get(path).body.get("decision") is not None, "screened by a worker", patience_s=10
+        )
+
+    for _ in range(6):
+        screened_by_worker()
+    known = backends()
+    assert known
+    for _ in range(6):
+        screened_by_worker()
+    assert known <= backends()
+    stack.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'worker-realtime'"
+    )
+    for _ in range(6):
+        screened_by_worker()
+    assert not known & backends()
+    assert count_in(client.submit()) == 19
