@@ -53,7 +53,7 @@ def rule_edit(request: HttpRequest, rule_id: int) -> HttpResponse:
     rule = _rule(rule_id)
     if request.method == "POST":
         return _save(request, rule=rule)
-    base = _draft(rule) or selectors.version_shown(rule)
+    base = _newest(rule)
     return _builder(request, base.definition, rule=rule, base=base)
 
 
@@ -210,7 +210,7 @@ def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]
     """The moves that the state allows and this person may make; the author's approval is shown as refused."""
     needs_approval = version.needs_approval or settings.REQUIRE_RULE_APPROVAL
     moves = approval.MOVES if needs_approval else approval.MOVES_WITHOUT_APPROVAL
-    is_author = version.authored_by == principal_of(request)
+    is_author = approval.wrote(principal_of(request), version)
     return [
         {
             "move": move,
@@ -244,6 +244,11 @@ def _draft(rule: Rule) -> RuleVersion | None:
     return rule.versions.filter(state__in=selectors.OPEN_STATES).order_by("-number").first()
 
 
+def _newest(rule: Rule) -> RuleVersion:
+    """What an edit goes on from: the draft, else the version that stands for the rule."""
+    return _draft(rule) or selectors.version_shown(rule)
+
+
 def _number(text: str | None, default: int) -> int:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else default
 
@@ -254,9 +259,11 @@ def _builder(
     *,
     rule: Rule | None,
     base: RuleVersion | None = None,
+    was_changed: bool = False,
     problems: list[FieldError] | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    """`base` is the version that a save goes on from; `was_changed`: it came in between."""
     response = render(
         request,
         "workspace/rules/builder.html",
@@ -266,11 +273,18 @@ def _builder(
         document=to_json(document).decode(),
         choices=builder_choices(),
         problems=[{"path": each.path, "message": each.message} for each in problems or ()],
+        was_changed=was_changed,
         needs_approval=settings.REQUIRE_RULE_APPROVAL,
         may_read=True,
     )
     response.status_code = status
     return response
+
+
+def _known_version(request: HttpRequest, rule: Rule | None) -> RuleVersion | None:
+    """The version that the form was opened with."""
+    number = _number(request.POST.get("base_version"), 0)
+    return rule.versions.filter(number=number).first() if rule is not None else None
 
 
 def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
@@ -279,7 +293,12 @@ def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
         document = json_body.decode(raw.encode())
     except json_body.JsonBodyError as error:
         return _builder(
-            request, empty_document(), rule=rule, problems=[FieldError(error.path, error.message)], status=400
+            request,
+            empty_document(),
+            rule=rule,
+            base=_known_version(request, rule),
+            problems=[FieldError(error.path, error.message)],
+            status=400,
         )
     as_draft = "as_draft" in request.POST
     try:
@@ -287,8 +306,16 @@ def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
     except DomainError as error:
         problems = list(error.errors) or [FieldError("$", error.detail)]
         shown = document if isinstance(document, dict) else empty_document()
+        was_changed = rule is not None and any(each.path == "version" for each in problems)
         return _builder(
-            request, shown, rule=rule, problems=problems, status=409 if isinstance(error, Conflict) else 400
+            request,
+            shown,
+            rule=rule,
+            # Whoever saves once more has been told of the change in between.
+            base=_newest(rule) if rule is not None and was_changed else _known_version(request, rule),
+            was_changed=was_changed,
+            problems=problems,
+            status=409 if isinstance(error, Conflict) else 400,
         )
     if "and_submit" in request.POST and saved.version.state == State.DRAFT:
         version = saved.version
@@ -306,8 +333,9 @@ def _store(request: HttpRequest, rule: Rule | None, document: Any, *, as_draft: 
     principal = principal_of(request)
     if rule is None:
         return services.rule_create(document=document, principal=principal, as_draft=as_draft)
-    if isinstance(document, dict) and (base := request.POST.get("base_version", "")).isdecimal():
-        document = document | {"version": int(base)}
+    known = _number(request.POST.get("base_version"), 0)
+    if isinstance(document, dict) and known:
+        document = document | {"version": known}
     return services.rule_update(rule_id=rule.pk, changes=document, principal=principal, as_draft=as_draft)
 
 

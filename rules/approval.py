@@ -1,7 +1,7 @@
 """Moving a version through its states: draft → pending_approval → live | shadow → retired, or rejected.
 
-Who wrote a version that needs approval cannot put it in force; the database refuses it too
-(`rule_version_author_is_not_approver`).
+Who wrote a version that needs approval, or any of what it goes on from that nobody approved, cannot put it in force;
+the database refuses it too (`rule_version_author_is_not_approver`).
 """
 
 from __future__ import annotations
@@ -126,24 +126,26 @@ def _check_move(version: RuleVersion, action: str) -> None:
 def _review(version: RuleVersion, principal: str, note: str) -> None:
     """Note who let the version through, and refuse its author where approval is needed."""
     if _needs_approval(version):
-        if _is_same_hand(principal, version.authored_by):
+        if wrote(principal, version):
             raise Refused("Who wrote a version cannot approve it; another principal must.")
         version.needs_approval = True
     version.reviewed_by, version.review_note = principal, note
 
 
-def _is_same_hand(one: str, other: str) -> bool:
-    """Whether two principals are one, or one made the other's key for itself."""
-    if one == other:
-        return True
-    return one in _maker_of(other) or other in _maker_of(one)
+def wrote(principal: str, version: RuleVersion) -> bool:
+    """Whether any of the version is in this principal's hand, that it would approve."""
+    hands = _hands_of(principal)
+    return any(hands & _hands_of(author) for author in (version.authored_by, *version.co_authors))
 
 
-def _maker_of(principal: str) -> set[str]:
+def _hands_of(principal: str) -> set[str]:
+    """The principal itself and, of a key, the person who made it: keys that one person made for themselves are one
+    hand. Keys made by a command are the operator's, who has the database too, and count as whoever holds them."""
     kind, _, prefix = principal.partition(":")
     if kind != "key":
-        return set()
-    return set(ApiKey.objects.filter(prefix=prefix).values_list("created_by", flat=True))
+        return {principal}
+    makers = ApiKey.objects.filter(prefix=prefix).values_list("created_by", flat=True)
+    return {principal, *(each for each in makers if each.startswith("user:"))}
 
 
 def _move(version: RuleVersion, state: str, *fields: str) -> None:

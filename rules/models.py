@@ -61,6 +61,12 @@ class RuleVersion(models.Model):
     authored_by = models.CharField(
         max_length=160, help_text="the authenticated principal, e.g. user:ada, key:ab12"
     )
+    co_authors = ArrayField(
+        models.CharField(max_length=160),
+        default=list,
+        blank=True,
+        help_text="who wrote what this one goes on from and nobody has approved yet",
+    )
     reviewed_by = models.CharField(max_length=160, null=True, blank=True)
     review_note = models.TextField(blank=True, default="")
     needs_approval = models.BooleanField(default=False)
@@ -79,11 +85,15 @@ class RuleVersion(models.Model):
             models.UniqueConstraint(
                 fields=["rule"], condition=Q(state="shadow"), name="rule_one_shadow_version"
             ),
-            # Maker-checker: whoever wrote a version that needs approval cannot have approved it.
+            # Maker-checker: whoever wrote any of a version that needs approval cannot have approved it.
             models.CheckConstraint(
                 condition=Q(needs_approval=False)
                 | ~Q(state="live")
-                | (Q(reviewed_by__isnull=False) & ~Q(reviewed_by=F("authored_by"))),
+                | (
+                    Q(reviewed_by__isnull=False)
+                    & ~Q(reviewed_by=F("authored_by"))
+                    & ~Q(co_authors__contains=[F("reviewed_by")])
+                ),
                 name="rule_version_author_is_not_approver",
             ),
         ]

@@ -135,6 +135,7 @@ def version_body(version: RuleVersion) -> dict[str, Any]:
         "state": version.state,
         "definition": in_written_order(version.definition),
         "authored_by": version.authored_by,
+        "co_authors": version.co_authors,
         "needs_approval": version.needs_approval,
         "reviewed_by": version.reviewed_by,
         "review_note": version.review_note,

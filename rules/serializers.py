@@ -87,6 +87,10 @@ class RuleVersionSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=RuleVersion.State.choices)
     definition = RuleWordingSerializer()
     authored_by = serializers.CharField()
+    co_authors = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="who wrote what it goes on from, not approved yet; they cannot approve it",
+    )
     needs_approval = serializers.BooleanField()
     reviewed_by = serializers.CharField(allow_null=True)
     review_note = serializers.CharField()

@@ -72,21 +72,32 @@ def rule_create(
 def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_draft: bool = False) -> Saved:
     """Change the keys given; the rest stays. A change that changes nothing makes no version.
 
-    A draft is based on the newest draft, everything else on the version in force. `version`, when given, must be
-    the one that stands for the rule, so that nobody overwrites a change they have not seen.
+    A draft goes on from the newest draft, everything else from the version in force or, where `version` names it, from
+    the draft. `version`, when given, must be the one gone on from, so that nobody overwrites a change they have not
+    seen.
     """
     with transaction.atomic():
         ruleset_lock()
         rule = rule_get(rule_id)
         shown = version_shown(rule)
         stays_out = as_draft or settings.REQUIRE_RULE_APPROVAL
-        base = (_open_version(rule) if stays_out else None) or shown
-        parsed = _parse(base.definition | _wording(changes, shown, base))
-        if _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES):
+        wording, known = _wording(changes), changes.get("version")
+        waiting = _open_version(rule)
+        base = waiting if waiting is not None and (stays_out or known == waiting.number) else shown
+        parsed = _parse(base.definition | wording)
+        is_same = _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES)
+        # A retry of the change that made the draft still names the version in force.
+        if known is not None and known not in (base.number, shown.number if is_same else base.number):
+            raise _changed_meanwhile(base)
+        if is_same:
             return Saved(base, parsed.warnings)
         _check_name_is_free(parsed.rule.name, besides=rule)
         version = _add_version(
-            rule, _definition(parsed), principal=principal, note=_changed_keys(base, parsed)
+            rule,
+            _definition(parsed),
+            principal=principal,
+            note=_changed_keys(base, parsed),
+            going_on_from=base,
         )
         _settle(version, state=_first_state(as_draft), principal=principal)
     return Saved(version, parsed.warnings)
@@ -105,7 +116,7 @@ def rule_deactivate(*, rule_id: int, principal: str) -> RuleVersion:
             return pending
         # Not parsed again: a rule must be possible to stop even if the language would refuse it by now.
         definition = shown.definition | {"is_active": False}
-        version = _add_version(rule, definition, principal=principal, note="deactivated")
+        version = _add_version(rule, definition, principal=principal, note="deactivated", going_on_from=shown)
         if shown.state != State.LIVE:
             _settle(version, state=State.RETIRED, principal=principal)
         else:
@@ -118,10 +129,15 @@ def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
     with transaction.atomic():
         ruleset_lock()
         rule = rule_get(rule_id)
-        parsed = _parse(version_get(rule, number).definition)
+        earlier = version_get(rule, number)
+        parsed = _parse(earlier.definition)
         _check_name_is_free(parsed.rule.name, besides=rule)
         version = _add_version(
-            rule, _definition(parsed), principal=principal, note=f"rollback to version {number}"
+            rule,
+            _definition(parsed),
+            principal=principal,
+            note=f"rollback to version {number}",
+            going_on_from=earlier,
         )
         _settle(version, state=_decided_state(), principal=principal)
     return Saved(version, parsed.warnings)
@@ -171,17 +187,26 @@ def problem_error(problem: RuleProblem) -> FieldError:
     return FieldError(problem.path or "$", problem.message + hint)
 
 
-def _wording(changes: Mapping[str, Any], shown: RuleVersion, base: RuleVersion) -> dict[str, Any]:
-    """The keys of `changes` that are wording; refuses a `version` that is not the current one."""
+def _wording(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `changes` that are wording; refuses a `version` that is no number."""
     if not isinstance(changes, dict):
         raise Invalid("A change of a rule is a JSON object.", [FieldError("$", "expected an object")])
     given = changes.get("version")
     if given is not None and (isinstance(given, bool) or not isinstance(given, int | Decimal) or given % 1):
         raise Invalid("The version is not valid.", [FieldError("version", "expected a whole number")])
-    if given is not None and given not in (shown.number, base.number):
-        message = f"the rule is at version {shown.number} by now"
-        raise Conflict("The rule was changed in the meantime.", [FieldError("version", message)])
     return {key: value for key, value in changes.items() if key not in ANSWER_KEYS and key != "version"}
+
+
+def _changed_meanwhile(base: RuleVersion) -> Conflict:
+    what = (
+        f"a {base.get_state_display().lower()} by {base.authored_by}"
+        if base.state in OPEN_STATES
+        else "in force"
+    )
+    return Conflict(
+        "The rule was changed in the meantime.",
+        [FieldError("version", f"the rule is at version {base.number} by now, {what}")],
+    )
 
 
 def _changed_keys(base: RuleVersion, parsed: ParsedRule) -> str:
@@ -219,7 +244,14 @@ def _rename(rule: Rule, name: str) -> None:
         ) from None
 
 
-def _add_version(rule: Rule, definition: dict[str, Any], *, principal: str, note: str) -> RuleVersion:
+def _add_version(
+    rule: Rule,
+    definition: dict[str, Any],
+    *,
+    principal: str,
+    note: str,
+    going_on_from: RuleVersion | None = None,
+) -> RuleVersion:
     """Append a version, still a draft; drafts and requests before it are superseded."""
     rule.versions.filter(state__in=OPEN_STATES).update(state=State.RETIRED, retired_at=timezone.now())
     newest = rule.versions.aggregate(number=Max("number"))["number"] or 0
@@ -232,9 +264,17 @@ def _add_version(rule: Rule, definition: dict[str, Any], *, principal: str, note
         is_active=definition["is_active"],
         state=State.DRAFT,
         authored_by=principal,
+        co_authors=sorted(_unapproved_authors(going_on_from) - {principal}),
         needs_approval=settings.REQUIRE_RULE_APPROVAL,
         change_note=note,
     )
+
+
+def _unapproved_authors(version: RuleVersion | None) -> set[str]:
+    """Who wrote a version that was never in force: approving what goes on from it would be approving their own."""
+    if version is None or version.live_from is not None:
+        return set()
+    return {version.authored_by, *version.co_authors}
 
 
 def _settle(version: RuleVersion, *, state: str, principal: str) -> None:

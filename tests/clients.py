@@ -20,7 +20,7 @@ class ApiClient:
     def __init__(self, *scopes: str, raw_key: str | None = None, name: str = "a test") -> None:
         self.principal = ""
         if raw_key is None:
-            key, raw_key = api_key_create(name=name, scopes=scopes or ALL_SCOPES, created_by="user:tests")
+            key, raw_key = api_key_create(name=name, scopes=scopes or ALL_SCOPES, created_by="system:tests")
             self.principal = key.principal
         self.raw_key = raw_key
         self.client = Client(headers={"authorization": f"Api-Key {raw_key}"})

@@ -85,10 +85,23 @@ def test_it_refuses_an_edit_of_a_version_that_is_not_the_newest() -> None:
     url = reverse("admin:rule_edit", args=[version.rule_id])
     response = save(author, {**LARGE, "priority": 9}, url=url, base_version=1)
     assert response.status_code == 409
-    assert (
-        "changed in the meantime" in response.content.decode() or "at version 2" in response.content.decode()
-    )
+    told = response.content.decode()
+    assert "at version 2" in told
+    assert "Version 2 by user:other came in between" in told
     assert RuleVersion.objects.count() == 2
+    # Saved once more, it is meant.
+    (known,) = re.findall(r'name="base_version" value="(\d+)"', told)
+    save(author, {**LARGE, "priority": 9}, url=url, base_version=int(known))
+    assert RuleVersion.objects.count() == 3
+
+
+def test_it_still_knows_the_version_after_a_mistake() -> None:
+    version = rule()
+    author = StaffClient("ada", "Rule author")
+    url = reverse("admin:rule_edit", args=[version.rule_id])
+    mistaken = save(author, {**LARGE, "priority": "high"}, url=url, base_version=1)
+    assert mistaken.status_code == 400
+    assert 'name="base_version" value="1"' in mistaken.content.decode()
 
 
 def test_it_rolls_back_and_says_what_changed_in_words() -> None:

@@ -76,6 +76,22 @@ class TestWhereApprovalIsRequired:
         assert (third.number, third.definition["priority"], third.state) == (3, 9, State.DRAFT)
         assert RuleVersion.objects.get(number=2).state == State.RETIRED
 
+    def test_it_refuses_a_change_that_was_made_without_knowing_of_the_draft(self) -> None:
+        first = approve(submit(create()))
+
+        def update_known(known: int, principal: str, **changes: Any) -> RuleVersion:
+            changes["version"] = known
+            return services.rule_update(rule_id=first.rule_id, changes=changes, principal=principal).version
+
+        second = update_known(1, "user:a", priority=9)
+        with pytest.raises(Conflict) as raised:
+            update_known(1, "user:b", description="Large ones")
+        assert "user:a" in raised.value.errors[0].message
+        # The same change again is a retry.
+        assert update_known(1, "user:a", priority=9) == second
+        third = update_known(2, "user:b", description="Large ones")
+        assert (third.number, third.definition["priority"]) == (3, 9)
+
     def test_it_refuses_the_author(self) -> None:
         version = submit(create())
         with pytest.raises(Refused):
@@ -87,6 +103,56 @@ class TestWhereApprovalIsRequired:
         key, _ = api_key_create(name="mine", scopes=["rules:approve"], created_by=MAKER)
         with pytest.raises(Refused):
             approve(submit(create()), key.principal)
+
+    def test_it_refuses_who_wrote_what_another_went_on_from(self) -> None:
+        first = approve(submit(create()))
+        update(first, CHECKER, priority=9)
+        third = submit(update(first, MAKER, description="Large ones"))
+        assert third.co_authors == [CHECKER]
+        with pytest.raises(Refused):
+            approve(third, CHECKER)
+        with pytest.raises(Refused):
+            shadow(third, CHECKER)
+        approve(third, "user:third")
+
+    def test_it_remembers_every_author_of_what_nobody_approved(self) -> None:
+        first = approve(submit(create()))
+        update(first, "user:a", priority=9)
+        update(first, "user:b", description="Large ones")
+        fourth = submit(update(first, "user:c", name="Larger ones"))
+        assert fourth.co_authors == ["user:a", "user:b"]
+        assert approve(fourth, "user:d").state == State.LIVE
+        assert update(first, "user:c", priority=8).co_authors == []
+
+    def test_it_refuses_the_author_of_what_was_rolled_back_to(self) -> None:
+        first = approve(submit(create()))
+        second = submit(update(first, CHECKER, priority=9))
+        approval.version_reject(rule_id=first.rule_id, number=second.number, principal=MAKER)
+        again = services.rule_rollback(rule_id=first.rule_id, number=2, principal=MAKER).version
+        with pytest.raises(Refused):
+            approve(again, CHECKER)
+        back = services.rule_rollback(rule_id=first.rule_id, number=1, principal="user:third").version
+        assert back.co_authors == []
+
+    def test_it_refuses_keys_that_one_person_made(self) -> None:
+        keys = [
+            api_key_create(name=name, scopes=["rules:write", "rules:approve"], created_by=who)[0]
+            for name, who in (
+                ("a", "user:adm"),
+                ("b", "user:adm"),
+                ("c", "system:command"),
+                ("d", "system:command"),
+            )
+        ]
+        one, other, operated, as_well = (f"key:{key.prefix}" for key in keys)
+        first = approve(submit(create()))
+        second = submit(update(first, one, priority=9))
+        with pytest.raises(Refused):
+            approve(second, other)
+        with pytest.raises(Refused):
+            approve(second, "user:adm")
+        approve(second, operated)
+        assert approve(submit(update(first, operated, priority=7)), as_well).state == State.LIVE
 
     def test_it_refuses_the_author_a_shadow_too(self) -> None:
         with pytest.raises(Refused):
@@ -182,9 +248,24 @@ def test_the_database_refuses_a_live_version_its_author_approved() -> None:
     )
 
 
+def test_the_database_refuses_a_live_version_a_co_author_approved() -> None:
+    first = services.rule_create(document=high_velocity(), principal=MAKER, as_draft=True).version
+    changes = {"priority": 9}
+    second = services.rule_update(
+        rule_id=first.rule_id, changes=changes, principal=CHECKER, as_draft=True
+    ).version
+    live = (
+        "UPDATE rules_ruleversion SET needs_approval = true, state = 'live', reviewed_by = '{}' WHERE id = %s"
+    )
+    with pytest.raises(IntegrityError, match="rule_version_author_is_not_approver"), transaction.atomic():
+        _sql(live.format(MAKER), second)
+    _sql(live.format("user:third"), second)
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        "co_authors = '{user:other}'",
         "authored_by = 'user:other'",
         "definition = '{}'",
         "number = 7",
