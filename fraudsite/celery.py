@@ -82,9 +82,11 @@ def _send_request_id(headers: dict[str, Any] | None = None, **_kwargs: object) -
 
 @task_prerun.connect
 @task_postrun.connect
-def _check_connections(**_kwargs: object) -> None:
-    """As at either end of a request: what broke is closed, and the rest is looked at before its next statement."""
-    close_old_connections()
+def _check_connections(task: Any = None, **_kwargs: object) -> None:
+    """As at either end of a request: what broke is closed, and the rest is looked at before its next statement. A task
+    that is run where it was asked for has the connection, and the transaction, of whoever asked."""
+    if not task.request.is_eager:
+        close_old_connections()
 
 
 @task_prerun.connect

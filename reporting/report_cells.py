@@ -6,7 +6,6 @@ import re
 
 from reporting.models import Report
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|")
 # A figure as reports write it.
 NUMBER = re.compile(r"-?\d{1,3}(,\d{3})*(\.\d+)?|-?\d+(\.\d+)?")
 
@@ -19,8 +18,3 @@ def provenance(report: Report) -> list[tuple[str, str]]:
         ("Digest of the figures", report.figures_digest),
         ("Audit trail when it was made", f"{report.audit_number}:{report.audit_digest}"),
     ]
-
-
-def defused(text: str) -> str:
-    """Text that a spreadsheet shows instead of running it."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

@@ -12,8 +12,9 @@ import io
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 
+from fraudsite.spreadsheets import harmless
 from reporting.models import Report
-from reporting.report_cells import NUMBER, defused, provenance
+from reporting.report_cells import NUMBER, provenance
 
 FORMATS = {
     "html": "text/html",
@@ -65,10 +66,10 @@ def _csv(report: Report) -> bytes:
     for section in report.figures["sections"]:
         writer.writerow([])
         writer.writerow([section["title"]])
-        writer.writerow([defused(each) for each in section["columns"]])
+        writer.writerow([harmless(each) for each in section["columns"]])
         writer.writerows([_plain(cell) for cell in row] for row in section["rows"])
         if section["note"]:
-            writer.writerow([defused(section["note"])])
+            writer.writerow([harmless(section["note"])])
     writer.writerow([])
     writer.writerows(provenance(report))
     # With a byte order mark, or Excel takes UTF-8 for something else.
@@ -76,4 +77,4 @@ def _csv(report: Report) -> bytes:
 
 
 def _plain(cell: str) -> str:
-    return cell.replace(",", "") if NUMBER.fullmatch(cell) else defused(cell)
+    return cell.replace(",", "") if NUMBER.fullmatch(cell) else harmless(cell)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from django.utils.dateparse import parse_date, parse_datetime
 
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.spreadsheets import as_meant
 from rules.list_services import NewEntry, entry_problem
 from rules.models import LIST_NOTE_LENGTH
 
@@ -77,7 +78,8 @@ def _header(cells: list[str]) -> tuple[str, ...]:
 
 
 def _take(rows: Rows, line: int, columns: tuple[str, ...], cells: Iterable[str]) -> None:
-    given = [cell.strip() for cell in cells]
+    # Our own download is such a file.
+    given = [as_meant(cell.strip()) for cell in cells]
     errors: list[FieldError] = []
     if len(given) > len(columns):
         errors.append(FieldError("$", f"has {len(given)} cells, expected at most {len(columns)}"))

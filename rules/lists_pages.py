@@ -18,6 +18,7 @@ from fraudsite.admin_site import page, principal_of, render
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.roles import Action, may
+from fraudsite.spreadsheets import harmless
 from rules import list_services as services
 from rules.list_csv import read_entries
 from rules.list_selectors import list_bodies, list_get
@@ -25,7 +26,6 @@ from rules.list_services import NewEntry
 from rules.models import NamedList
 
 PER_PAGE = 100
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @page("lists/", name="named_lists", post=Action.LISTS_WRITE)
@@ -67,7 +67,7 @@ def named_list_download(request: HttpRequest, name: str) -> HttpResponse:
     writer.writerow(["value", "note", "expires_at"])
     for entry in list_get(name).entries.filter(removed_in=None).order_by("id").iterator(chunk_size=5_000):
         expires = entry.expires_at.isoformat() if entry.expires_at else ""
-        writer.writerow([_harmless(entry.value), _harmless(entry.note), expires])
+        writer.writerow([harmless(entry.value), harmless(entry.note), expires])
     response = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="list-{name}.csv"'
     return response
@@ -148,8 +148,3 @@ def _create(request: HttpRequest) -> HttpResponse:
         messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
         return HttpResponseRedirect(reverse("admin:named_lists"))
     return HttpResponseRedirect(reverse("admin:named_list", args=[made.name]))
-
-
-def _harmless(text: str) -> str:
-    """A spreadsheet runs what begins like a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -11,13 +11,12 @@ from typing import Any
 from django.db.models import QuerySet
 
 from fraudsite.errors import Missing
+from fraudsite.spreadsheets import harmless
 from ingestion.imports.models import ImportJob, ImportRowError
 from ingestion.models import Transaction
 
 FIRST_ERRORS = 20
 ERROR_COLUMNS = ("row", "line", "path", "message")
-# A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def imports_all() -> QuerySet[ImportJob]:
@@ -83,14 +82,10 @@ def errors_csv(job: ImportJob) -> Iterator[str]:
     """The row errors as CSV, line by line, without holding them all."""
     yield _csv_line(ERROR_COLUMNS)
     for error in job.row_errors.order_by("id").iterator(chunk_size=2_000):
-        yield _csv_line((error.row, error.line, _harmless(error.path), _harmless(error.message)))
+        yield _csv_line((error.row, error.line, harmless(error.path), harmless(error.message)))
 
 
 def _csv_line(cells: Any) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)
     return line.getvalue()
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_MARKS) else text

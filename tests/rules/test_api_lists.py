@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.urls import reverse
 from django.utils import timezone
 
 from rules.list_selectors import forget_lists
@@ -16,6 +17,7 @@ from rules.models import NamedListEntry, RulesetVersion
 from rules.selectors import lists_snapshot, ruleset_load
 from tests.clients import ApiClient, assert_problem
 from tests.rules.documents import on_list
+from tests.staff import StaffClient
 
 
 @pytest.fixture
@@ -198,6 +200,17 @@ def test_a_value_may_hold_what_delimits_elsewhere(api: ApiClient) -> None:
 @pytest.mark.parametrize("raw", [b"", b"\n\n", b"value\n", b"\xff\xfe", b"value,colour\nM1,red\n", b'"M1\n'])
 def test_it_refuses_a_file_that_is_no_list(api: ApiClient, raw: bytes) -> None:
     assert_problem(upload(api, raw), 400, "file")
+
+
+def test_it_takes_its_own_download_back_as_it_was(api: ApiClient) -> None:
+    values = ["+234", "=HYPERLINK(1)", "-5", "@x", "'+1", "''=2", "'quoted'", "|a", "M1"]
+    put(api, [{"value": each, "note": f"-{each}"} for each in values])
+    page = reverse("admin:named_list_download", args=["blocked"])
+    downloaded = StaffClient("ada", "Rule author").get(page).content
+    assert not [line for line in downloaded.splitlines() if line.startswith((b"+", b"="))]
+    again = upload(api, downloaded, mode="replace").json()
+    assert (again["added"], again["removed"]) == (0, 0)
+    assert all(holds(each) for each in values)
 
 
 def test_it_replaces_nothing_by_a_file_with_a_bad_row(api: ApiClient) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -135,9 +136,7 @@ def test_it_reads_ndjson_as_the_bulk_endpoint_does(api: ApiClient) -> None:
 def test_it_reads_parquet_with_its_own_types(api: ApiClient, tmp_path: Path) -> None:
     rows = [row(number, amount=number + 0.25) for number in range(5)]
     table = pa.Table.from_pylist(rows)
-    times = pa.compute.strptime(table["occurred_at"], "%Y-%m-%dT%H:%M:%SZ", "us").cast(
-        pa.timestamp("ns", "UTC")
-    )
+    times = pc.strptime(table["occurred_at"], "%Y-%m-%dT%H:%M:%SZ", "us").cast(pa.timestamp("ns", "UTC"))
     table = table.set_column(table.schema.get_field_index("occurred_at"), "occurred_at", times)
     table = table.append_column("metadata", pa.array([{"n": number, "f": 0.5} for number in range(5)]))
     path = tmp_path / "rows.parquet"
