@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +42,20 @@ class StrictFilterBackend(DjangoFilterBackend):
         known = PAGING | set(filterset_class.base_filters if filterset_class else ())
         known |= set(getattr(view, "extra_query_parameters", ()))
         check_query_parameters(request, known)
-        return super().filter_queryset(request, queryset, view)
+        found = super().filter_queryset(request, queryset, view)
+        filterset = self.get_filterset(request, queryset, view)
+        if filterset is not None and filterset.is_valid():
+            _check_ranges(filterset.form.cleaned_data)
+        return found
+
+
+def _check_ranges(given: Mapping[str, Any]) -> None:
+    """A range inside out holds nothing: it is a mistake, and "nothing" would be taken for an answer."""
+    for name, start in given.items():
+        end = given.get(f"{name.removesuffix('_from')}_to") if name.endswith("_from") else None
+        if start is not None and end is not None and start > end:
+            path = f"{name.removesuffix('_from')}_to"
+            raise Invalid("A query parameter is not valid.", [FieldError(path, f"is before {name}")])
 
 
 class StrictOrderingFilter(OrderingFilter):

@@ -131,6 +131,8 @@ def test_a_range_of_times_is_the_same_everywhere(api: ApiClient, path: str, name
         "date_from=2026-13-01",
         "date_to=99999-01-01T00:00:00Z",
         "date_from=0001-01-01T00:00:00%2B14:00",
+        "date_to=2026-11-01&date_from=2026-11-29",
+        "date_to=2026-11-01T11:00:00Z&date_from=2026-11-01T11:00:01Z",
         "pending=perhaps",
         "ordering=metadata",
         "ordering=--amount",
