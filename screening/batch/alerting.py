@@ -1,7 +1,7 @@
-"""Opening the alerts that a batch found, except what is snoozed now.
+"""Opening the alerts that a batch found, except what is snoozed now and what was opened before.
 
 Real time asks the snoozes when it decides; a batch decides about the past but disturbs staff now, so the snoozes of now
-hold.
+hold. What was opened before, by real time or a batch, has been or is being judged: its case is not begun once more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from django.db import connection
+
+from fraudsite.locks import BATCH_ALERTS_LOCK
 from ingestion.models import Transaction
 from rules.core.compile import CompiledRule
 from rules.core.decide import AlertDraft
@@ -33,8 +36,26 @@ def found_alert(transaction_pk: int, draft: AlertDraft) -> FoundAlert:
 
 def alerts_open(found: Sequence[FoundAlert]) -> None:
     """Within the caller's database transaction."""
-    for some in _slices(found):
+    # Of two batches over the same transactions the second sees what the first opened. Real time needs no lock: it
+    # stores a transaction with its alerts, and before that no batch sees it.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_ALERTS_LOCK])
+    # All of it before the first is opened: a rule may have several alerts to open about one transaction.
+    fresh = [alert for some in _slices(found) for alert in _not_opened(some)]
+    for some in _slices(fresh):
         Alert.objects.bulk_create(_alerts(some))
+
+
+def _not_opened(found: Sequence[FoundAlert]) -> list[FoundAlert]:
+    """Without what the same version of the rule opened already, whatever became of it."""
+    opened = set(
+        Alert.objects.filter(transaction_id__in={each.transaction_pk for each in found}).values_list(
+            "transaction_id", "rule_id", "rule_version"
+        )
+    )
+    return [
+        each for each in found if (each.transaction_pk, each.rule.rule_id, each.rule.version) not in opened
+    ]
 
 
 def _alerts(found: Sequence[FoundAlert]) -> Iterator[Alert]:

@@ -29,7 +29,7 @@ class BatchRequestSerializer(serializers.Serializer[Any]):
     )
     as_of = serializers.ChoiceField(choices=["event", "arrival"], required=False)
     open_alerts = serializers.BooleanField(
-        required=False, help_text="open the alerts that hits ask for, except snoozed ones"
+        required=False, help_text="open the alerts that hits ask for, unless snoozed or opened before"
     )
 
 

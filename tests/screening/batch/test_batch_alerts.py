@@ -1,17 +1,25 @@
-"""Which alerts a batch opens: not what is snoozed."""
+"""Which alerts a batch opens: not what is snoozed, and nothing a second time."""
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
+from fraudsite.locks import BATCH_ALERTS_LOCK
+from ingestion.models import Transaction
 from screening.alerts.selectors import snoozes
+from screening.batch import alerting, writing
 from screening.batch.models import BatchHit
 from screening.batch.running import batch_advance
-from screening.models import Alert, ScreeningBatch, Snooze
+from screening.models import Alert, Case, ScreeningBatch, Snooze
+from screening.outbox.worker import outbox_work
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import START, rule_create, transaction_store
 
@@ -124,6 +132,146 @@ def test_a_batch_opens_what_a_snooze_muted_before(api: ApiClient) -> None:
     assert api.delete(f"snoozes/{running}/").status_code == 200
     run(api)
     assert alerted() == ["T1"]
+
+
+# Nothing a second time.
+
+
+def test_the_same_batch_opens_nothing_again(api: ApiClient) -> None:
+    for number in range(3):
+        transaction_store(number)
+    alerting_rule(api)
+    run(api)
+    assert alerted() == ["T0", "T1", "T2"]
+    transaction_store(3)
+    again = run(api)
+    assert alerted() == ["T0", "T1", "T2", "T3"]
+    assert again.flagged_transactions == 4
+
+
+def test_what_was_judged_is_not_begun_again(api: ApiClient) -> None:
+    transaction_store(1)
+    alerting_rule(api)
+    run(api)
+    outbox_work()
+    case = Case.objects.get()
+    answer = api.post(f"cases/{case.case_id}/dispose/", {"disposition": "false_positive", "note": "Known."})
+    assert answer.status_code == 200, answer.content
+    run(api)
+    outbox_work()
+    assert alerted() == ["T1"]
+    assert Case.objects.get().status == "closed"
+
+
+def test_what_real_time_opened_is_not_opened_again(api: ApiClient) -> None:
+    alerting_rule(api)
+    payment = {
+        "transaction_id": "T1",
+        "user_id": "U1",
+        "account_id": "A1",
+        "amount": 100,
+        "transaction_type": "transfer",
+        "channel": "web",
+    }
+    assert api.post("transactions/", payment).status_code == 201
+    assert alerted() == ["T1"]
+    batch = run(api)
+    assert batch.flagged_transactions == 1
+    assert alerted() == ["T1"]
+
+
+def test_a_new_version_of_the_rule_and_another_rule_open_theirs(api: ApiClient) -> None:
+    transaction_store(1)
+    rule_id = alerting_rule(api)
+    run(api)
+    answer = api.patch(f"rules/{rule_id}/", {"actions": [alert_action(severity="low")]})
+    assert answer.status_code == 200, answer.content
+    other = alerting_rule(api, "Large too")
+    for _ in range(2):
+        run(api)
+        found = Alert.objects.values_list("rule_id", "rule_version", "severity").order_by("pk")
+        assert list(found) == [(rule_id, 1, "high"), (rule_id, 2, "low"), (other, 1, "high")]
+
+
+def test_a_rule_opens_each_of_its_alerts_once(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerting, "ALERTS_AT_ONCE", 1)
+    transaction_store(1)
+    transaction_store(2)
+    actions = [alert_action(severity="low", reason="One"), alert_action(severity="high", reason="Two")]
+    alerting_rule(api, actions=actions)
+    for _ in range(2):
+        run(api)
+        assert sorted(Alert.objects.values_list("transaction__transaction_id", "reason")) == [
+            ("T1", "One"),
+            ("T1", "Two"),
+            ("T2", "One"),
+            ("T2", "Two"),
+        ]
+
+
+def test_a_batch_that_was_killed_while_opening_loses_and_doubles_nothing(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        transaction_store(number)
+    alerting_rule(api)
+    monkeypatch.setattr(writing, "PART_ROWS", 5)
+    monkeypatch.setattr(alerting, "ALERTS_AT_ONCE", 2)
+    create = Alert.objects.bulk_create
+    slices = 0
+
+    def dying(alerts: Any) -> None:
+        nonlocal slices
+        slices += 1
+        create(alerts)
+        if slices == 5:
+            raise KeyboardInterrupt
+
+    # Three slices of the first part, two of the second.
+    with mock.patch.object(Alert.objects, "bulk_create", dying), pytest.raises(KeyboardInterrupt):
+        run(api)
+    assert alerted() == sorted(f"T{number}" for number in range(5))
+    advanced(ScreeningBatch.objects.get())
+    assert alerted() == sorted(f"T{number}" for number in range(12))
+
+
+def test_of_two_batches_at_once_the_second_sees_what_the_first_opened(api: ApiClient) -> None:
+    stored = transaction_store(1)
+    rule_id = alerting_rule(api)
+
+    def work() -> None:
+        run(api)
+        connection.close()
+
+    second = threading.Thread(target=work)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_ALERTS_LOCK])
+        second.start()
+        wait_for_lock()
+        opened_by_the_first(stored, rule_id)
+    second.join()
+    assert alerted() == ["T1"]
+
+
+def wait_for_lock() -> None:
+    deadline = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
+                [BATCH_ALERTS_LOCK],
+            )
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.02)
+    pytest.fail("no batch waited")
+
+
+def opened_by_the_first(stored: Transaction, rule_id: int) -> None:
+    Alert.objects.create(
+        transaction=stored, rule_id=rule_id, rule_version=1, severity="high", occurred_at=stored.occurred_at
+    )
 
 
 def test_an_alert_names_what_it_is_about(api: ApiClient) -> None:
