@@ -11,6 +11,8 @@ VELOCITY_FILL_LOCK = 7021004
 OUTBOX_LOCK = 7021005
 # Held by the one process that lets old transactions leave.
 RETIREMENT_LOCK = 7021006
+# Held by a batch from looking which alerts were opened before until its own are committed.
+BATCH_ALERTS_LOCK = 7021007
 # Held for a moment at the end of every transaction that changes an audited row: orders the audit trail's chain
 # (written as a number in reporting's trigger).
 AUDIT_LOCK = 7021010

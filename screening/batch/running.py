@@ -58,8 +58,7 @@ def _chunk(
     with tempfile.TemporaryDirectory(prefix="fraudsite-batch-") as folder:
         directory = Path(folder)
         memory = Memory(directory, settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
-        fields = ("user_id", "account_id") if batch.open_alerts else ()
-        with computed_run(ruleset, lists, scope, memory, check, fields=fields) as run:
+        with computed_run(ruleset, lists, scope, memory, check) as run:
             computed = time.monotonic()
             judge = Judge(run, on_rule_error=settings.ON_RULE_ERROR)
             BatchWriter(batch, run, judge, directory).write(scope.until)

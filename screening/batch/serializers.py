@@ -28,7 +28,9 @@ class BatchRequestSerializer(serializers.Serializer[Any]):
         required=False, allow_null=True, help_text="an instant or a day, included"
     )
     as_of = serializers.ChoiceField(choices=["event", "arrival"], required=False)
-    open_alerts = serializers.BooleanField(required=False, help_text="open the alerts that hits ask for")
+    open_alerts = serializers.BooleanField(
+        required=False, help_text="open the alerts that hits ask for, unless snoozed or opened before"
+    )
 
 
 class BatchSerializer(serializers.Serializer[Any]):

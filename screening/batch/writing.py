@@ -19,10 +19,10 @@ import pyarrow as pa
 import structlog
 from django.db import connection, transaction
 from django.db.models import F
-from django.utils import timezone
 
 from fraudsite.exact_json import to_json
 from rules.core.evaluate import RuleOutcome, evidence_pack
+from screening.batch.alerting import FoundAlert, alerts_open, found_alert
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import is_fact, quoted
 from screening.batch.columns.outcomes import Judge, letters_of
@@ -53,7 +53,7 @@ class _Part:
 
     results: list[list[Any]] = field(default_factory=list)
     hits: list[list[Any]] = field(default_factory=list)
-    alerts: list[list[Any]] = field(default_factory=list)
+    alerts: list[FoundAlert] = field(default_factory=list)
     flagged: int = 0
 
 
@@ -120,7 +120,7 @@ class BatchWriter:
             _copy_rows(cursor, "screening_batchresult", _RESULT_COLUMNS, part.results)
             _copy_rows(cursor, "screening_batchhit", _HIT_COLUMNS, part.hits)
             if part.alerts:
-                self._open_alerts(cursor, part.alerts)
+                alerts_open(part.alerts)
         self.batch.refresh_from_db()
 
     def _judge_span(self, span: Span) -> None:
@@ -189,8 +189,6 @@ class BatchWriter:
         part = _Part()
         columns = ["v.n", "v.id", "v.us", "v.arrival", "v.letters", "v.u", "v.numbers", "v.facts"]
         columns += self.run.event_sql()
-        if self.batch.open_alerts:
-            columns += ["s.user_id", "s.account_id"] if self._has_parties() else ["NULL", "NULL"]
         reading = self.run.database.cursor()
         reading.execute(
             f"SELECT {', '.join(columns)} FROM verdicts v JOIN screened s ON s.pos = v.pos "
@@ -203,9 +201,6 @@ class BatchWriter:
                 self._judge_row(part, row, first)
         reading.close()
         return part
-
-    def _has_parties(self) -> bool:
-        return {"user_id", "account_id"} <= set(self.run.needs.fields["transaction"])
 
     def _judge_row(self, part: _Part, row: Sequence[Any], first: int) -> None:
         n, pk, us, arrival, letters, undecided, numbers, facts, *values = row
@@ -244,21 +239,7 @@ class BatchWriter:
         part.hits += hits
         part.flagged += draft.overall_status == "flagged"
         if self.batch.open_alerts:
-            user_id, account_id = values[-2:]
-            part.alerts += [
-                [
-                    each.outcome.rule.rule_id,
-                    each.outcome.rule.version,
-                    pk,
-                    user_id,
-                    account_id,
-                    each.signal,
-                    each.severity,
-                    each.reason,
-                    event["occurred_at"],
-                ]
-                for each in draft.alerts
-            ]
+            part.alerts += [found_alert(pk, each) for each in draft.alerts]
 
     def _hit(self, position: int, pk: int, outcome: RuleOutcome) -> list[Any]:
         rule = outcome.rule
@@ -297,15 +278,6 @@ class BatchWriter:
             [self.batch.pk, position, pk, rule.rule_id, rule.version, "error", 0, "[]", reason]
             for rule in rules
         ]
-
-    def _open_alerts(self, cursor: Any, alerts: list[list[Any]]) -> None:
-        now = timezone.now()
-        cursor.executemany(
-            "INSERT INTO screening_alert (alert_id, rule_id, rule_version, transaction_id, user_id, account_id, "
-            "signal, severity, reason, status, occurred_at, created_at) "
-            "VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s, %s, 'open', %s, %s)",
-            [[*alert, now] for alert in alerts],
-        )
 
 
 # The numbers behind a row, as text.

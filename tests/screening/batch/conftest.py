@@ -7,6 +7,7 @@ import pytest
 from fraudsite.api.authentication import forget_keys
 from ingestion.models import Transaction
 from rules.list_selectors import forget_lists
+from screening.alerts.selectors import snoozes
 from screening.decisions import versions
 from screening.engine import engines
 from tests.clients import ApiClient
@@ -19,7 +20,15 @@ def _nothing_remembered() -> None:
     """Tests that commit use ids again that other tests had: nothing kept by the process may survive them."""
     from screening.batch.selectors import _setting_of
 
-    for forget in (forget_keys, forget_lists, versions.forget, engines.forget, _setting_of.cache_clear):
+    kept = (
+        forget_keys,
+        forget_lists,
+        versions.forget,
+        engines.forget,
+        snoozes.forget,
+        _setting_of.cache_clear,
+    )
+    for forget in kept:
         forget()
 
 
