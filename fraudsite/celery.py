@@ -32,8 +32,8 @@ _bound: dict[str, Any] = {}
 
 app = Celery("fraudsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-# Celery would end the connection to PostgreSQL before and after each task: a new one costs PostgreSQL as much as screening
-# fifty transactions, and plans every statement anew. Ours live as long as the web server's do (CONN_MAX_AGE).
+# Celery would end the connection to PostgreSQL before and after each task: a new one costs PostgreSQL as much as
+# screening fifty transactions, and plans every statement anew. Ours live as long as the web server's (CONN_MAX_AGE).
 app.conf.CELERY_DB_REUSE_MAX = sys.maxsize
 app.autodiscover_tasks()
 # Subjects with tasks of their own; an app's `tasks` module is found without being named.
