@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 
 from fraudsite.queueing import PAUSE_S
-from tests.faults.screening import Client, assert_counters_agree, count_in
+from tests.faults.screening import Client, assert_counters_agree, count_in, verified
 from tests.stack import BROKER, Stack
 
 BLOCKED = (
@@ -70,15 +70,8 @@ def test_it_takes_back_within_a_minute_what_was_counted_and_never_stored(
     client.submit()
     payload = client.payload()
     submit_and_be_killed(stack, client, payload)
-    stack.wait(lambda: " 0 differences" in _verified(stack), "the count is taken back", patience_s=60)
+    stack.wait(lambda: " 0 differences" in verified(stack), "the count is taken back", patience_s=60)
     assert count_in(client.submit()) == 2
-
-
-def _verified(stack: Stack) -> str:
-    try:
-        return stack.manage("velocity", "verify")
-    except AssertionError as error:
-        return str(error)
 
 
 def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, client: Client) -> None:
