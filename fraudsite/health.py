@@ -13,6 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.postgresql.deadlines import patience
+
+# A load balancer does not wait longer for a PostgreSQL that hangs.
+PATIENCE_S = 2.0
 
 # Migrations do not come undone while a process runs: once seen applied, the answer is kept.
 _migrations_seen_applied = False
@@ -35,10 +39,14 @@ def ready(request: HttpRequest) -> JsonResponse:
     Without Redis they are screened over SQL: that is told as `degraded`, and a load balancer must not turn it into
     an outage. Workers are told but do not decide.
     """
+    with patience(PATIENCE_S):
+        postgresql = _check(_postgresql)
+        # Whoever waited for a PostgreSQL that hangs does not wait for it twice.
+        migrations = _check(_migrations) if postgresql["status"] == "ok" else {"status": "unknown"}
     checks = {
-        "postgresql": _check(_postgresql),
+        "postgresql": postgresql,
         "redis": _check(_redis),
-        "migrations": _check(_migrations),
+        "migrations": migrations,
         "workers": _check(_workers),
     }
     is_ready = all(checks[name]["status"] == "ok" for name in ("postgresql", "migrations"))

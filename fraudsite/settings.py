@@ -199,8 +199,17 @@ _PROCESS = environment.text("FRAUDSITE_PROCESS", "fraudsite")
 STATEMENT_TIMEOUT_MS = environment.whole_number(
     "STATEMENT_TIMEOUT_MS", 8_000 if _PROCESS in ("web", "worker-realtime") else 0, minimum=0, maximum=9_000
 )
+# A PostgreSQL that hangs does not give its statements up: we do, a second later (fraudsite/postgresql/deadlines.py).
+# A machine that vanished is noticed by TCP, within half a minute; sockets have no use for that.
+_TCP_OPTIONS = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 DATABASES["default"]["OPTIONS"] = (
     {"connect_timeout": 3, "application_name": _PROCESS}
+    | _TCP_OPTIONS
     | ({"options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"} if STATEMENT_TIMEOUT_MS else {})
     | DATABASES["default"]["OPTIONS"]
 )

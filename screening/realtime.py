@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from fraudsite.errors import Busy
+from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
@@ -376,9 +377,12 @@ def _settle(
 
 
 def _may_be_stored(candidate: Candidate, error: Exception) -> bool:
-    """Whether the statement that failed with `error` could have committed all the same."""
+    """Whether the statement that failed with `error` could have committed all the same, or will."""
     if not isinstance(error, OperationalError | InterfaceError) or "connection to server" in str(error):
         return False
+    if isinstance(error.__cause__, NoAnswer):
+        # It may be carried out when PostgreSQL goes on: what is not stored now may be stored in a moment.
+        return True
     try:
         connection.close_if_unusable_or_obsolete()
         stored = _stored(candidate)

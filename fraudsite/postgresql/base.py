@@ -1,8 +1,8 @@
-"""Django's PostgreSQL, but a connection is asked whether it still lives without a round trip.
+"""Django's PostgreSQL, but a connection is asked whether it still lives without a round trip, and not without end.
 
 CONN_HEALTH_CHECKS sends `SELECT 1` ahead of each request's first statement: for a payment, a third of what PostgreSQL
 is asked. A server that ends a connection says so, and on one that is idle it says nothing else: only where there is
-something to read is there a reason to ask.
+something to read is there a reason to ask. What is asked is answered in time, or given up (deadlines.py).
 """
 
 from __future__ import annotations
@@ -12,8 +12,30 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 
+from fraudsite.postgresql import deadlines
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    def get_connection_params(self) -> dict[str, Any]:
+        return {
+            **super().get_connection_params(),
+            "connection_factory": deadlines.Connection,
+            "cursor_factory": deadlines.Cursor,
+        }
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        if name is None or self.connection is None:
+            return super().create_cursor(name)
+        # As Django has it, of another class.
+        cursor = self.connection.cursor(
+            name,
+            cursor_factory=deadlines.ServerSideCursor,
+            scrollable=False,
+            withhold=self.connection.autocommit,
+        )
+        cursor.tzinfo_factory = self.tzinfo_factory
+        return cursor
+
     def is_usable(self) -> bool:
         if self.connection is None or self.connection.closed:
             return False

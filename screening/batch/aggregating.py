@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,12 +20,16 @@ from django.core.cache import cache
 from django.db import connection
 from redis.exceptions import RedisError
 
+from fraudsite.absence import Absence
 from fraudsite.exact_json import to_json
 from screening.batch.aggregate_query import AggregateQuery, query_read
 
 log = structlog.get_logger(__name__)
 
 CACHE_S = 10
+# Whoever meets a Redis that hangs waits for one time-out; it is then left alone this long.
+CACHE_PAUSE_S = 5.0
+_cache_absence = Absence(CACHE_PAUSE_S)
 EVERYTHING = "all"
 
 
@@ -65,10 +69,7 @@ def _key(body: Mapping[str, Any]) -> str:
 
 
 def _kept(key: str) -> dict[str, Any] | None:
-    try:
-        found = cache.get(key)
-    except (RedisError, OSError):
-        return None
+    found = _said_by_cache(lambda: cache.get(key))
     return None if found is None else _decimals(orjson.loads(found))
 
 
@@ -77,10 +78,22 @@ def _keep(key: str, value: dict[str, Any]) -> None:
     groups = [
         {**each, "value": None if each["value"] is None else str(each["value"])} for each in value["groups"]
     ]
+    document = to_json({"groups": groups, "as_of": value["as_of"]})
+    _said_by_cache(lambda: cache.set(key, document, timeout=CACHE_S))
+
+
+def _said_by_cache(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns, None while Redis is away."""
+    if not _cache_absence.may_try():
+        return None
     try:
-        cache.set(key, to_json({"groups": groups, "as_of": value["as_of"]}), timeout=CACHE_S)
+        said = ask()
     except (RedisError, OSError) as error:
-        log.warning("aggregate_not_kept", reason=str(error))
+        _cache_absence.begins()
+        log.warning("aggregate_cache_away", reason=str(error))
+        return None
+    _cache_absence.over()
+    return said
 
 
 def _decimals(kept: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,25 @@
-"""PostgreSQL stopped, slow, out of connections: refused with 503, and nothing stays counted."""
+"""PostgreSQL stopped, slow, hanging, out of connections: refused with 503, and nothing stays counted."""
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
 import psycopg2
 
-from tests.faults.screening import Client, assert_away, assert_counters_agree, count_in, counts_in
-from tests.stack import Stack
+from tests.faults.screening import (
+    Client,
+    assert_away,
+    assert_counters_agree,
+    count_in,
+    counts_in,
+    verified,
+)
+from tests.stack import POSTGRESQL, Stack, frozen
+
+STORED = "SELECT count(*) FROM ingestion_transaction WHERE user_id = %s"
 
 
 def connected(stack: Stack) -> Any:
@@ -39,6 +49,56 @@ def test_it_gives_up_on_a_database_that_does_not_answer_in_time(stack: Stack, cl
         blocking.rollback()
     assert count_in(client.submit()) == 2
     assert_counters_agree(stack)
+
+
+def test_it_refuses_with_503_while_postgresql_hangs(stack: Stack, client: Client) -> None:
+    assert count_in(client.submit()) == 1
+    with stack.frozen(POSTGRESQL):
+        started = time.monotonic()
+        # More than the web server has threads.
+        for reply in client.submit_many(12, at_once=12):
+            assert_away(reply)
+        assert time.monotonic() - started < 20
+        started = time.monotonic()
+        assert stack.get("/health/ready").status == 503
+        assert time.monotonic() - started < 5
+    stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
+    stack.wait(lambda: " 0 differences" in verified(stack), "what was counted is taken back", patience_s=60)
+    assert count_in(client.submit()) == 2
+
+
+def test_it_is_not_ready_within_seconds_when_postgresql_hangs(stack: Stack) -> None:
+    assert stack.get("/health/ready").status == 200
+    with stack.frozen(POSTGRESQL):
+        for _ in range(2):
+            started = time.monotonic()
+            assert stack.get("/health/ready").status == 503
+            assert time.monotonic() - started < 5
+    stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
+
+
+def test_it_answers_late_and_right_when_postgresql_hangs_for_a_moment(stack: Stack, client: Client) -> None:
+    assert count_in(client.submit()) == 1
+    with ThreadPoolExecutor(1) as pool:
+        with stack.frozen(POSTGRESQL):
+            late = pool.submit(client.submit)
+            # Less than a new connection waits: the thread may need one.
+            time.sleep(2)
+        assert count_in(late.result()) == 2
+    assert count_in(client.submit()) == 3
+    assert_counters_agree(stack)
+
+
+def test_it_keeps_the_count_of_what_is_stored_after_it_was_given_up(stack: Stack, client: Client) -> None:
+    """The sessions hang, the server does not: whoever asks it again is told that nothing is stored, yet."""
+    # Every thread has a session that knows the statement.
+    client.submit_many(40, at_once=8)
+    with frozen(stack.children(POSTGRESQL)):
+        assert_away(client.submit())
+    # On a machine so busy that the statement comes too late it is refused, and the count taken back.
+    stack.wait(lambda: " 0 differences" in verified(stack), "counted is what is stored", patience_s=60)
+    ((stored,),) = stack.sql(STORED, client.user_id)
+    assert count_in(client.submit()) == stored + 1
 
 
 def test_it_refuses_with_503_when_postgresql_has_no_connection_left(stack: Stack, client: Client) -> None:

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from django.core.cache.backends.redis import RedisCache
 
+from fraudsite.absence import Absence
 from ingestion.models import Label, TransactionRevision
 from screening.batch import aggregating
 from tests.clients import ApiClient, assert_problem
@@ -17,8 +19,6 @@ from tests.screening.batch.conftest import transaction_store
 
 @pytest.fixture
 def reader(transactional_db: None, settings: Any) -> ApiClient:
-    import redis
-
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
     for number, (user, amount) in enumerate([("U1", 10), ("U1", 20), ("U2", 30), ("U1", 40)]):
@@ -102,9 +102,27 @@ def test_the_cache_tells_and_sees_changes_at_once(reader: ApiClient) -> None:
 
 def test_it_works_without_redis(reader: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregating, "cache", RedisCache("unix:///nonexistent", {}))
+    monkeypatch.setattr(aggregating, "_cache_absence", Absence(5))
     answer = asked(reader, aggregate_function="count")
     assert answer["result"] == {"all": 4}
     assert asked(reader, aggregate_function="count")["cache_hit"] is False
+
+
+def test_it_asks_a_cache_that_is_away_once(reader: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for = []
+
+    class Away:
+        def get(self, key: str) -> None:
+            asked_for.append(key)
+            raise redis.TimeoutError
+
+        set = get
+
+    monkeypatch.setattr(aggregating, "cache", Away())
+    monkeypatch.setattr(aggregating, "_cache_absence", Absence(5))
+    for _ in range(3):
+        assert asked(reader, aggregate_function="count")["result"] == {"all": 4}
+    assert len(asked_for) == 1
 
 
 def test_amounts_of_two_currencies_do_not_add_up(reader: ApiClient) -> None:
