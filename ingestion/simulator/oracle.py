@@ -52,7 +52,8 @@ class Window:
         return len(self._inside(group, at_us))
 
     def distinct(self, group: str, at_us: int) -> int:
-        return len({value for _, value in self._inside(group, at_us)})
+        events = self._inside(group, at_us)
+        return len(events) if len(events) < 2 else len({value for _, value in events})
 
     def _inside(self, group: str, at_us: int) -> deque[tuple[int, str]]:
         events = self._groups[group]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -92,9 +93,16 @@ def assert_counters_agree(stack: Stack) -> None:
     assert " 0 differences" in printed, printed
 
 
-def verified(stack: Stack) -> str:
-    """What `velocity verify` prints, also when it finds differences."""
-    try:
-        return stack.manage("velocity", "verify")
-    except AssertionError as error:
-        return str(error)
+def wait_until_counters_agree(stack: Stack) -> None:
+    """Until reconciliation has taken back what was counted and never stored."""
+
+    def agree() -> bool:
+        try:
+            assert_counters_agree(stack)
+        except AssertionError:
+            # Each look is a process of its own, which costs what it looks at its time.
+            time.sleep(2)
+            return False
+        return True
+
+    stack.wait(agree, "what was counted is what is stored", patience_s=60)

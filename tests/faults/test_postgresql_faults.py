@@ -15,7 +15,7 @@ from tests.faults.screening import (
     assert_counters_agree,
     count_in,
     counts_in,
-    verified,
+    wait_until_counters_agree,
 )
 from tests.stack import POSTGRESQL, Stack, frozen
 
@@ -63,7 +63,7 @@ def test_it_refuses_with_503_while_postgresql_hangs(stack: Stack, client: Client
         assert stack.get("/health/ready").status == 503
         assert time.monotonic() - started < 5
     stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
-    stack.wait(lambda: " 0 differences" in verified(stack), "what was counted is taken back", patience_s=60)
+    wait_until_counters_agree(stack)
     assert count_in(client.submit()) == 2
 
 
@@ -96,7 +96,7 @@ def test_it_keeps_the_count_of_what_is_stored_after_it_was_given_up(stack: Stack
     with frozen(stack.children(POSTGRESQL)):
         assert_away(client.submit())
     # On a machine so busy that the statement comes too late it is refused, and the count taken back.
-    stack.wait(lambda: " 0 differences" in verified(stack), "counted is what is stored", patience_s=60)
+    wait_until_counters_agree(stack)
     ((stored,),) = stack.sql(STORED, client.user_id)
     assert count_in(client.submit()) == stored + 1
 
