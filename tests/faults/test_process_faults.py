@@ -143,8 +143,9 @@ def test_it_lets_payments_wait_for_a_broker_that_hangs_once_and_not_again_and_ag
         assert max(waits) < 2, waits
         # By now they have no connection to it that they could go on with, and look whether a new one answers.
         time.sleep(PAUSE_S)
+        # The four that come at once wait together in a process that has not met it yet; in one that has, one looks.
         waits = client_waits(client, 12, at_once=4)
-        assert sum(wait > 0.4 for wait in waits) <= 2, waits
+        assert sum(wait > 0.4 for wait in waits) <= 4, waits
         assert max(waits) < 2, waits
 
     def all_decided() -> bool:
