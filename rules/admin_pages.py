@@ -240,13 +240,9 @@ def _rule(rule_id: int) -> Rule:
     return selectors.rule_get(rule_id)
 
 
-def _draft(rule: Rule) -> RuleVersion | None:
-    return rule.versions.filter(state__in=selectors.OPEN_STATES).order_by("-number").first()
-
-
 def _newest(rule: Rule) -> RuleVersion:
     """What an edit goes on from: the draft, else the version that stands for the rule."""
-    return _draft(rule) or selectors.version_shown(rule)
+    return selectors.version_waiting(rule) or selectors.version_shown(rule)
 
 
 def _number(text: str | None, default: int) -> int:

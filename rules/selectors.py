@@ -23,6 +23,7 @@ __all__ = [
     "version_body",
     "version_get",
     "version_shown",
+    "version_waiting",
     "versions_shown",
 ]
 
@@ -82,6 +83,11 @@ def versions_shown() -> QuerySet[RuleVersion]:
 
 def version_shown(rule: Rule) -> RuleVersion:
     return versions_shown().get(rule=rule)
+
+
+def version_waiting(rule: Rule) -> RuleVersion | None:
+    """The draft or request that is not in force yet; None when nothing waits."""
+    return rule.versions.filter(state__in=OPEN_STATES).order_by("-number").first()
 
 
 def rule_bodies(versions: Iterable[RuleVersion]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from rules.core.parse import ParsedRule, parse_rule
 from rules.list_selectors import list_names
 from rules.models import Rule, RuleVersion
 from rules.ruleset import ruleset_lock, ruleset_publish
-from rules.selectors import OPEN_STATES, State, rule_get, version_get, version_shown
+from rules.selectors import OPEN_STATES, State, rule_get, version_get, version_shown, version_waiting
 
 # What an answer adds to the wording: a client may send back what it got.
 ANSWER_KEYS = frozenset(
@@ -82,7 +82,7 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
         shown = version_shown(rule)
         stays_out = as_draft or settings.REQUIRE_RULE_APPROVAL
         wording, known = _wording(changes), changes.get("version")
-        waiting = _open_version(rule)
+        waiting = version_waiting(rule)
         base = waiting if waiting is not None and (stays_out or known == waiting.number) else shown
         parsed = _parse(base.definition | wording)
         is_same = _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES)
@@ -111,7 +111,7 @@ def rule_deactivate(*, rule_id: int, principal: str) -> RuleVersion:
         shown = version_shown(rule)
         if not shown.is_active and shown.state in (State.LIVE, State.RETIRED):
             return shown
-        pending = _open_version(rule)
+        pending = version_waiting(rule)
         if pending is not None and not pending.is_active and pending.state == State.PENDING_APPROVAL:
             return pending
         # Not parsed again: a rule must be possible to stop even if the language would refuse it by now.
@@ -300,7 +300,3 @@ def _first_state(as_draft: bool) -> str:
 def _decided_state() -> str:
     """Of a change with nothing left to word (a rollback, a deactivation): it is for approval straight away."""
     return State.PENDING_APPROVAL if settings.REQUIRE_RULE_APPROVAL else State.LIVE
-
-
-def _open_version(rule: Rule) -> RuleVersion | None:
-    return rule.versions.filter(state__in=OPEN_STATES).order_by("-number").first()

@@ -42,20 +42,24 @@ class StrictFilterBackend(DjangoFilterBackend):
         known = PAGING | set(filterset_class.base_filters if filterset_class else ())
         known |= set(getattr(view, "extra_query_parameters", ()))
         check_query_parameters(request, known)
-        found = super().filter_queryset(request, queryset, view)
-        filterset = self.get_filterset(request, queryset, view)
+        return super().filter_queryset(request, queryset, view)
+
+    def get_filterset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
+        filterset = super().get_filterset(request, queryset, view)
         if filterset is not None and filterset.is_valid():
             _check_ranges(filterset.form.cleaned_data)
-        return found
+        return filterset
 
 
 def _check_ranges(given: Mapping[str, Any]) -> None:
     """A range inside out holds nothing: it is a mistake, and "nothing" would be taken for an answer."""
-    for name, start in given.items():
-        end = given.get(f"{name.removesuffix('_from')}_to") if name.endswith("_from") else None
+    for end_name in (name for name in given if name.endswith("_to")):
+        start_name = f"{end_name.removesuffix('_to')}_from"
+        start, end = given.get(start_name), given[end_name]
         if start is not None and end is not None and start > end:
-            path = f"{name.removesuffix('_from')}_to"
-            raise Invalid("A query parameter is not valid.", [FieldError(path, f"is before {name}")])
+            raise Invalid(
+                "A query parameter is not valid.", [FieldError(end_name, f"is before {start_name}")]
+            )
 
 
 class StrictOrderingFilter(OrderingFilter):
