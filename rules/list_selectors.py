@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from django.db.models import Count, Q
 
 from fraudsite.errors import Missing
 from rules.core.lists import ListEntries, Lists
+from rules.core.past_lists import ListHistory, PastLists, Span
 from rules.models import NamedList, NamedListEntry, RulesetVersion
 
 
@@ -116,6 +117,37 @@ def _applied(entries: dict[str, datetime | None], changes: list[_Change]) -> dic
 
 def _read_whole(version: int) -> _Snapshot:
     return _brought_up(_NOTHING, version)
+
+
+def lists_between(after: int, until: int, names: Collection[str]) -> Lists:
+    """The lists of version `until`, which also know what those of `names` that have changed held since `after`."""
+    newest = lists_snapshot(until)
+    histories: dict[str, list[ListHistory]] = {}
+    holding = Q(removed_in=None) | Q(removed_in__gt=after)
+    for named_list in NamedList.objects.filter(holding, name__in=names, added_in__lte=until):
+        spans: dict[str, list[Span]] = {}
+        rows = named_list.entries.filter(holding, added_in__lte=until).order_by("added_in")
+        entries = rows.values_list("match_key", "added_in", "removed_in", "expires_at")
+        for key, *span in entries.iterator(chunk_size=10_000):
+            spans.setdefault(key, []).append(Span(*span))
+        history = ListHistory(named_list.added_in, named_list.removed_in, named_list.case_sensitive, spans)
+        histories.setdefault(named_list.name, []).append(history)
+    changed = {
+        name: found
+        for name, found in histories.items()
+        if any(_changes(each, after, until) for each in found)
+    }
+    return PastLists({name: newest.get(name) for name in newest}, changed) if changed else newest
+
+
+def _changes(history: ListHistory, after: int, until: int) -> bool:
+    """Whether what the list holds is another thing in some version between the two. A list that came, empty, changes
+    nothing: before it there was nothing either."""
+    moments = {history.removed_in}
+    for spans in history.spans.values():
+        for span in spans:
+            moments |= {span.added_in, span.removed_in}
+    return any(moment is not None and after < moment <= until for moment in moments)
 
 
 def list_bodies(named_lists: Iterable[NamedList]) -> list[dict[str, Any]]:

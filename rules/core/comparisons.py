@@ -275,7 +275,7 @@ def _list_test(comparison: Comparison, actual: Getter) -> Test:
     cutoff = float(right.threshold or limits.DEFAULT_SIMILARITY)
 
     def test(event: Event, current: Event, lists: Lists, results: Results) -> bool | None:
-        entries = lists.get(name)
+        entries = lists.seen_by(current).get(name)
         text = actual(event, current, results)
         if not isinstance(text, str):
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from rapidfuzz import fuzz, process
 
 from rules.core.errors import EvaluationFailed
+from rules.core.values import Event
 
 
 class ListEntries:
@@ -48,9 +49,7 @@ class ListEntries:
     def contains(self, text: str, at: datetime | None) -> bool:
         """Whether `text` is an entry that holds `at` that instant (an entry has expired from its end on)."""
         folded = self._fold(text)
-        if folded not in self._expires_at:
-            return False
-        return self._holds(folded, at)
+        return folded in self._expires_at and self._holds(folded, at)
 
     def _holds(self, folded: str, at: datetime | None) -> bool:
         expires_at = self._expires_at[folded]
@@ -59,9 +58,12 @@ class ListEntries:
     def resembles(self, text: str, threshold: float, at: datetime | None) -> bool:
         """Whether an entry that holds has a rapidfuzz ratio (0–100) to `text` of at least `threshold`."""
         matches = process.extract_iter(
-            self._fold(text), self._choices, scorer=fuzz.ratio, score_cutoff=threshold
+            self._fold(text), self._texts(), scorer=fuzz.ratio, score_cutoff=threshold
         )
         return any(self._holds(choice, at) for choice, _score, _index in matches)
+
+    def _texts(self) -> Iterable[str]:
+        return self._choices
 
 
 class Lists:
@@ -80,6 +82,21 @@ class Lists:
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    @property
+    def newest(self) -> Lists:
+        return self
+
+    def seen_by(self, current: Event) -> Lists:
+        """What the evaluation of `current` looks up: these, whatever it is, since they know of one moment only."""
+        return self
+
+    def has_changed(self, name: str) -> bool:
+        """Whether what `seen_by` finds under this name depends on the event."""
+        return False
 
 
 NO_LISTS = Lists()

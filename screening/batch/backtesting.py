@@ -21,7 +21,6 @@ from rules.core.evaluate import aggregated_data, instant_text
 from rules.core.lists import Lists
 from rules.core.parse import parse_rule
 from rules.models import Rule
-from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.advancing import TASK_S, chunks_advance, row_advance
 from screening.batch.columns import source
 from screening.batch.columns.engine import ColumnRun
@@ -31,6 +30,7 @@ from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Place, Scope
 from screening.batch.columns.spans import Chosen, Span
 from screening.batch.columns.stage import Memory
+from screening.batch.lists import lists_seen
 from screening.batch.models import Backtest
 from screening.batch.states import BACKTEST_LOCK, COMPLETED, RUNNING, Stopped, move, still_running
 from screening.batch.sweeping import variant
@@ -52,7 +52,7 @@ def backtest_advance(pk: int, *, seconds: float = TASK_S) -> bool:
 
 def _advance(backtest: Backtest, seconds: float) -> bool:
     ruleset = CompiledRuleset(backtest_rules(backtest))
-    lists = lists_snapshot(ruleset_load(backtest.ruleset).lists_version if backtest.ruleset else None)
+    lists = lists_seen(backtest, ruleset)
     check = still_running(backtest)
 
     def count(scope: Scope) -> None:

@@ -22,7 +22,7 @@ from screening.batch.columns.outcomes import Judge
 from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
-from screening.batch.selectors import batch_lists
+from screening.batch.lists import lists_seen
 from screening.batch.states import BATCH_LOCK, COMPLETED, move, still_running
 from screening.batch.writing import BatchWriter
 from screening.engine import compile_version
@@ -37,7 +37,8 @@ def batch_advance(pk: int, *, seconds: float = TASK_S) -> bool:
 
 
 def _advance(batch: ScreeningBatch, seconds: float) -> bool:
-    ruleset, lists, check = batch_ruleset(batch), batch_lists(batch), still_running(batch)
+    ruleset, check = batch_ruleset(batch), still_running(batch)
+    lists = lists_seen(batch, ruleset)
     is_more = chunks_advance(
         batch, lambda scope: _chunk(batch, ruleset, lists, scope, check), seconds=seconds
     )

@@ -20,9 +20,9 @@ from rules.core.compile import CompiledRule, CompiledRuleset
 from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, instant_text
 from rules.core.lists import Lists
 from rules.models import RuleVersion
-from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.columns.fields import column_of
 from screening.batch.columns.raws import numbers_read, result_of
+from screening.batch.lists import lists_seen
 from screening.batch.models import BatchHit, BatchResult
 from screening.decisions import STATUS_LETTERS, STATUSES, result_body
 from screening.engine import compile_version
@@ -58,11 +58,6 @@ def batch_body(batch: ScreeningBatch) -> dict[str, Any]:
         "started_at": batch.started_at,
         "completed_at": batch.completed_at,
     }
-
-
-def batch_lists(batch: ScreeningBatch) -> Lists:
-    """The lists as they were when the batch was asked for."""
-    return lists_snapshot(ruleset_load(batch.ruleset).lists_version if batch.ruleset else None)
 
 
 def progress_of(row: Any) -> float:
@@ -175,12 +170,13 @@ def _setting_of(pk: int, version_ids: tuple[int, ...]) -> BatchSetting:
     versions = RuleVersion.objects.in_bulk(version_ids)
     rules: list[CompiledRule] = [compile_version(versions[each]) for each in version_ids]
     batch = ScreeningBatch.objects.get(pk=pk)
+    ruleset = CompiledRuleset(rules)
     return BatchSetting(
         pk,
         instant_text(batch.created_at),
-        CompiledRuleset(rules),
+        ruleset,
         tuple(CompiledRuleset([rule]) for rule in rules),
-        batch_lists(batch),
+        lists_seen(batch, ruleset),
     )
 
 

@@ -25,6 +25,7 @@ from rules.core.model import (
     Literal,
     Not,
 )
+from rules.core.past_lists import LISTS_VERSION
 from rules.core.values import EXACT
 from screening.batch.columns.fields import Column, column_of, quoted, text_literal
 
@@ -73,7 +74,7 @@ def compares_label(comparison: Comparison) -> bool:
 
 
 def is_relative(condition: Condition, lists: Lists) -> bool:
-    """Whether its truth on a past event depends on the screened one: a list matters only if entries expire."""
+    """Whether its truth on a past event depends on the screened one: a list matters only if it varies."""
     return any(_leaf_is_relative(each, lists) for each in leaves([condition]))
 
 
@@ -84,12 +85,18 @@ def _leaf_is_relative(comparison: Comparison, lists: Lists) -> bool:
     if isinstance(right, FieldValue) and right.field == "label.is_fraud":
         return True
     if isinstance(right, ListName):
-        return list_expires(right.name, lists)
+        return list_varies(right.name, lists)
     return isinstance(right, CurrentValue)
 
 
-def list_expires(name: str, lists: Lists) -> bool:
-    return name in lists and lists.get(name).expires
+def list_varies(name: str, lists: Lists) -> bool:
+    """Whether what it holds depends on the screened event: entries expire, or it has changed since."""
+    return name in lists and (lists.has_changed(name) or lists.get(name).expires)
+
+
+def asks_version(comparison: Comparison, lists: Lists) -> bool:
+    """Whether the comparison looks up a list that has changed since some event was decided."""
+    return isinstance(comparison.right, ListName) and lists.has_changed(comparison.right.name)
 
 
 def fields_read(comparison: Comparison) -> tuple[str, ...]:
@@ -104,13 +111,15 @@ def fields_read(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def current_fields_read(comparison: Comparison) -> tuple[str, ...]:
-    """Fields of the screened event that a comparison in a filter refers to."""
+def current_fields_read(comparison: Comparison, lists: Lists) -> tuple[str, ...]:
+    """Fields of the screened event that a comparison in a filter refers to, and what tells the lists it saw."""
     names: list[str] = []
     if comparison.left == DISTANCE_TO_CURRENT.name:
         names += ["latitude", "longitude"]
     if isinstance(comparison.right, CurrentValue):
         names.append(comparison.right.field)
+    if asks_version(comparison, lists):
+        names.append(LISTS_VERSION)
     return tuple(dict.fromkeys(names))
 
 

@@ -59,6 +59,8 @@ class ColumnRun:
         self.needs: Needs = needs_of(ruleset, scope.filters, lists)
         self.stage = Stage(self.needs, scope, memory, checkpoint)
         self.static = {kind: PredicateColumns(kind, lists) for kind in self.needs.fields}
+        # Which transactions are asked for is said with the lists of today.
+        self.selecting = PredicateColumns("transaction", lists.newest, prefix="f")
         self.numbers = Numbers(self.stage, lists, (), then=self.is_then, rows=0)
         # By aggregate: why it is not to be computed.
         self._left_out: dict[int, str] = {
@@ -96,7 +98,9 @@ class ColumnRun:
                 is_of_fields = isinstance(comparison.left, str) and not _reads_aggregate(comparison)
                 if is_of_fields and not compares_label(comparison):
                     self.leaf_sql(comparison)
-        filters = condition_sql(All(self.scope.filters), lambda leaf: self.leaf_sql(leaf, "e"))
+        filters = condition_sql(
+            All(self.scope.filters), lambda leaf: self.leaf_sql(leaf, "e", self.selecting)
+        )
         self.stage.load({kind: self._mapped(kind) for kind in self.needs.fields})
         facts_add(self.stage)
         self._add_predicates()
@@ -119,7 +123,7 @@ class ColumnRun:
         """Every aggregate's numbers. Raises duckdb.OutOfMemoryException, BrokenRun."""
         self.numbers.compute()
 
-    def leaf_sql(self, comparison: Any, alias: str = "e") -> str:
+    def leaf_sql(self, comparison: Any, alias: str = "e", predicates: PredicateColumns | None = None) -> str:
         """A comparison of the screened event's own fields."""
         if comparison.left == "label.is_fraud":
             from screening.batch.columns.conditions import literal_sql
@@ -129,7 +133,7 @@ class ColumnRun:
                 return f"({label} IS {'NOT ' if comparison.operator == 'is_not_null' else ''}NULL)"
             column = column_of("transaction", "label.is_fraud")
             return literal_sql(column, label, comparison.operator, comparison.right.value) or "NULL"
-        return self.static["transaction"].sql(comparison, alias)
+        return (predicates or self.static["transaction"]).sql(comparison, alias)
 
     def _mapped(self, kind: str) -> list[Mapped]:
         return [json_columns(name) for name in self.needs.fields[kind] if name.startswith(METADATA_PREFIX)]
@@ -138,7 +142,10 @@ class ColumnRun:
         """After everything that they may read: local time, flags, facts."""
         for kind in self.needs.fields:
             for table in self.stage.tables_of(kind):
-                mapped_add(self.database, table, list(self.static[kind].mapped()))
+                mapped = list(self.static[kind].mapped())
+                if kind == "transaction":
+                    mapped += self.selecting.mapped()
+                mapped_add(self.database, table, mapped)
 
     def _note_failure(self, measure: Measure) -> None:
         """An aggregate whose filters cannot be evaluated (a list that is missing) fails the rules that read it."""

@@ -1,4 +1,5 @@
-"""Facts beside an event that rules may read: the customer's profile, ages, and what is known of labels.
+"""Facts beside an event that rules may read: the customer's profile, ages, what is known of labels, and which lists
+they saw.
 
 They mean what `screening.facts` looks up in real time. With `as_of: "arrival"` only what had come in by the event's
 own arrival counts.
@@ -6,8 +7,9 @@ own arrival counts.
 
 from __future__ import annotations
 
+from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns import source
-from screening.batch.columns.fields import quoted
+from screening.batch.columns.fields import instant_literal, quoted
 from screening.batch.columns.stage import Stage
 
 _PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
@@ -25,6 +27,8 @@ def facts_add(stage: Stage) -> None:
                 _add_age(stage, table, "account_id", "account.age_days")
         if "label.is_fraud" in names:
             _add_labels(stage, kind)
+        if LISTS_VERSION in names:
+            _add_lists_version(stage, kind)
 
 
 def _is_then(stage: Stage) -> bool:
@@ -151,6 +155,32 @@ def _add_labels(stage: Stage, kind: str) -> None:
             stage.database.unregister("reading")
     for table in stage.tables_of(kind):
         _replace(stage, table, f"SELECT t.*, l.labels FROM {table} t LEFT JOIN labels_known l ON l.id = t.id")
+
+
+def _add_lists_version(stage: Stage, kind: str) -> None:
+    """Which version of all named lists each transaction's decision was made with: that of the decision's ruleset. One
+    without a decision saw what was in force when it arrived."""
+    select = {"id": ("t.id", "bigint"), "version": ("coalesce(r.lists_version, t.at_arrival, 0)", "bigint")}
+    earliest_us = stage.scope.earliest_us
+    condition = "" if earliest_us is None else f" AND t.occurred_at >= {instant_literal(earliest_us)}"
+    rest = (
+        "FROM (SELECT t.id, d.ruleset, CASE WHEN d.id IS NULL THEN (SELECT max(f.lists_version) "
+        "FROM rules_rulesetversion f WHERE f.created_at <= to_timestamp(t.arrival / 1e6)) END AS at_arrival "
+        "FROM ingestion_transaction t LEFT JOIN screening_decision d ON d.transaction_id = t.id "
+        f"WHERE t.arrival IS NOT NULL{condition}) t LEFT JOIN rules_rulesetversion r ON r.number = t.ruleset"
+    )
+    with source.rows(select, rest) as reader:
+        stage.database.register("reading", reader)
+        stage.run("CREATE TABLE lists_versions AS SELECT * FROM reading")
+        stage.database.unregister("reading")
+    for table in stage.tables_of(kind):
+        # Events from before the first that is screened have none: they are only counted.
+        _replace(
+            stage,
+            table,
+            f"SELECT t.*, v.version AS {quoted(LISTS_VERSION)} "
+            f"FROM {table} t LEFT JOIN lists_versions v ON v.id = t.id",
+        )
 
 
 def label_sql(event: str, current: str, *, then: bool, labels_us: int | None = None) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from rules.core.durations import from_us
 from rules.core.fields import FIELDS, METADATA
+from rules.core.past_lists import LISTS_VERSION
 from rules.core.values import EXACT
 
 Keeping = Literal["text", "units", "boolean", "time", "json"]
@@ -68,6 +69,8 @@ def column_of(event: str, name: str) -> Column:
     """The column of a field of that kind of event."""
     if name.startswith(METADATA_PREFIX):
         return Column(name, "json", "VARCHAR", f"({_metadata_path(name)})::text")
+    if name == LISTS_VERSION:
+        return Column(name, "units", "BIGINT", None)
     kind = FIELDS[event][name].kind
     if name == "occurred_at":
         return Column(name, "time", "BIGINT", None)
@@ -119,8 +122,8 @@ def is_clock(name: str) -> bool:
 
 
 def is_fact(name: str) -> bool:
-    """Whether the field is looked up beside the event: a profile, an age, a label."""
-    return name.startswith(("customer.", "account.", "label."))
+    """Whether the field is looked up beside the event: a profile, an age, a label, the version of the lists."""
+    return name == LISTS_VERSION or name.startswith(("customer.", "account.", "label."))
 
 
 def is_mutable(name: str) -> bool:

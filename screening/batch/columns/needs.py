@@ -9,7 +9,8 @@ from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.compile import CompiledRuleset
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, Condition, FieldValue
-from screening.batch.columns.conditions import current_fields_read, fields_read, leaves
+from rules.core.past_lists import LISTS_VERSION
+from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
 from screening.batch.columns.fields import is_clock, is_fact, sources_of
 
 COORDINATES = ("latitude", "longitude")
@@ -51,7 +52,7 @@ def needs_of(ruleset: CompiledRuleset, filters: Iterable[Condition], lists: List
     needs.add_fields("transaction", ())
     needs.lookback_us["transaction"] = 0
     for comparison in {each: None for rule in ruleset.rules for each in rule.comparisons}:
-        needs.add_fields("transaction", _read_by_comparison(comparison))
+        needs.add_fields("transaction", _read_by_comparison(comparison, lists))
     for leaf in leaves(filters):
         needs.add_fields("transaction", fields_read(leaf))
     for aggregate in ruleset.aggregates:
@@ -59,13 +60,15 @@ def needs_of(ruleset: CompiledRuleset, filters: Iterable[Condition], lists: List
     return needs
 
 
-def _read_by_comparison(comparison: Comparison) -> list[str]:
+def _read_by_comparison(comparison: Comparison, lists: Lists) -> list[str]:
     names = list(fields_read(comparison))
+    if asks_version(comparison, lists):
+        names.append(LISTS_VERSION)
     for side in (comparison.left, comparison.right):
         aggregate = side.aggregate if isinstance(side, AggregateValue) else side
         if isinstance(aggregate, Aggregate):
             names += [key.current_field for key in aggregate.group_by]
-            names += [name for leaf in leaves(aggregate.filters) for name in current_fields_read(leaf)]
+            names += [name for leaf in leaves(aggregate.filters) for name in current_fields_read(leaf, lists)]
             if aggregate.function == "zscore" and aggregate.field and aggregate.bucket_us is None:
                 names.append(aggregate.field)
             if aggregate.function in FROM_PREVIOUS:

@@ -231,7 +231,9 @@ class Numbers:
         kind = measure.aggregate.event
         counted = list(dict.fromkeys(name for leaf in leaves(measure.relative) for name in fields_read(leaf)))
         current = list(
-            dict.fromkeys(name for leaf in leaves(measure.relative) for name in current_fields_read(leaf))
+            dict.fromkeys(
+                name for leaf in leaves(measure.relative) for name in current_fields_read(leaf, self.lists)
+            )
         )
         columns = ["c.pos AS cpos, e.pos AS epos, e.avail AS wording, c.us AS cus"]
         columns += [self._field_sql(kind, name, "e") + f" AS e{i}" for i, name in enumerate(counted)]
@@ -275,7 +277,7 @@ class Numbers:
             if isinstance(leaf, Comparison) and leaf.operator not in ("is_null", "is_not_null"):
                 for name in fields_read(leaf):
                     found[f"{self._field_sql(kind, name, 'e')} IS NOT NULL"] = None
-                for name in current_fields_read(leaf):
+                for name in current_fields_read(leaf, self.lists):
                     found[f"{self._field_sql('transaction', name, 'c')} IS NOT NULL"] = None
         return list(found)
 

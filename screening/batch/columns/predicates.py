@@ -9,7 +9,8 @@ from rules.core.comparisons import compile_predicate
 from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Comparison, ListName
-from screening.batch.columns.conditions import comparison_sql, fields_read, list_expires
+from rules.core.past_lists import LISTS_VERSION
+from screening.batch.columns.conditions import asks_version, comparison_sql, fields_read, list_varies
 from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, quoted
 from screening.batch.columns.mapped import Mapped
 
@@ -17,10 +18,12 @@ TRUE, FALSE, FAILED = 1, 0, 2
 
 
 class PredicateColumns:
-    """Hands out SQL for comparisons of one kind of event, and remembers what Python has to compute for them."""
+    """Hands out SQL for comparisons of one kind of event, and remembers what Python has to compute for them.
+    `prefix` begins the names of the columns."""
 
-    def __init__(self, event: str, lists: Lists) -> None:
+    def __init__(self, event: str, lists: Lists, prefix: str = "p") -> None:
         self.event = event
+        self.prefix = prefix
         self.lists = lists
         self.failures: dict[Comparison, str] = {}
         self._columns: dict[Comparison, str] = {}
@@ -30,7 +33,7 @@ class PredicateColumns:
         found = comparison_sql(comparison, self.event, alias)
         if found is not None:
             return found
-        name = self._columns.setdefault(comparison, f"p{len(self._columns)}")
+        name = self._columns.setdefault(comparison, f"{self.prefix}{len(self._columns)}")
         return f"(CASE {alias}.{name} WHEN {TRUE} THEN TRUE WHEN {FALSE} THEN FALSE END)"
 
     def failed_sql(self, comparison: Comparison, alias: str) -> str | None:
@@ -42,21 +45,27 @@ class PredicateColumns:
             yield Mapped(self._keys(comparison), ((name, "TINYINT"),), self._test(comparison))
 
     def _keys(self, comparison: Comparison) -> tuple[str, ...]:
-        keys = tuple(quoted(name) for name in fields_read(comparison))
-        return (*keys, "us") if self._needs_time(comparison) else keys
+        keys = [quoted(name) for name in fields_read(comparison)]
+        if self._needs_time(comparison):
+            keys.append("us")
+        if asks_version(comparison, self.lists):
+            keys.append(quoted(LISTS_VERSION))
+        return tuple(keys)
 
     def _needs_time(self, comparison: Comparison) -> bool:
-        return isinstance(comparison.right, ListName) and list_expires(comparison.right.name, self.lists)
+        return isinstance(comparison.right, ListName) and list_varies(comparison.right.name, self.lists)
 
     def _test(self, comparison: Comparison) -> Callable[..., tuple[int | None]]:
         predicate = compile_predicate(comparison)
         columns = [column_of(self.event, name) for name in fields_read(comparison)]
-        needs_time = self._needs_time(comparison)
+        needs_time, asks = self._needs_time(comparison), asks_version(comparison, self.lists)
 
         def test(*values: Any) -> tuple[int | None]:
             event = event_dict(columns, values)
             if needs_time:
-                event["occurred_at"] = from_us(values[-1])
+                event["occurred_at"] = from_us(values[len(columns)])
+            if asks:
+                event[LISTS_VERSION] = values[-1]
             try:
                 met = predicate(event, event, self.lists)
             except Exception as error:
