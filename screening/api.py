@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -130,13 +131,17 @@ class ScreeningResultsView(ApiView):
         operation_id="screening_results_list",
     )
     def get(self, request: Request) -> Response:
-        """Rule results, those of the newest decision first."""
+        """Rule results, those of the newest decision first. Those of versions in shadow, which had no effect, are asked
+        for with `screening_type=shadow`."""
         wanted = _results_wanted(request.query_params)
         results: Any = RealTimeResults
-        if wanted.pop("screening_type") == ScreeningType.BATCH:
-            from screening.batch.selectors import BatchResults
+        match wanted.pop("screening_type"):
+            case ScreeningType.BATCH:
+                from screening.batch.selectors import BatchResults
 
-            results = BatchResults
+                results = BatchResults
+            case ScreeningType.SHADOW:
+                results = partial(RealTimeResults, in_shadow=True)
         paginator = PagePagination()
         items = paginator.paginate_queryset(results(**wanted), request, self)
         return paginator.get_paginated_response(items)

@@ -17,6 +17,7 @@ from rules.models import Rule
 class ScreeningType(models.TextChoices):
     REAL_TIME = "real_time"
     BATCH = "batch"
+    SHADOW = "shadow"
 
 
 class Outcome(models.TextChoices):
@@ -30,7 +31,8 @@ class Decision(models.Model):
 
     `results` holds every live rule's result compactly (see `screening.decisions`): texts are rendered from the
     rule versions of `ruleset`, which never change, so a decision reads the same for as long as it is kept. SQL does
-    not look into it: what it asks for is in `verdicts`, each live rule's id and status letter, in the same order.
+    not look into it: what it asks for is in `verdicts`, each live rule's id and status letter, in the same order, and
+    in `shadow_verdicts`, the same of versions in shadow.
     """
 
     decision_id = models.UUIDField(unique=True, default=uuid.uuid4)
@@ -47,6 +49,7 @@ class Decision(models.Model):
     degraded = models.BooleanField(default=False)
     results = CompressedJSONField()
     verdicts = models.TextField(default="", db_default="", help_text="e.g. `18n 9c 8f`")
+    shadow_verdicts = models.TextField(default="", db_default="")
     facts = models.JSONField(default=dict, help_text="what the rules saw beside the transaction")
     duration_ms = models.FloatField()
     created_at = models.DateTimeField(default=timezone.now)
@@ -55,6 +58,7 @@ class Decision(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["created_at"], name="decision_by_time"),
+            models.Index(fields=["-id"], name="decision_shadowed", condition=~models.Q(shadow_verdicts="")),
             models.Index(
                 fields=["outcome", "-id"], name="decision_adverse", condition=~models.Q(outcome="approve")
             ),

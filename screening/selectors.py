@@ -99,26 +99,36 @@ def retired_screening_body(retired: RetiredTransaction, *, replayed: bool) -> di
 
 
 class RealTimeResults:
-    """Rule results of real-time decisions, newest decision first, as the paginator takes them: sliced and counted."""
+    """Rule results of real-time decisions, newest decision first, as the paginator takes them: sliced and counted.
+    `in_shadow`: those of the versions that were in shadow, instead of those in force."""
 
-    def __init__(self, *, transaction_id: str | None, rule_id: int | None, status: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        transaction_id: str | None,
+        rule_id: int | None,
+        status: str | None,
+        in_shadow: bool = False,
+    ) -> None:
+        self._in_shadow = in_shadow
+        self._from = _SHADOW_RESULTS if in_shadow else _RESULTS
         self._where, self._values = _results_where(
-            transaction_id=transaction_id, rule_id=rule_id, status=status
+            transaction_id=transaction_id, rule_id=rule_id, status=status, in_shadow=in_shadow
         )
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
-        sql = f"SELECT d.id, r.place - 1 {_RESULTS} {self._where} ORDER BY d.id DESC, r.place LIMIT %s OFFSET %s"
+        sql = f"SELECT d.id, r.place - 1 {self._from} {self._where} ORDER BY d.id DESC, r.place LIMIT %s OFFSET %s"
         with connection.cursor() as cursor:
             cursor.execute(sql, [*self._values, wanted.stop - wanted.start, wanted.start])
             places = [(int(pk), int(place)) for pk, place in cursor.fetchall()]
-        return _result_bodies(places)
+        return _result_bodies(places, in_shadow=self._in_shadow)
 
     def order_by(self) -> RealTimeResults:
         return self
 
     def count(self) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) {_RESULTS} {self._where}", self._values)
+            cursor.execute(f"SELECT count(*) {self._from} {self._where}", self._values)
             return int(cursor.fetchone()[0])
 
 
@@ -126,12 +136,14 @@ _RESULTS = """
 FROM screening_decision d
 CROSS JOIN LATERAL string_to_table(d.verdicts, ' ') WITH ORDINALITY AS r(verdict, place)
 """
+_SHADOW_RESULTS = _RESULTS.replace("d.verdicts", "d.shadow_verdicts")
 
 
 def _results_where(
-    *, transaction_id: str | None, rule_id: int | None, status: str | None
+    *, transaction_id: str | None, rule_id: int | None, status: str | None, in_shadow: bool
 ) -> tuple[str, list[Any]]:
-    conditions: list[str] = []
+    # Few decisions have any, and those have an index.
+    conditions = ["d.shadow_verdicts <> ''"] if in_shadow else []
     values: list[Any] = []
     if transaction_id is not None:
         conditions.append(
@@ -146,7 +158,8 @@ def _results_where(
         values.append(STATUS_LETTERS[status])
     if status in ("flagged", "error"):
         # Few decisions have one, and those have an index.
-        recorded = "SELECT decision_id FROM screening_rulehit WHERE NOT is_shadow"
+        recorded = "SELECT decision_id FROM screening_rulehit WHERE is_shadow = %s"
+        values.append(in_shadow)
         if rule_id is not None:
             recorded += " AND rule_id = %s"
             values.append(rule_id)
@@ -154,20 +167,24 @@ def _results_where(
     return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
 
 
-def _result_bodies(places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+def _result_bodies(places: list[tuple[int, int]], *, in_shadow: bool) -> list[dict[str, Any]]:
     decisions = Decision.objects.select_related("transaction").in_bulk({pk for pk, _ in places})
     # Some may have left since their places were read.
     found = [(decisions[pk], place) for pk, place in places if pk in decisions]
-    chosen = [(decision, place, decision.results["live"][place]) for decision, place in found]
+    kept = "shadow" if in_shadow else "live"
+    chosen = [(decision, place, decision.results[kept][place]) for decision, place in found]
     wordings = versions.get((packed[0], packed[1]) for _, _, packed in chosen)
     return [
         result_body(
             packed,
             wordings[packed[0], packed[1]],
             event_fields_of(decision.transaction),
-            result_id=decision.pk * RESULTS_A_DECISION + place,
+            # Behind those of the rules in force.
+            result_id=decision.pk * RESULTS_A_DECISION
+            + place
+            + (len(decision.results["live"]) if in_shadow else 0),
             created_at=instant_text(decision.created_at),
-            screening_type=ScreeningType.REAL_TIME,
+            screening_type=ScreeningType.SHADOW if in_shadow else ScreeningType.REAL_TIME,
         )
         for decision, place, packed in chosen
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from fraudsite.compressed_json import json_compress
 from fraudsite.exact_json import to_json
 from fraudsite.prepared import PreparedStatement
+from rules.core.evaluate import RuleOutcome
 from screening.decisions import STATUS_LETTERS, DecisionFacts
 
 # A count older than this is not stored any more: reconciliation may have taken it back (reconciliation.py waits
@@ -59,6 +60,7 @@ _DECISION_COLUMNS: dict[str, str] = {
     "degraded": "boolean",
     "results": "bytea",
     "verdicts": "text",
+    "shadow_verdicts": "text",
     "facts": "jsonb",
     "duration_ms": "float8",
     "created_at": "timestamptz",
@@ -231,7 +233,8 @@ def _document(row: DecidedTransaction, *, with_effects: bool) -> dict[str, Any]:
         allowed_by=decision.allowed_by,
         degraded=decision.degraded,
         results=_bytea(json_compress(decision.stored().encode())),
-        verdicts=_verdicts(decision),
+        verdicts=_verdicts(decision.outcomes[0]),
+        shadow_verdicts=_verdicts(decision.outcomes[1]),
         facts=row.facts,
         duration_ms=decision.duration_ms,
         created_at=decision.created_at,
@@ -247,6 +250,5 @@ def _bytea(data: bytes) -> str:
     return "\\x" + data.hex()
 
 
-def _verdicts(decision: DecisionFacts) -> str:
-    live, _ = decision.outcomes
-    return " ".join([f"{each.rule.rule_id}{STATUS_LETTERS[each.status]}" for each in live])
+def _verdicts(outcomes: Sequence[RuleOutcome]) -> str:
+    return " ".join([f"{each.rule.rule_id}{STATUS_LETTERS[each.status]}" for each in outcomes])

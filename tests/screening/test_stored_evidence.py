@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from fraudsite.compressed_json import json_text
+from screening.alerts.models import Alert
 from screening.models import Decision
 from tests.clients import ApiClient
 from tests.screening.test_submit import payload
@@ -73,6 +74,39 @@ def test_it_lists_results_by_transaction_rule_and_status(api: ApiClient, rule_id
         (second_id, by_device, "not_applicable")
     }
     assert listed(api, status="flagged", rule_id=never) == set()
+
+
+def test_it_lists_what_versions_in_shadow_said_apart_from_what_had_effect(
+    api: ApiClient, rule_ids: list[int]
+) -> None:
+    _, second, _ = rule_ids
+    wording = {**rule("Second", 2), "actions": [{"action_type": "block", "parameters": {"risk_score": 90}}]}
+    version = api.patch(f"rules/{second}/?draft=true", wording).json()["pending_version"]["version"]
+    for act in ("submit", "shadow"):
+        moved = api.post(f"rules/{second}/versions/{version}/{act}/")
+        assert moved.status_code == 200, moved.content
+    answer = api.post("transactions/", payload(3)).json()["screening"]
+    third_id = payload(3)["transaction_id"]
+    assert (answer["decision"], len(answer["results"]), Alert.objects.count()) == ("review", 3, 0)
+    (shadowed,) = api.get("screening/results/", screening_type="shadow").json()["items"]
+    assert (shadowed["transaction_id"], shadowed["rule_id"], shadowed["status"]) == (
+        third_id,
+        second,
+        "flagged",
+    )
+    assert (shadowed["rule_version"], shadowed["screening_type"]) == (version, "shadow")
+    assert shadowed["details"]["conditions"][0]["actual"] == "3"
+    assert shadowed["id"] not in {each["id"] for each in answer["results"]}
+    by_status = {
+        status: listed(api, screening_type="shadow", status=status)
+        for status in ("flagged", "clean", "error")
+    }
+    assert by_status == {"flagged": {(third_id, second, "flagged")}, "clean": set(), "error": set()}
+    assert (
+        listed(api, screening_type="shadow", rule_id=second, transaction_id=payload(1)["transaction_id"])
+        == set()
+    )
+    assert len(listed(api, transaction_id=third_id)) == 3
 
 
 def test_it_reads_what_was_stored_before_evidence_was_compressed(api: ApiClient, rule_ids: list[int]) -> None:
