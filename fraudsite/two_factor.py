@@ -26,6 +26,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AuthenticationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fraudsite.acting import note_actor
+
 RECOVERY_CODES = 8
 
 
@@ -44,6 +46,8 @@ class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
         user = self.get_user()
         if user is not None and has_second_factor(user):
             self.clean_otp(user)
+        if user is not None:
+            note_actor(f"user:{user.get_username()}")
         return cleaned
 
     def _chosen_device(self, user: Any) -> TOTPDevice | StaticDevice | None:

@@ -45,6 +45,8 @@ TABLES = {
     "otp_totp_totpdevice": "second factor",
     "otp_static_staticdevice": "recovery codes",
     "fraudsite_savedfilter": "saved filter",
+    "axes_accesslog": "login",
+    "axes_accessattempt": "failed login",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from reporting.models import AuditEntry
+from tests.reporting.audit_trail import written
 from tests.staff import StaffClient, staff
 
 pytestmark = pytest.mark.django_db
@@ -170,6 +173,32 @@ def test_it_lets_an_administrator_unlock_somebody() -> None:
     administrator = StaffClient("grace", "Administrator")
     administrator.post(reverse("admin:axes_accessattempt_delete", args=[attempt.pk]), {"post": "yes"})
     assert log_in(client).status_code == 302
+
+
+def test_the_audit_trail_says_who_came_in_went_out_and_failed_to() -> None:
+    staff("ada", "Analyst")
+    client = Client()
+    log_in(client, password="a wrong pass phrase")
+    written()
+    assert log_in(client).status_code == 302
+    client.post(reverse("admin:logout"))
+    written()
+    found = AuditEntry.objects.filter(table_name__startswith="axes_").order_by("number")
+    bodies = [json.loads(each.body) for each in found]
+    told = [(each["table"].removeprefix("axes_"), each["action"], each["actor"]) for each in bodies]
+    nobody = bodies[0]["actor"]
+    assert told == [
+        ("accessattempt", "insert", nobody),
+        ("accesslog", "insert", "user:ada"),
+        ("accessattempt", "delete", "user:ada"),
+        ("accesslog", "update", "user:ada"),
+    ]
+    assert nobody.startswith("process:")
+    assert bodies[0]["new"]["username"] == bodies[1]["new"]["username"] == "ada"
+    assert bodies[1]["new"]["ip_address"] == "127.0.0.1"
+    assert bodies[1]["new"]["session_hash"].startswith("sha256:")
+    assert list(bodies[3]["new"]) == ["logout_time"]
+    assert not any("pass phrase" in each.body for each in found)
 
 
 def test_it_ends_a_session_that_nobody_uses() -> None:
