@@ -32,6 +32,11 @@ ON_REDIS = (
 WITHOUT_REDIS = "tests/screening/test_sql_agreement.py"
 
 
+def pytest_configure() -> None:
+    # A password's hash is made to cost half a second, and hundreds of tests make a person.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ON_REDIS) and not item.nodeid.startswith(WITHOUT_REDIS):
