@@ -95,9 +95,9 @@ def _setup(rest: list[str]) -> int:
 def _test(rest: list[str]) -> int:
     """run tests against throw-away PostgreSQL and Redis; arguments go to pytest"""
     _inside("development", "test", rest)
-    # In the order that conftest.py gives them: the slow files first. Tests wait a third of their time, so two cores
-    # have work for three processes.
-    arguments = rest or ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+    # In the order that conftest.py gives them: the slow files first. Tests wait half of their time, so two cores
+    # have work for four processes.
+    arguments = rest or ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
     return _call([sys.executable, "-m", "pytest", *arguments])
 
 
