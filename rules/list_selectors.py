@@ -11,8 +11,8 @@ from typing import Any
 from django.db.models import Count, Q
 
 from fraudsite.errors import Missing
-from rules.core.lists import ListEntries, Lists
-from rules.core.past_lists import ListHistory, PastLists, Span
+from rules.core.lists import ListEntries, Lists, Span
+from rules.core.past_lists import ListHistory, PastLists
 from rules.models import NamedList, NamedListEntry, RulesetVersion
 
 
@@ -120,34 +120,27 @@ def _read_whole(version: int) -> _Snapshot:
 
 
 def lists_between(after: int, until: int, names: Collection[str]) -> Lists:
-    """The lists of version `until`, which also know what those of `names` that have changed held since `after`."""
+    """The lists of version `until`, which also know what those of `names` that have changed since `after` held."""
     newest = lists_snapshot(until)
-    histories: dict[str, list[ListHistory]] = {}
     holding = Q(removed_in=None) | Q(removed_in__gt=after)
+    histories: dict[str, list[ListHistory]] = {}
+    changed: set[str] = set()
     for named_list in NamedList.objects.filter(holding, name__in=names, added_in__lte=until):
         spans: dict[str, list[Span]] = {}
-        rows = named_list.entries.filter(holding, added_in__lte=until).order_by("added_in")
-        entries = rows.values_list("match_key", "added_in", "removed_in", "expires_at")
-        for key, *span in entries.iterator(chunk_size=10_000):
-            spans.setdefault(key, []).append(Span(*span))
-        history = ListHistory(named_list.added_in, named_list.removed_in, named_list.case_sensitive, spans)
-        histories.setdefault(named_list.name, []).append(history)
-    changed = {
-        name: found
-        for name, found in histories.items()
-        if any(_changes(each, after, until) for each in found)
-    }
-    return PastLists({name: newest.get(name) for name in newest}, changed) if changed else newest
-
-
-def _changes(history: ListHistory, after: int, until: int) -> bool:
-    """Whether what the list holds is another thing in some version between the two. A list that came, empty, changes
-    nothing: before it there was nothing either."""
-    moments = {history.removed_in}
-    for spans in history.spans.values():
-        for span in spans:
-            moments |= {span.added_in, span.removed_in}
-    return any(moment is not None and after < moment <= until for moment in moments)
+        rows = named_list.entries.filter(holding, added_in__lte=until)
+        entries = rows.order_by().values_list("match_key", "expires_at", "added_in", "removed_in")
+        for key, expires_at, added_in, removed_in in entries.iterator(chunk_size=10_000):
+            # What is to come after `until` is not known yet.
+            gone = removed_in if removed_in is not None and removed_in <= until else None
+            spans.setdefault(key, []).append(Span(expires_at, added_in, gone))
+            if added_in > after or gone is not None:
+                changed.add(named_list.name)
+        histories.setdefault(named_list.name, []).append(ListHistory(named_list.case_sensitive, spans))
+        if named_list.removed_in is not None and named_list.removed_in <= until:
+            # Also one that was empty: what looked it up then found nothing, and did not fail.
+            changed.add(named_list.name)
+    known = {name: found for name, found in histories.items() if name in changed}
+    return PastLists(newest, known) if known else newest
 
 
 def list_bodies(named_lists: Iterable[NamedList]) -> list[dict[str, Any]]:

@@ -272,7 +272,7 @@ def _list_test(comparison: Comparison, actual: Getter) -> Test:
     if not isinstance(right, ListName):
         raise TypeError(f"{comparison.operator} needs a list's name")
     name, operator = right.name, comparison.operator
-    cutoff = float(right.threshold or limits.DEFAULT_SIMILARITY)
+    cutoff = similarity_asked(comparison)
 
     def test(event: Event, current: Event, lists: Lists, results: Results) -> bool | None:
         entries = lists.seen_by(current).get(name)
@@ -280,11 +280,19 @@ def _list_test(comparison: Comparison, actual: Getter) -> Test:
         if not isinstance(text, str):
             return None
         at: datetime | None = current.get("occurred_at")
-        if operator == "fuzzy_in_list":
+        if cutoff is not None:
             return entries.resembles(text, cutoff, at)
         return entries.contains(text, at) is (operator == "in_list")
 
     return test
+
+
+def similarity_asked(comparison: Comparison) -> float | None:
+    """How alike (0–100) an entry and a text must be; None: the same."""
+    right = comparison.right
+    if comparison.operator != "fuzzy_in_list" or not isinstance(right, ListName):
+        return None
+    return float(right.threshold or limits.DEFAULT_SIMILARITY)
 
 
 def _literal_text(comparison: Comparison) -> str:

@@ -39,7 +39,8 @@ def backtest_create(*, body: Any, principal: str) -> Backtest:
     wording, version = _candidate(asked)
     definition = rule_to_document(wording)
     sweep = sweep_read(asked.get("sweep"), definition)
-    selected = requests.selection_read(asked, ruleset_load())
+    arrival_limit = requests.arrival_now()
+    selected = requests.selection_read(asked, ruleset_load(), arrival_limit)
     with transaction.atomic():
         _limit(principal)
         backtest = Backtest.objects.create(

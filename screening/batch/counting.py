@@ -57,6 +57,13 @@ def chunk_end(scope: Scope, rows: int) -> Place | None:
     return None if row is None else (to_us(row[0]), int(row[1]))
 
 
+def first_arrival(scope: Scope) -> int | None:
+    """When the first transaction of the range arrived, filters apart; None where there is none."""
+    condition = _where(scope, with_filters=False)
+    found = _one(f"SELECT min(t.arrival) FROM ingestion_transaction t WHERE {condition}")[0]
+    return None if found is None else int(found)
+
+
 def rows_left(scope: Scope) -> int:
     """How many transactions are in the range, filters apart."""
     return int(

@@ -6,32 +6,38 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from rules.core.compile import CompiledRuleset
+from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, ListName
 from rules.list_selectors import lists_between
 from rules.models import RulesetVersion
 from rules.selectors import lists_snapshot, ruleset_load
 from screening.batch.columns.conditions import leaves
+from screening.batch.columns.scope import Scope
+from screening.batch.counting import first_arrival
 from screening.batch.models import Backtest
+from screening.batch.requests import us_of
 from screening.models import ScreeningBatch
 
-# No transaction arrives longer before its own time (docs/api.md), clocks that differ included.
-_EARLY = timedelta(minutes=10)
+# How far the clocks of Redis (arrivals) and of whoever publishes may differ, and how long a publish may take.
+_MARGIN = timedelta(minutes=5)
 
 
 def lists_seen(row: ScreeningBatch | Backtest, ruleset: CompiledRuleset) -> Lists:
-    """The lists as they were when it was asked for; as of "arrival" what they held for each transaction before."""
+    """The lists as they were when it was asked for; as of "arrival" also what they held for each transaction."""
     until = ruleset_load(row.ruleset).lists_version if row.ruleset else None
-    if row.as_of != "arrival" or until is None:
+    names = lists_named(ruleset)
+    if row.as_of != "arrival" or until is None or not names:
         return lists_snapshot(until)
-    return lists_between(_version_before(row), until, lists_named(ruleset))
+    return lists_between(_version_before(row), until, names)
 
 
 def _version_before(row: ScreeningBatch | Backtest) -> int:
-    """A version that every transaction asked for has seen, or one after it."""
-    if row.date_from is None:
+    """The lists' version before the first of the transactions asked for was decided, or an earlier one."""
+    first = first_arrival(Scope(from_us=us_of(row.date_from), to_us=us_of(row.date_to)))
+    if first is None:
         return 0
-    rulesets = RulesetVersion.objects.filter(created_at__lte=row.date_from - _EARLY).order_by("-number")
+    rulesets = RulesetVersion.objects.filter(created_at__lte=from_us(first) - _MARGIN).order_by("-number")
     return rulesets.values_list("lists_version", flat=True).first() or 0
 
 

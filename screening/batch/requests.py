@@ -114,9 +114,12 @@ def _where(where: str, path: str, paths: list[str] | None) -> str:
     return where
 
 
-def selection_read(body: Mapping[str, Any], loaded: LoadedRuleset) -> dict[str, Any]:
-    """Which transactions are asked for, and how many they are now, as batches and backtests store it. Raises
-    Invalid, and Unprocessable where there is none."""
+def selection_read(
+    body: Mapping[str, Any], loaded: LoadedRuleset, arrival_limit: int | None
+) -> dict[str, Any]:
+    """Which transactions are asked for, and how many they are now, as batches and backtests store it. `arrival_limit`
+    (`arrival_now`) is from before `loaded` was read: then all up to it were decided with those rules and lists, or
+    earlier ones. Raises Invalid, and Unprocessable where nothing is selected."""
     date_from, date_to = range_read(body)
     as_of = as_of_read(body.get("as_of"))
     filters = filters_read(body.get("transaction_filters"), "transaction_filters")
@@ -124,7 +127,7 @@ def selection_read(body: Mapping[str, Any], loaded: LoadedRuleset) -> dict[str, 
         from_us=us_of(date_from),
         to_us=us_of(date_to),
         filters=filters,
-        arrival_limit=arrival_now(),
+        arrival_limit=arrival_limit,
         as_of=as_of,
     )
     total = transactions_count(scope, lists_snapshot(loaded.lists_version))

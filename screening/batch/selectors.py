@@ -165,7 +165,7 @@ def _setting(batch: ScreeningBatch) -> BatchSetting:
     return _setting_of(batch.pk, tuple(batch.rule_versions))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _setting_of(pk: int, version_ids: tuple[int, ...]) -> BatchSetting:
     versions = RuleVersion.objects.in_bulk(version_ids)
     rules: list[CompiledRule] = [compile_version(versions[each]) for each in version_ids]

@@ -34,9 +34,10 @@ def batch_create(*, body: Any, principal: str) -> ScreeningBatch:
         requests.text_read(asked, "name", 120),
         requests.text_read(asked, "description", 2_000),
     )
+    arrival_limit = requests.arrival_now()
     loaded = ruleset_load()
     versions = requests.versions_chosen(asked.get("rule_ids"), loaded)
-    selected = requests.selection_read(asked, loaded)
+    selected = requests.selection_read(asked, loaded, arrival_limit)
     batch = ScreeningBatch.objects.create(
         name=name,
         description=description,

@@ -74,7 +74,7 @@ def compares_label(comparison: Comparison) -> bool:
 
 
 def is_relative(condition: Condition, lists: Lists) -> bool:
-    """Whether its truth on a past event depends on the screened one: a list matters only if it varies."""
+    """Whether its truth on a past event depends on the screened one."""
     return any(_leaf_is_relative(each, lists) for each in leaves([condition]))
 
 
@@ -84,14 +84,13 @@ def _leaf_is_relative(comparison: Comparison, lists: Lists) -> bool:
     right = comparison.right
     if isinstance(right, FieldValue) and right.field == "label.is_fraud":
         return True
-    if isinstance(right, ListName):
-        return list_varies(right.name, lists)
-    return isinstance(right, CurrentValue)
+    return isinstance(right, CurrentValue) or looks_up_spans(comparison, lists)
 
 
-def list_varies(name: str, lists: Lists) -> bool:
-    """Whether what it holds depends on the screened event: entries expire, or it has changed since."""
-    return name in lists and (lists.has_changed(name) or lists.get(name).expires)
+def looks_up_spans(comparison: Comparison, lists: Lists) -> bool:
+    """Whether it looks up a list whose entries hold for some screened events and not for others."""
+    right = comparison.right
+    return isinstance(right, ListName) and (lists.expires(right.name) or lists.has_changed(right.name))
 
 
 def asks_version(comparison: Comparison, lists: Lists) -> bool:

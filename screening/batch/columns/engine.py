@@ -59,7 +59,8 @@ class ColumnRun:
         self.needs: Needs = needs_of(ruleset, scope.filters, lists)
         self.stage = Stage(self.needs, scope, memory, checkpoint)
         self.static = {kind: PredicateColumns(kind, lists) for kind in self.needs.fields}
-        # Which transactions are asked for is said with the lists of today.
+        # Which transactions are asked for is said with the lists of today: in columns of their own, since a rule may
+        # make the same comparison with those of then.
         self.selecting = PredicateColumns("transaction", lists.newest, prefix="f")
         self.numbers = Numbers(self.stage, lists, (), then=self.is_then, rows=0)
         # By aggregate: why it is not to be computed.

@@ -158,28 +158,26 @@ def _add_labels(stage: Stage, kind: str) -> None:
 
 
 def _add_lists_version(stage: Stage, kind: str) -> None:
-    """Which version of all named lists each transaction's decision was made with: that of the decision's ruleset. One
-    without a decision saw what was in force when it arrived."""
-    select = {"id": ("t.id", "bigint"), "version": ("coalesce(r.lists_version, t.at_arrival, 0)", "bigint")}
-    earliest_us = stage.scope.earliest_us
-    condition = "" if earliest_us is None else f" AND t.occurred_at >= {instant_literal(earliest_us)}"
+    """Which version of all named lists each transaction's decision was made with: that of its ruleset. Null, which
+    stands for the newest, where there is no decision, and for events from before the first that is screened."""
+    select = {"id": ("d.transaction_id", "bigint"), "version": ("coalesce(r.lists_version, 0)", "bigint")}
+    bounds = []
+    if stage.scope.earliest_us is not None:
+        bounds.append(f"t.occurred_at >= {instant_literal(stage.scope.earliest_us)}")
+    if stage.scope.latest_us is not None:
+        bounds.append(f"t.occurred_at <= {instant_literal(stage.scope.latest_us)}")
     rest = (
-        "FROM (SELECT t.id, d.ruleset, CASE WHEN d.id IS NULL THEN (SELECT max(f.lists_version) "
-        "FROM rules_rulesetversion f WHERE f.created_at <= to_timestamp(t.arrival / 1e6)) END AS at_arrival "
-        "FROM ingestion_transaction t LEFT JOIN screening_decision d ON d.transaction_id = t.id "
-        f"WHERE t.arrival IS NOT NULL{condition}) t LEFT JOIN rules_rulesetversion r ON r.number = t.ruleset"
+        "FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id "
+        f"LEFT JOIN rules_rulesetversion r ON r.number = d.ruleset WHERE {' AND '.join(bounds) or 'TRUE'}"
     )
     with source.rows(select, rest) as reader:
         stage.database.register("reading", reader)
         stage.run("CREATE TABLE lists_versions AS SELECT * FROM reading")
         stage.database.unregister("reading")
     for table in stage.tables_of(kind):
-        # Events from before the first that is screened have none: they are only counted.
+        version = f"v.version AS {quoted(LISTS_VERSION)}"
         _replace(
-            stage,
-            table,
-            f"SELECT t.*, v.version AS {quoted(LISTS_VERSION)} "
-            f"FROM {table} t LEFT JOIN lists_versions v ON v.id = t.id",
+            stage, table, f"SELECT t.*, {version} FROM {table} t LEFT JOIN lists_versions v ON v.id = t.id"
         )
 
 

@@ -11,14 +11,22 @@ import pyarrow as pa
 
 from screening.batch.columns.fields import identifier, quoted
 
-_ARROW = {"TINYINT": pa.int8(), "VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
+# When entries of a named list hold (rules.core.lists.Span): versions, and µs.
+SPANS = "STRUCT(added BIGINT, removed BIGINT, ends BIGINT)[]"
+_ARROW = {
+    "TINYINT": pa.int8(),
+    "VARCHAR": pa.string(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    SPANS: pa.list_(pa.struct([(name, pa.int64()) for name in ("added", "removed", "ends")])),
+}
 _BATCH_ROWS = 50_000
 
 
 @dataclass(frozen=True)
 class Mapped:
     """`function(*values of keys)` → one value per output. `keys` are SQL expressions over the table's columns,
-    `outputs` the new columns: (name, DuckDB type of TINYINT, VARCHAR, BIGINT, BOOLEAN)."""
+    `outputs` the new columns: (name, DuckDB type, one of _ARROW)."""
 
     keys: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]

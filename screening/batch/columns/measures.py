@@ -13,6 +13,7 @@ from screening.batch.columns.conditions import (
     is_relative,
     leaves,
     literal_sql,
+    looks_up_spans,
 )
 from screening.batch.columns.facts import label_sql
 from screening.batch.columns.fields import column_of, group_column, quoted, units_column
@@ -87,9 +88,11 @@ class MeasureMaker:
     def _relative_leaf(self, leaf: Comparison, kind: str) -> str | None:
         if leaf.left == "label.is_fraud":
             return self._label_leaf(leaf)
-        if isinstance(leaf.right, CurrentValue) or not is_relative(leaf, self.lists):
+        if isinstance(leaf.right, CurrentValue):
             return comparison_sql(leaf, kind, "e")
-        return None
+        if is_relative(leaf, self.lists) and not looks_up_spans(leaf, self.lists):
+            return None
+        return self.static[kind].sql(leaf, "e", "c")
 
     def _label_leaf(self, leaf: Comparison) -> str | None:
         label = self._label_sql()

@@ -11,10 +11,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from rules.models import RulesetVersion
 from screening.batch.backtesting import backtest_advance
+from screening.batch.lists import lists_seen
 from screening.batch.models import Backtest
-from screening.batch.running import batch_advance
+from screening.batch.running import batch_advance, batch_ruleset
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import START
@@ -308,6 +311,68 @@ def test_a_list_that_came_later_held_nothing_then_and_all_it_holds_as_of_now(api
     # U0 had L0 and L2 before anybody watched A, U1 only L3 of A's.
     assert hits["arrival"] == [("L3", "listed")]
     assert hits["event"] == [("L0", "listed"), ("L2", "listed"), ("L2", "counted"), ("L3", "listed")]
+
+
+@pytest.mark.parametrize("place", ["plain", "filter", "login"])
+def test_a_list_that_was_deleted_since_still_holds_then(api: ApiClient, place: str) -> None:
+    """What an old version of a rule looks up: tried again, it finds what was there, until it expired."""
+    listed = {"field": "device_id", "operator": "in_list", "value": "gone"}
+    conditions = {
+        "plain": [listed],
+        "filter": [condition("count", "1h", 0, filters=[listed])],
+        "login": [condition("count", "1h", 0, field="user_id", event="login", filters=[listed])],
+    }
+    assert api.post("lists/", {"name": "gone"}).status_code == 201
+    until = (START + timedelta(minutes=2)).isoformat()
+    assert api.post("lists/gone/entries/", {"value": "D1", "expires_at": until}).status_code == 201
+    rule = {"name": place, "rule_type": "parity", "conditions": conditions[place]}
+    made = api.post("rules/", {**rule, "actions": [{"action_type": "flag"}]}).json()
+    told = []
+    for number in range(4):
+        at = (START + timedelta(minutes=number)).isoformat()
+        login = {
+            "event_id": f"G{number}",
+            "user_id": "U0",
+            "device_id": "D1",
+            "success": True,
+            "occurred_at": at,
+        }
+        assert api.post("events/login/", login).status_code == 201
+        payment = {**listed_payment(number, "A"), "user_id": "U0", "device_id": "D1"}
+        answer = api.post("transactions/", payment)
+        assert answer.status_code == 201, answer.content
+        told.append(answer.json()["screening"]["overall_status"])
+    assert told == ["flagged", "flagged", "clean", "clean"]
+    other = [{"field": "amount", "operator": "gt", "value": 10_000}]
+    assert api.patch(f"rules/{made['id']}/", {"conditions": other}).status_code == 200
+    assert api.delete("lists/gone/").status_code == 204
+    asked = {"rule_id": made["id"], "version": made["version"], "as_of": "arrival"}
+    answer = api.post("backtests/", asked)
+    assert answer.status_code == 202, answer.content
+    row = Backtest.objects.get(backtest_id=answer.json()["backtest_id"])
+    while backtest_advance(row.pk):
+        pass
+    row.refresh_from_db()
+    assert (row.status, row.result["hits"], row.result["errors"]) == ("completed", 2, 0)
+
+
+def test_a_list_that_was_there_before_the_first_of_them_has_not_changed(api: ApiClient) -> None:
+    """Then it is looked up once a value, however many transactions there are."""
+    listed_rules(api)
+    assert api.post("lists/watched/entries/", {"value": "A"}).status_code == 201
+    RulesetVersion.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    assert api.post("transactions/", listed_payment(1, "A")).status_code == 201
+    answer = api.post("screening/batches/", {"as_of": "arrival"})
+    batch = ScreeningBatch.objects.get(batch_id=answer.json()["batch_id"])
+    ruleset = batch_ruleset(batch)
+    assert not lists_seen(batch, ruleset).has_changed("watched")
+    batch.as_of = "event"
+    assert lists_seen(batch, ruleset).get("watched").contains("A", None)
+    assert api.post("lists/watched/entries/", {"value": "B"}).status_code == 201
+    later = api.post("screening/batches/", {"as_of": "arrival"}).json()
+    batch = ScreeningBatch.objects.get(batch_id=later["batch_id"])
+    assert lists_seen(batch, ruleset).has_changed("watched")
+    assert not lists_seen(batch, ruleset).has_changed("channels")
 
 
 # As columns of a database: quoted, longer than a name may be, alike but for their case, like a name made of another.
