@@ -163,10 +163,12 @@ AUTHENTICATION_BACKENDS = [
 # Staff must log in with a second factor (an authenticator app); compose turns it on.
 REQUIRE_TWO_FACTOR = environment.boolean("REQUIRE_TWO_FACTOR", False)
 OTP_TOTP_ISSUER = "Fraudsite"
-# Five wrong passwords for a name from an address lock that pair out for a quarter of an hour.
+# Five wrong passwords or codes for a name from an address lock that pair out.
 AXES_FAILURE_LIMIT = 5
 # PCI DSS 8.3.4: at least 30 minutes, unless a person lets them in again.
 AXES_COOLOFF_TIME = timedelta(minutes=30)
+# Who goes on trying neither keeps somebody out for longer nor fills the audit trail.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "workspace/locked.html"
@@ -272,14 +274,17 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# Which queue a task goes to, by its name; the first pattern that fits. Long work never stands before a payment.
+# Which queue a task goes to, by its name; the first pattern that fits. Long work (`batch`) never stands before a
+# payment (`realtime`), nor either before what follows from decisions and what looks after the rest (`default`).
 CELERY_TASK_ROUTES = {
     "screening.velocity_fill": {"queue": "batch"},
     "screening.batch*": {"queue": "batch"},
     "screening.backtest*": {"queue": "batch"},
     "screening.import*": {"queue": "batch"},
     "screening.webhooks_*": {"queue": "default"},
-    "screening.outbox_purge": {"queue": "default"},
+    "screening.outbox_*": {"queue": "default"},
+    "screening.pending_sweep": {"queue": "default"},
+    "screening.velocity_reconcile": {"queue": "default"},
     "screening.*": {"queue": "realtime"},
     "reporting.*": {"queue": "batch"},
 }
@@ -300,12 +305,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "pending-sweep": {
         "task": "screening.pending_sweep",
         "schedule": timedelta(seconds=10),
-        "options": {"queue": "realtime", "expires": 10},
+        "options": {"queue": "default", "expires": 10},
     },
     "velocity-reconcile": {
         "task": "screening.velocity_reconcile",
         "schedule": timedelta(seconds=15),
-        "options": {"queue": "realtime", "expires": 15},
+        "options": {"queue": "default", "expires": 15},
     },
     "velocity-fill": {
         "task": "screening.velocity_fill",
@@ -320,7 +325,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "outbox-work": {
         "task": "screening.outbox_work",
         "schedule": timedelta(seconds=2),
-        "options": {"queue": "realtime", "expires": 2},
+        "options": {"queue": "default", "expires": 2},
     },
     "webhooks-send": {
         "task": "screening.webhooks_send",

@@ -12,6 +12,7 @@ import django_otp
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import user_login_failed
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -44,11 +45,22 @@ class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         user = self.get_user()
-        if user is not None and has_second_factor(user):
-            self.clean_otp(user)
-        if user is not None:
-            note_actor(f"user:{user.get_username()}")
+        if user is None:
+            return cleaned
+        if has_second_factor(user):
+            self._check_code(user)
+        # The request came from nobody, and Django's login changes the database before the next one.
+        note_actor(f"user:{user.get_username()}")
         return cleaned
+
+    def _check_code(self, user: Any) -> None:
+        """A wrong one counts and is noted like a wrong password, which Django does not know of."""
+        try:
+            self.clean_otp(user)
+        except forms.ValidationError:
+            named = {"username": user.get_username()}
+            user_login_failed.send(sender=type(self), credentials=named, request=self.request)
+            raise
 
     def _chosen_device(self, user: Any) -> TOTPDevice | StaticDevice | None:
         """By the code's shape, so that a mistyped code does not throttle the recovery codes, nor they the app."""
