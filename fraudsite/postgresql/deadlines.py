@@ -40,7 +40,13 @@ class _Call:
     def give_up(self) -> None:
         self.is_given_up = True
         try:
-            with socket.socket(fileno=os.dup(self.connection.fileno())) as line:
+            descriptor = os.dup(self.connection.fileno())
+            try:
+                line = socket.socket(fileno=descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
+            with line:
                 line.shutdown(socket.SHUT_RDWR)
         except (OSError, psycopg2.Error):
             # The connection has ended by itself meanwhile, or there was no descriptor left: tried again.
