@@ -18,7 +18,11 @@ worker-realtime)
     ;;
 worker-batch)
     export FRAUDSITE_PROCESS=worker-batch
-    celery_worker -Q batch,default -c "${WORKER_CONCURRENCY:-1}" -n batch@%h
+    celery_worker -Q batch -c "${WORKER_CONCURRENCY:-1}" -n batch@%h
+    ;;
+worker-default)
+    export FRAUDSITE_PROCESS=worker-default
+    celery_worker -Q default -c "${WORKER_CONCURRENCY:-2}" -n default@%h
     ;;
 beat)
     export FRAUDSITE_PROCESS=beat

@@ -82,6 +82,8 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
         shown = version_shown(rule)
         stays_out = as_draft or settings.REQUIRE_RULE_APPROVAL
         wording, known = _wording(changes), changes.get("version")
+        if changes.get("id", rule_id) != rule_id:
+            raise Invalid("The rule is not valid.", [FieldError("id", f"must be {rule_id}, or be left out")])
         waiting = version_waiting(rule)
         base = waiting if waiting is not None and (stays_out or known == waiting.number) else shown
         parsed = _parse(base.definition | wording)

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from fraudsite.api.json_body import decode
 from fraudsite.api.pagination import PagePagination
-from fraudsite.api.parsers import JsonParser, NdjsonParser, RawJsonParser
+from fraudsite.api.parsers import JsonParser, NdjsonParser, PlainNdjsonParser, RawJsonParser
 from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
@@ -97,7 +97,7 @@ class TransactionsBulkView(TransactionView):
     """POST takes many; GET and PATCH are of the transaction whose id is `bulk`: ids are the client's."""
 
     required_scopes = {**TransactionView.required_scopes, "POST": "transactions:write"}
-    parser_classes = (RawJsonParser, NdjsonParser)
+    parser_classes = (RawJsonParser, NdjsonParser, PlainNdjsonParser)
     max_body_bytes = MAX_BULK_BYTES
 
     def get_parsers(self) -> Any:

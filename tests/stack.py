@@ -151,7 +151,7 @@ class Stack:
         self.wait(self.port_answers, "the web server answers")
 
     def start_worker(
-        self, *, queues: str = "realtime", processes_n: int = 2, name: str = "worker-realtime"
+        self, *, queues: str = "realtime,default", processes_n: int = 2, name: str = "worker-realtime"
     ) -> None:
         self.start(name, [*WORKER, "-Q", queues, "-c", str(processes_n), "-n", f"{name}@%h"])
 

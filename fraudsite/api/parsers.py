@@ -46,6 +46,12 @@ class NdjsonParser(RawParser):
     media_type = "application/x-ndjson"
 
 
+class PlainNdjsonParser(RawParser):
+    """The same, as many clients call it."""
+
+    media_type = "application/ndjson"
+
+
 class CsvParser(RawParser):
     media_type = "text/csv"
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from django.http import UnreadablePostError
+from django.utils.http import parse_header_parameters
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +17,7 @@ from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthe
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.parsers import drain
 from fraudsite.api.permissions import HasScope
-from fraudsite.api.problems import LengthRequired
+from fraudsite.api.problems import LengthRequired, NotUtf8
 from fraudsite.api.renderers import QuickNegotiation
 from fraudsite.api.schema import ApiSchema
 from fraudsite.api.serializers import (
@@ -28,6 +29,7 @@ from fraudsite.api.serializers import (
 from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
 from fraudsite.errors import FieldError, Invalid, Missing
 
+UTF8 = ("utf-8", "utf8", "us-ascii")
 # `Allow` by view, which depends on nothing but the methods it has.
 _response_headers: dict[type, dict[str, str]] = {}
 
@@ -90,6 +92,8 @@ class ApiView(APIView):
             raise Missing("There is nothing at this address.")
         if meta.get("QUERY_STRING"):
             self._check_query(request)
+        if "HTTP_CONTENT_ENCODING" in meta or "charset" in meta.get("CONTENT_TYPE", ""):
+            _check_encoding(meta)
         # Django reads as many bytes as Content-Length says: a body without one would silently be no body.
         if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
             raise LengthRequired
@@ -102,6 +106,13 @@ class ApiView(APIView):
         method = "GET" if request.method == "HEAD" else request.method
         if method not in self.reads_query:
             check_query_parameters(request, {"format"})
+
+
+def _check_encoding(meta: dict[str, Any]) -> None:
+    """What says that it is encoded otherwise than bodies are read here would be misread."""
+    charset = parse_header_parameters(meta.get("CONTENT_TYPE", ""))[1].get("charset", "utf-8")
+    if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity" or charset.lower() not in UTF8:
+        raise NotUtf8
 
 
 @cache

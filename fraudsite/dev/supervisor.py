@@ -24,7 +24,7 @@ from fraudsite.dev.output import refuse, say, step
 
 READY_PATIENCE_S = 90.0
 WORKERS_PATIENCE_S = 30.0
-WORKER_KINDS = ("realtime@", "batch@")
+WORKER_KINDS = ("realtime@", "batch@", "default@")
 LONGEST_BACKOFF_S = 30.0
 # A process that lived this long starts its next backoff from the beginning.
 HEALTHY_LIFE_S = 60.0
@@ -288,7 +288,9 @@ def applications() -> list[Application]:
             "web", [python, "-m", "gunicorn", "-c", "python:fraudsite.gunicorn_conf", "fraudsite.wsgi"]
         ),
         Application("worker-realtime", [*worker, "-Q", "realtime", "-c", "2", "-n", "realtime@%h"]),
-        Application("worker-batch", [*worker, "-Q", "batch,default", "-c", "1", "-n", "batch@%h"]),
+        Application("worker-batch", [*worker, "-Q", "batch", "-c", "1", "-n", "batch@%h"]),
+        # Two: while one waits for the receiver of a webhook, alerts still become cases.
+        Application("worker-default", [*worker, "-Q", "default", "-c", "2", "-n", "default@%h"]),
         Application(
             "beat",
             [python, "-m", "celery", "-A", "fraudsite.celery", "beat", "--loglevel", "WARNING", "--pidfile="],

@@ -88,7 +88,7 @@ def _check_options(options: Options) -> None:
 def _layout(path: Path, options: Options) -> Layout:
     gzipped = is_gzip(path)
     start = head(path)
-    if not start.strip():
+    if not start.removeprefix(UTF8_BOM).strip():
         raise SourceUnreadable("is empty")
     found = options.format or _format_of(start)
     if found == Format.PARQUET:

@@ -45,6 +45,8 @@ LANES = 4
 LEASE = timedelta(seconds=30)
 RENEW_AFTER_S = 5.0
 POLL_S = 0.02
+# How many rows an import screens itself before it looks whether its time is over.
+HERE_ROWS = 500
 # Workers that screen nothing for this long are not there, or drown: the import then screens its rows itself.
 STALL_S = 5.0
 # Longer than reconciliation takes to take back what a killed process counted.
@@ -144,7 +146,8 @@ class _Run:
                 self._dispatch([(pk, "") for pk in job.in_flight], is_again=True)
             while deadline is None or time.monotonic() < deadline:
                 chunk = self._read(reader, rows, mapping)
-                self._wait_until_screened()
+                if not self._wait_until_screened(deadline):
+                    return True
                 if not chunk.rows:
                     self._complete()
                     return False
@@ -237,46 +240,49 @@ class _Run:
             log.warning("import_screens_itself", import_id=str(self._job.import_id))
             self._here = True
 
-    def _wait_until_screened(self) -> None:
+    def _wait_until_screened(self, deadline: float | None) -> bool:
+        """Whether the chunk before is screened. False: it is not yet, and the time is over; whoever goes on with the
+        import begins by waiting for it."""
         pks = self._job.in_flight
         if not pks:
-            return
+            return True
         if self._here:
-            self._screen_here(pks)
-            return
+            return self._screen_here(pks, deadline)
         left, moved_at = len(pks), time.monotonic()
         while True:
             now_left = _pending(pks).count()
             if now_left == 0:
-                return
+                return True
             if now_left < left:
                 left, moved_at = now_left, time.monotonic()
             elif time.monotonic() - moved_at > STALL_S:
                 log.warning("import_screens_itself", import_id=str(self._job.import_id), reason="no worker")
                 self._here = True
-                self._screen_here(pks)
-                return
+                return self._screen_here(pks, deadline)
             self._renew()
             time.sleep(POLL_S)
 
-    def _screen_here(self, pks: list[int]) -> None:
-        """In this process. What a killed worker had counted cannot be decided until that count is taken back, so a
-        busy answer is waited out for a while."""
+    def _screen_here(self, pks: list[int], deadline: float | None) -> bool:
+        """In this process, as `_wait_until_screened`. What a killed worker had counted cannot be decided until that
+        count is taken back, so a busy answer is waited out for a while."""
         until = time.monotonic() + BUSY_S
         while waiting := list(_pending(pks).order_by("id").values_list("id", flat=True)):
             self._renew()
             try:
-                pending_screen(waiting[:500])
-                if _pending(waiting[:500]).count() == len(waiting[:500]):
+                pending_screen(waiting[:HERE_ROWS])
+                if _pending(waiting[:HERE_ROWS]).count() == len(waiting[:HERE_ROWS]):
                     break
             except ScreeningBusy:
                 if time.monotonic() > until:
                     break
                 time.sleep(1.0)
+            if deadline is not None and time.monotonic() > deadline and len(waiting) > HERE_ROWS:
+                return False
         left = _pending(pks).count()
         if left:
             # Each failed by itself and is in the log; the sweep goes on trying.
             ImportJob.objects.filter(pk=self._job.pk).update(left_pending=F("left_pending") + left)
+        return True
 
     def _renew(self) -> None:
         """Keep the lease, and notice a cancellation."""

@@ -67,15 +67,19 @@ def import_detail_body(job: ImportJob) -> dict[str, Any]:
     return {**import_body(job), "errors": [_error_body(each) for each in first]}
 
 
+MOST_OF_IT = 0.9999
+
+
 def _error_body(error: ImportRowError) -> dict[str, Any]:
     return {"row": error.row, "line": error.line, "path": error.path, "message": error.message}
 
 
 def _progress(job: ImportJob) -> float:
-    """The share of the file that is done, 0 to 1."""
+    """The share of the file that is done, 0 to 1. 1 is only what is complete: a file that turns out to be cut off was
+    read to its end, too."""
     if job.status == ImportJob.Status.COMPLETED:
         return 1.0
-    return round(min(1.0, job.bytes_read / job.size_bytes), 4) if job.size_bytes else 0.0
+    return round(min(MOST_OF_IT, job.bytes_read / job.size_bytes), 4) if job.size_bytes else 0.0
 
 
 def errors_csv(job: ImportJob) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """What follows from what was committed: alerts join cases, risky accounts raise alerts, webhooks get deliveries.
 
-One worker at a time holds an advisory lock, so consequences come in the order of their ids and no two cases are
-opened about one account at once. Everything is done in transactions of up to a chunk: a worker that dies loses and
-doubles nothing. Sending, which is slow and may fail, is not done here (`screening.webhooks.sending`).
+One worker at a time holds an advisory lock, so no two cases are opened about one account at once. What happened just
+now comes first (`screening.live_first`), and otherwise the order of ids. Everything is done in transactions of up to a
+chunk: a worker that dies loses and doubles nothing. Sending, which is slow and may fail, is not done here
+(`screening.webhooks.sending`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fraudsite.locks import OUTBOX_LOCK
 from screening.alerts.own_events import own_alerts_screen
 from screening.alerts.selectors import alerts_without_case
 from screening.cases.grouping import alert_join
+from screening.live_first import live_first
 from screening.outbox.models import OutboxEntry
 from screening.risk.alerting import signals_assess
 from screening.webhooks.deliveries import deliveries_make
@@ -65,7 +67,7 @@ def _own_alerts_count() -> None:
 
 
 def _alerts_group() -> int:
-    alerts = list(alerts_without_case()[:CHUNK])
+    alerts = live_first(alerts_without_case(), "occurred_at", CHUNK)
     for alert in alerts:
         alert_join(alert)
     return len(alerts)

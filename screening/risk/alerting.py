@@ -7,6 +7,7 @@ from datetime import datetime
 
 from screening.alerts.models import Alert, AlertKind
 from screening.cases.models import Case
+from screening.live_first import live_first
 from screening.models import RiskSignal
 from screening.risk.selectors import AccountRisk, account_risk, accounts_of_user
 from screening.risk.tiers import OPENS_CASE, TIERS
@@ -14,7 +15,7 @@ from screening.risk.tiers import OPENS_CASE, TIERS
 
 def signals_assess(*, limit: int) -> int:
     """Look at the accounts of signals nobody looked at yet, at the moments they were raised; returns how many."""
-    signals = list(RiskSignal.objects.filter(is_assessed=False).order_by("id")[:limit])
+    signals = live_first(RiskSignal.objects.filter(is_assessed=False).order_by("id"), "raised_at", limit)
     moments: dict[str, tuple[datetime, RiskSignal]] = {}
     for signal in signals:
         for account_id in _accounts_of(signal):

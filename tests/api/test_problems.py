@@ -46,6 +46,23 @@ def test_it_answers_415_for_what_it_does_not_read(api: ApiClient, content_type: 
     assert_problem(api.client.post("/api/v1/rules/", b"x=1", content_type=content_type), 415)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "headers", "status"),
+    [
+        ("application/json", {"content-encoding": "gzip"}, 415),
+        ("application/json", {"content-encoding": "identity"}, 400),
+        ("application/json; charset=latin-1", {}, 415),
+        ("application/json; charset=UTF-8", {}, 400),
+        ("application/json; version=1", {}, 400),
+    ],
+)
+def test_it_reads_nothing_that_is_encoded_otherwise(
+    api: ApiClient, content_type: str, headers: dict[str, str], status: int
+) -> None:
+    answer = api.client.post("/api/v1/rules/", b"{}", content_type=content_type, headers=headers)
+    assert_problem(answer, status)
+
+
 def test_it_answers_406_for_what_it_does_not_write(api: ApiClient) -> None:
     assert_problem(api.client.get("/api/v1/rules/", headers={"accept": "image/png"}), 406)
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from screening.models import Alert, Case, OutboxEntry
+from screening.models import Alert, Case, OutboxEntry, RiskSignal
+from screening.outbox import worker
 from screening.outbox.worker import outbox_work
-from tests.cases.making import alert, case, rule
+from tests.cases.making import AT, alert, case, rule, signal
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +23,26 @@ def test_it_opens_one_case_for_alerts_about_one_account() -> None:
     assert (opened.account_id, opened.user_id, opened.alert_count) == ("A1", "U1", 2)
     assert (opened.priority, opened.priority_rank) == ("high", 2)
     assert set(Alert.objects.values_list("case_id", flat=True)) == {opened.pk}
+
+
+def test_what_happens_now_comes_before_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import of last month's payments raised a thousand alerts, and somebody is robbing an account."""
+    monkeypatch.setattr(worker, "CHUNK", 3)
+    past = [alert(user_id=f"P{number}", account_id=f"P{number}") for number in range(8)]
+    signals = [signal(account_id=f"P{n}", raised_at=AT) for n in range(4)]
+    robbed = alert(user_id="U9", account_id="A9", occurred_at=timezone.now())
+    risky = signal(account_id="A9", raised_at=timezone.now())
+    outbox_work(max_rounds=1)
+    joined = set(Alert.objects.exclude(case=None).values_list("account_id", flat=True))
+    assert joined == {"A9", "P0", "P1"}
+    risky.refresh_from_db()
+    assert risky.is_assessed
+    assert RiskSignal.objects.filter(is_assessed=True).count() == 3 < len(signals) + 1
+    outbox_work()
+    assert not Alert.objects.filter(case=None).exists()
+    assert Case.objects.count() == len(past) + 1
+    robbed.refresh_from_db()
+    assert robbed.case is not None
 
 
 def test_it_keeps_users_that_share_nothing_apart() -> None:

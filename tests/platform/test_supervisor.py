@@ -110,7 +110,9 @@ def test_it_survives_being_started_twice_killed_and_stopped(home: Path, run: Run
     assert f"Already running on {home}" in second.said()
 
     children = run.children()
-    assert {"postgresql", "redis", "web", "worker-realtime", "worker-batch", "beat"} == set(alive(children))
+    assert {"postgresql", "redis", "web", "worker-realtime", "worker-batch", "worker-default", "beat"} == set(
+        alive(children)
+    )
     run.process.kill()
     run.process.wait()
 

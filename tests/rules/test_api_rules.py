@@ -71,6 +71,12 @@ def test_it_takes_back_what_it_answered_as_no_change(api: ApiClient) -> None:
     assert RuleVersion.objects.count() == 1
 
 
+def test_it_refuses_the_id_of_another_rule(api: ApiClient) -> None:
+    body = made(api)
+    assert_problem(api.patch(f"rules/{body['id']}/", {"id": body["id"] + 1, "priority": 2}), 400, "id")
+    assert RuleVersion.objects.count() == 1
+
+
 def test_it_refuses_a_change_based_on_an_older_version(api: ApiClient) -> None:
     body = made(api)
     api.patch(f"rules/{body['id']}/", {"priority": 2})

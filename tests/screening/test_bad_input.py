@@ -206,7 +206,7 @@ def test_it_ignores_no_query_parameter(query: str, path: str) -> None:
     assert not Transaction.objects.exists()
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson", "application/ndjson"])
 def test_it_refuses_an_empty_body_of_many(content_type: str) -> None:
     # The client leaves the header out where there is no body.
     headers = {"content-type": content_type}

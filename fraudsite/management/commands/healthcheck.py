@@ -19,7 +19,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--worker", choices=("realtime", "batch"))
+        parser.add_argument("--worker", choices=("realtime", "batch", "default"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["worker"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import F
 
 from ingestion.models import ImportJob, Transaction
 from screening.imports.running import import_run
@@ -163,6 +165,9 @@ def test_it_screens_the_rows_of_a_user_in_the_order_of_the_file(api: ApiClient) 
     ("content", "fields", "path"),
     [
         (b"", {}, "file"),
+        (codecs.BOM_UTF8, {}, "file"),
+        (gzip.compress(codecs.BOM_UTF8, mtime=0), {}, "file"),
+        (codecs.BOM_UTF8 + b"\n", {"format": "ndjson"}, "file"),
         (b"\x00\x01\x02" * 100, {}, "file"),
         (b"PAR1 but no more", {}, "file"),
         (b"\x1f\x8b\x08 not gzip", {}, "file"),
@@ -206,6 +211,14 @@ def test_it_refuses_bodies_that_are_no_upload(api: ApiClient, settings: Any, upl
     settings.IMPORT_MAX_BYTES = 1024
     assert_problem(upload(api, csv_of([row(number) for number in range(50)])), 413)
     assert not uploads.exists() or list(uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "cancelled"])
+def test_nothing_but_what_is_complete_is_done(api: ApiClient, status: str) -> None:
+    """A compressed file that is cut off is read to its end before that is noticed."""
+    job_id = upload(api, csv_of([row(1)])).json()["id"]
+    ImportJob.objects.update(status=status, bytes_read=F("size_bytes"))
+    assert 0.99 < api.get(f"imports/{job_id}/").json()["progress"] < 1
 
 
 def test_it_asks_for_the_right_key(api: ApiClient) -> None:

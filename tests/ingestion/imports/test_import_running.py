@@ -152,6 +152,20 @@ def test_it_screens_by_itself_when_no_worker_does(tmp_path: Path, monkeypatch: p
     assert (now(job).status, Decision.objects.count()) == ("completed", 25)
 
 
+def test_it_lets_others_have_their_turn_when_it_screens_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "HERE_ROWS", 2)
+    job = job_of(tmp_path, [row(number) for number in range(10)])
+    assert import_run(import_id=str(job.import_id), for_s=0.001, screens_here=True)
+    slices = 1
+    while import_run(import_id=str(job.import_id), for_s=0.001, screens_here=True):
+        slices += 1
+        assert slices < 20
+    assert slices > 4
+    assert (now(job).status, now(job).left_pending, Decision.objects.count()) == ("completed", 0, 10)
+
+
 def test_it_gives_up_a_file_that_kills_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_of(tmp_path, [row(1)])
     real = running.Rows
