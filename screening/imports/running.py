@@ -259,6 +259,8 @@ class _Run:
                 log.warning("import_screens_itself", import_id=str(self._job.import_id), reason="no worker")
                 self._here = True
                 return self._screen_here(pks, deadline)
+            if deadline is not None and time.monotonic() > deadline:
+                return False
             self._renew()
             time.sleep(POLL_S)
 
