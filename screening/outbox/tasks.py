@@ -11,6 +11,8 @@ from fraudsite.queueing import enqueue
 from screening.outbox import worker
 from screening.webhooks.tasks import webhooks_kick
 
+# A task is short, so that its worker can stop; the sweep goes on.
+RUN_S = 10.0
 # A process kicks at most this often; what comes in between is seen by the kicked run or by the sweep.
 KICK_EVERY_S = 0.25
 _lock = threading.Lock()
@@ -19,7 +21,7 @@ _kicked_at = float("-inf")
 
 @shared_task(name="screening.outbox_work")
 def outbox_work() -> int:
-    done = worker.outbox_work()
+    done = worker.outbox_work(for_s=RUN_S)
     if done:
         webhooks_kick()
     return done

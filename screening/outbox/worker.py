@@ -8,6 +8,7 @@ chunk: a worker that dies loses and doubles nothing. Sending, which is slow and 
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from django.db import connection, transaction
@@ -24,23 +25,22 @@ from screening.webhooks.deliveries import deliveries_make
 
 # What happens now waits for the round that is under way: 50 alerts take about a second on a busy machine.
 CHUNK = 50
-# A run ends after this many rounds, so that a task stays short; the sweep goes on.
-MAX_ROUNDS = 400
 KEPT = timedelta(days=7)
 PURGE_CHUNK = 10_000
 
 
-def outbox_work(*, max_rounds: int = MAX_ROUNDS) -> int:
-    """Work until nothing waits; returns how many alerts, signals and entries were dealt with.
+def outbox_work(*, for_s: float | None = None) -> int:
+    """Work until nothing waits, or for about `for_s` seconds; returns how many alerts, signals and entries were dealt
+    with.
 
     While another worker is at it, does nothing: that one, or the sweep, sees what is there.
     """
+    deadline = None if for_s is None else time.monotonic() + for_s
     done = 0
-    for _ in range(max_rounds):
-        dealt_with = _round()
-        if not dealt_with:
-            break
+    while dealt_with := _round():
         done += dealt_with
+        if deadline is not None and time.monotonic() > deadline:
+            break
     return done
 
 

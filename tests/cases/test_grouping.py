@@ -32,7 +32,7 @@ def test_what_happens_now_comes_before_the_past(monkeypatch: pytest.MonkeyPatch)
     signals = [signal(account_id=f"P{n}", raised_at=AT) for n in range(4)]
     robbed = alert(user_id="U9", account_id="A9", occurred_at=timezone.now())
     risky = signal(account_id="A9", raised_at=timezone.now())
-    outbox_work(max_rounds=1)
+    outbox_work(for_s=0)
     joined = set(Alert.objects.exclude(case=None).values_list("account_id", flat=True))
     assert joined == {"A9", "P0", "P1"}
     risky.refresh_from_db()
