@@ -13,6 +13,7 @@ from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import rule_create, transaction_store
+from tests.screening.batch.test_realtime_parity import assert_reproduced, listed_stream
 
 needs_spark = pytest.mark.skipif(
     spark_session.missing() is not None, reason=f"Spark: {spark_session.missing()}"
@@ -72,3 +73,10 @@ def test_a_batch_says_what_spark_lacks(
     settings.BATCH_ENGINE = "duckdb"
     assert api.post(f"screening/batches/{batch.batch_id}/resume/").status_code in (200, 202)
     assert _advanced(str(batch.batch_id)).status == "completed"
+
+
+@needs_spark
+@pytest.mark.slow
+def test_on_spark_lists_hold_what_they_held_then(api: ApiClient, settings: Any) -> None:
+    settings.BATCH_ENGINE = "spark"
+    assert_reproduced(api, listed_stream(api))
