@@ -53,7 +53,7 @@ class PayloadTooLarge(exceptions.APIException):
     default_code = "payload_too_large"
 
 
-class NotUtf8(exceptions.APIException):
+class UnreadEncoding(exceptions.APIException):
     status_code = 415
     default_detail = "Send the body uncompressed (without Content-Encoding) and, if it is text, in UTF-8."
     default_code = "unsupported_media_type"

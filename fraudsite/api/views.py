@@ -17,7 +17,7 @@ from fraudsite.api.authentication import AdminSessionAuthentication, ApiKeyAuthe
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.parsers import drain
 from fraudsite.api.permissions import HasScope
-from fraudsite.api.problems import LengthRequired, NotUtf8
+from fraudsite.api.problems import LengthRequired, UnreadEncoding
 from fraudsite.api.renderers import QuickNegotiation
 from fraudsite.api.schema import ApiSchema
 from fraudsite.api.serializers import (
@@ -112,7 +112,7 @@ def _check_encoding(meta: dict[str, Any]) -> None:
     """What says that it is encoded otherwise than bodies are read here would be misread."""
     charset = parse_header_parameters(meta.get("CONTENT_TYPE", ""))[1].get("charset", "utf-8")
     if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity" or charset.lower() not in UTF8:
-        raise NotUtf8
+        raise UnreadEncoding
 
 
 @cache

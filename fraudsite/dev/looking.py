@@ -201,9 +201,8 @@ def _check_ready(api: Api) -> str | None:
 
 def _check_workers(api: Api) -> str | None:
     alive = api.request("/health/ready")[1]["checks"]["workers"].get("alive", [])
-    missing = [
-        kind for kind in ("realtime", "batch", "default") if not any(name.startswith(kind) for name in alive)
-    ]
+    kinds = supervisor.WORKER_KINDS
+    missing = [kind.rstrip("@") for kind in kinds if not any(name.startswith(kind) for name in alive)]
     return f"no heartbeat of the worker for {' and '.join(missing)}" if missing else None
 
 

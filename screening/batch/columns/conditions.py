@@ -25,7 +25,6 @@ from rules.core.model import (
     Literal,
     Not,
 )
-from rules.core.past_lists import LISTS_VERSION
 from rules.core.values import EXACT
 from screening.batch.columns.fields import Column, column_of, quoted, text_literal
 
@@ -110,15 +109,13 @@ def fields_read(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def current_fields_read(comparison: Comparison, lists: Lists) -> tuple[str, ...]:
-    """Fields of the screened event that a comparison in a filter refers to, and what tells the lists it saw."""
+def current_fields_read(comparison: Comparison) -> tuple[str, ...]:
+    """Fields of the screened event that a comparison in a filter refers to."""
     names: list[str] = []
     if comparison.left == DISTANCE_TO_CURRENT.name:
         names += ["latitude", "longitude"]
     if isinstance(comparison.right, CurrentValue):
         names.append(comparison.right.field)
-    if asks_version(comparison, lists):
-        names.append(LISTS_VERSION)
     return tuple(dict.fromkeys(names))
 
 

@@ -68,7 +68,9 @@ def _read_by_comparison(comparison: Comparison, lists: Lists) -> list[str]:
         aggregate = side.aggregate if isinstance(side, AggregateValue) else side
         if isinstance(aggregate, Aggregate):
             names += [key.current_field for key in aggregate.group_by]
-            names += [name for leaf in leaves(aggregate.filters) for name in current_fields_read(leaf, lists)]
+            names += [name for leaf in leaves(aggregate.filters) for name in current_fields_read(leaf)]
+            if any(asks_version(leaf, lists) for leaf in leaves(aggregate.filters)):
+                names.append(LISTS_VERSION)
             if aggregate.function == "zscore" and aggregate.field and aggregate.bucket_us is None:
                 names.append(aggregate.field)
             if aggregate.function in FROM_PREVIOUS:

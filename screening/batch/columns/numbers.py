@@ -23,8 +23,9 @@ from rules.core.comparisons import compile_predicate
 from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, All, Comparison
+from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns.buckets import Buckets, TooLarge, buckets_of, numbers_stream
-from screening.batch.columns.conditions import current_fields_read, fields_read, leaves
+from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
 from screening.batch.columns.facts import label_sql
 from screening.batch.columns.fields import column_of, is_mutable, quoted
 from screening.batch.columns.predicates import event_dict
@@ -231,10 +232,10 @@ class Numbers:
         kind = measure.aggregate.event
         counted = list(dict.fromkeys(name for leaf in leaves(measure.relative) for name in fields_read(leaf)))
         current = list(
-            dict.fromkeys(
-                name for leaf in leaves(measure.relative) for name in current_fields_read(leaf, self.lists)
-            )
+            dict.fromkeys(name for leaf in leaves(measure.relative) for name in current_fields_read(leaf))
         )
+        if any(asks_version(leaf, self.lists) for leaf in leaves(measure.relative)):
+            current.append(LISTS_VERSION)
         columns = ["c.pos AS cpos, e.pos AS epos, e.avail AS wording, c.us AS cus"]
         columns += [self._field_sql(kind, name, "e") + f" AS e{i}" for i, name in enumerate(counted)]
         columns += [self._field_sql("transaction", name, "c") + f" AS c{i}" for i, name in enumerate(current)]
@@ -277,7 +278,7 @@ class Numbers:
             if isinstance(leaf, Comparison) and leaf.operator not in ("is_null", "is_not_null"):
                 for name in fields_read(leaf):
                     found[f"{self._field_sql(kind, name, 'e')} IS NOT NULL"] = None
-                for name in current_fields_read(leaf, self.lists):
+                for name in current_fields_read(leaf):
                     found[f"{self._field_sql('transaction', name, 'c')} IS NOT NULL"] = None
         return list(found)
 
