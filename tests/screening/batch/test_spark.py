@@ -13,7 +13,8 @@ from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import rule_create, transaction_store
-from tests.screening.batch.test_realtime_parity import assert_reproduced, listed_stream
+from tests.screening.batch.test_lists_of_then import listed_stream
+from tests.screening.batch.test_realtime_parity import assert_reproduced
 
 needs_spark = pytest.mark.skipif(
     spark_session.missing() is not None, reason=f"Spark: {spark_session.missing()}"
