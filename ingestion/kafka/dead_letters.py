@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fraudsite.errors import FieldError
 from fraudsite.exact_json import to_json
-from ingestion.card_numbers import contains_card_number
+from ingestion.card_numbers import card_numbers_remove
 from ingestion.kafka.topics import DEAD_LETTERS
 
 UNPARSABLE, INVALID, FAILED = "unparsable", "invalid", "failed"
 MAX_PAYLOAD = 64 * 1024
 FLUSH_S = 15.0
 CARD_REMOVED = "[card number removed]"
-_DIGIT_RUN = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")
 
 
 class Message(Protocol):
@@ -72,17 +70,7 @@ def readable(raw: bytes | None) -> str | None:
     """The bytes as text, what is no UTF-8 marked, full card numbers removed: they are stored nowhere."""
     if raw is None:
         return None
-    return _DIGIT_RUN.sub(_without_card, raw[:MAX_PAYLOAD].decode("utf-8", "replace"))
-
-
-def _without_card(run: re.Match[str]) -> str:
-    text = run[0]
-    digits = re.sub("[ -]", "", text)
-    parts = [text]
-    if len(digits) > 19:
-        # A longer run may hide one: any part of it that could be a card counts.
-        parts += [digits[at : at + n] for n in range(13, 20) for at in range(len(digits) - n + 1)]
-    return CARD_REMOVED if any(map(contains_card_number, parts)) else text
+    return card_numbers_remove(raw[:MAX_PAYLOAD].decode("utf-8", "replace"), CARD_REMOVED)
 
 
 class DeadLetterBox:

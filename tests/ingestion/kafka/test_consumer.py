@@ -202,6 +202,11 @@ def test_it_commits_nothing_until_the_dead_letters_are_written(cluster: Cluster)
         "4111-1111-1111-1111",
         "4111111111111111 123",
         "7 4111111111111111",
+        "4111.1111.1111.1111",
+        "4111/1111/1111/1111",
+        "4111\u20111111\u20111111\u20111111",
+        "４１１１１１１１１１１１１１１１",
+        r"\u0034111111111111111",
     ],
 )
 def test_it_repeats_no_card_number_in_a_dead_letter(number: str) -> None:
@@ -209,7 +214,12 @@ def test_it_repeats_no_card_number_in_a_dead_letter(number: str) -> None:
         readable(f'{{"card_id": "{number}", "n": 12}}'.encode())
         == f'{{"card_id": "{CARD_REMOVED}", "n": 12}}'
     )
+
+
+def test_it_leaves_the_rest_of_a_dead_letter_as_it_was() -> None:
     assert readable(b"2026112210000012345") == "2026112210000012345"
+    for text in ("株式会社　日本 ①", r'{"a":"\u00e9"}', "10.0.0.1 4111"):
+        assert readable(text.encode()) == text
 
 
 def test_it_removes_a_card_number_that_a_longer_run_of_digits_hides() -> None:
