@@ -401,7 +401,11 @@ def may_complete(candidate: Candidate) -> bool:
     """Whether what was counted under this id is this very payload, so that this attempt may go on with it."""
     if candidate.arrival is None:
         return True
-    recall = store.recent_at(candidate.arrival)
+    try:
+        recall = store.recent_at(candidate.arrival)
+    except StoreUnavailable:
+        # The next attempt finds out what that means for the epoch.
+        return False
     return recall == recall_encode({**candidate.fields, "kind": "transaction"})
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from redis import RedisError
 
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
@@ -38,7 +37,7 @@ def counts_reconcile() -> int:
             taken += _reconcile_page(state.epoch, page)
             if len(page) < PAGE:
                 break
-    except (StoreUnavailable, RedisError) as error:
+    except StoreUnavailable as error:
         # What is not forgotten is looked at again; a new epoch begins without it.
         log.warning("reconciliation_put_off", reason=str(error))
     return taken

@@ -43,7 +43,16 @@ from screening.velocity.messages import (
     totals_reply,
 )
 from screening.velocity.plan import LATENESS_US, Shape, Wire
-from screening.velocity.store import FILLS_AN_EXCHANGE, INDEX_TTL_MS, SCAN_PAGE, VelocityStore, counters_in
+from screening.velocity.store import (
+    FILLS_AN_EXCHANGE,
+    INDEX_TTL_MS,
+    NO_EVICTION,
+    SCAN_PAGE,
+    VelocityStore,
+    counters_in,
+    eviction_told,
+    unavailable_otherwise,
+)
 
 LEAST_OF_EACH = 16
 
@@ -165,12 +174,10 @@ class ClusterVelocityStore(VelocityStore):
     # Epochs ------------------------------------------------------------------------------------------------
 
     def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
-        for node, reply in self._everyone("CONFIG", "GET", "maxmemory-policy").items():
-            if reply[1] != b"noeviction":
-                raise StoreUnavailable(
-                    f"Redis evicts keys (maxmemory-policy {reply[1].decode()} of {node}): counters would be lost "
-                    "silently"
-                )
+        for (host, port), info in self._everyone("INFO", "memory").items():
+            policy = info_value(info, "maxmemory_policy") or NO_EVICTION
+            if policy != NO_EVICTION:
+                raise StoreUnavailable(eviction_told(policy, where=f" on {host}:{port}"))
         listed = self._everyone("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES + "*").values()
         for name in {name for each in listed for name in libraries_of_others(each)}:
             # A node that does not have it says so.
@@ -351,11 +358,12 @@ class ClusterVelocityStore(VelocityStore):
 
     def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
         pattern = f"{self.namespace}{{*}}:{epoch}:*:m"
-        for address in self.nodes.primaries():
-            for key in self.nodes.scan(address, pattern, count=SCAN_PAGE):
-                # namespace, {bucket}:, epoch:, then the tag, which begins with its bucket as well.
-                _, _, rest = key[len(self.namespace) :].partition(f":{epoch}:")
-                yield from counters_in(rest, self._one(bucket_of_tag(rest), ("HKEYS", key)))
+        with unavailable_otherwise():
+            for address in self.nodes.primaries():
+                for key in self.nodes.scan(address, pattern, count=SCAN_PAGE):
+                    # namespace, {bucket}:, epoch:, then the tag, which begins with its bucket as well.
+                    _, _, rest = key[len(self.namespace) :].partition(f":{epoch}:")
+                    yield from counters_in(rest, self._one(bucket_of_tag(rest), ("HKEYS", key)))
 
     def _one(self, bucket: int, command: Sequence[Any]) -> Any:
         reply = self._ask([(bucket, command)])[0]
@@ -414,7 +422,7 @@ def _raise_refusals(replies: Iterable[Any]) -> None:
     """What a node answers that cannot serve now, or whose bucket is on its way elsewhere, as the absence it is."""
     unable = (redis.exceptions.AskError, redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
     for reply in replies:
-        if isinstance(reply, unable) or (isinstance(reply, Exception) and is_refusal(str(reply))):
+        if isinstance(reply, unable) or (isinstance(reply, Exception) and is_refusal(reply)):
             raise redis.ConnectionError(str(reply))
 
 

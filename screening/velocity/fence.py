@@ -92,6 +92,8 @@ class Fence:
         self._store = store
         self._state: FenceState | None = None
         self._tried_at = 0.0
+        # Why Redis could not be used when it was last tried.
+        self._told = ""
 
     def state(self) -> FenceState:
         """The state to screen under. In SQL mode Redis is tried again now and then."""
@@ -102,9 +104,17 @@ class Fence:
         try:
             self._store.ping()
             self._state = switch_to_redis(self._store)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._tell_once(str(error))
             return state
+        self._told = ""
         return self._state
+
+    def _tell_once(self, reason: str) -> None:
+        """A server that answers and cannot be used (it evicts, it refuses) is not mended by waiting."""
+        if reason != self._told:
+            self._told = reason
+            log.warning("velocity_stays_on_sql", reason=reason)
 
     def refresh(self) -> FenceState:
         before, self._state = self._state, fence_read()

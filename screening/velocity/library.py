@@ -46,5 +46,8 @@ def is_library_there(error: redis.exceptions.ResponseError) -> bool:
     return "already exists" in str(error)
 
 
-def is_refusal(message: str) -> bool:
-    return message.startswith(("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY"))
+def is_refusal(error: Exception) -> bool:
+    """Whether the server answers and does not serve: counters are as good as away."""
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return True
+    return str(error).startswith(("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY"))

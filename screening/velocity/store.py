@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -53,10 +54,14 @@ RETRY_AFTER_TIMES = 10
 # Fills of a page of events each; more at once would hold Redis up for long.
 FILLS_AN_EXCHANGE = 200
 SCAN_PAGE = 1_000
+NO_EVICTION = "noeviction"
 
 
 class VelocityStore:
-    """One process's access to the counters. Thread-safe; times out; remembers for a moment that Redis is away."""
+    """One process's access to the counters. Thread-safe; times out; remembers for a moment that Redis is away.
+
+    Everything raises StoreUnavailable when Redis cannot be reached or refuses, StoreLost when it holds another epoch.
+    """
 
     def __init__(self, url: str | None = None, *, namespace: str = f"fraudsite:{LAYOUT}:") -> None:
         self.namespace = namespace
@@ -136,7 +141,7 @@ class VelocityStore:
                 # Its shapes went with the library.
                 replies[at] = self._run_all(client, [shapes_call(calls[at].shapes), calls[at]])[1]
         for reply in replies:
-            if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(str(reply)):
+            if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(reply):
                 raise redis.ConnectionError(str(reply))
             if isinstance(reply, Exception):
                 raise reply
@@ -164,7 +169,7 @@ class VelocityStore:
         try:
             client.execute_command("FUNCTION LOAD", library_code())
         except redis.exceptions.ResponseError as error:
-            if is_refusal(str(error)):
+            if is_refusal(error):
                 raise redis.ConnectionError(str(error)) from error
             if not is_library_there(error):
                 raise
@@ -181,14 +186,13 @@ class VelocityStore:
 
     def memory_bytes(self) -> int:
         """What the server holds in memory. Raises StoreUnavailable."""
-        try:
+        with unavailable_otherwise():
             return int(self.client.info("memory")["used_memory"])
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
 
     def forget_everything(self) -> None:
         """Empty the whole server."""
-        self.client.flushall()
+        with unavailable_otherwise():
+            self.client.flushall()
 
     def forget_absence(self) -> None:
         self._away_until = 0.0
@@ -200,36 +204,32 @@ class VelocityStore:
 
     def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
         """Make `epoch` the one that counts; whatever another epoch left is unreachable from here on."""
-        client = self.client
-        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
-        if policy not in ("noeviction", b"noeviction"):
-            raise StoreUnavailable(
-                f"Redis evicts keys (maxmemory-policy {policy}): counters would be lost silently"
-            )
-        for name in libraries_of_others(
-            client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARIES + "*")
-        ):
-            client.execute_command("FUNCTION DELETE", name)
-        run_id = client.info("server")["run_id"]
-        with client.pipeline(transaction=True) as pipeline:
-            pipeline.set(self.namespace + "run_id", run_id)
-            pipeline.set(self.namespace + "arrival", last_arrival)
-            pipeline.delete(self.namespace + "recent")
-            pipeline.set(self.namespace + "epoch", epoch)
-            pipeline.execute()
+        with unavailable_otherwise():
+            client = self.client
+            # Servers that somebody else looks after refuse CONFIG.
+            policy = client.info("memory").get("maxmemory_policy", NO_EVICTION)
+            if policy != NO_EVICTION:
+                raise StoreUnavailable(eviction_told(policy))
+            for name in libraries_of_others(
+                client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARIES + "*")
+            ):
+                client.execute_command("FUNCTION DELETE", name)
+            run_id = client.info("server")["run_id"]
+            with client.pipeline(transaction=True) as pipeline:
+                pipeline.set(self.namespace + "run_id", run_id)
+                pipeline.set(self.namespace + "arrival", last_arrival)
+                pipeline.delete(self.namespace + "recent")
+                pipeline.set(self.namespace + "epoch", epoch)
+                pipeline.execute()
 
     def epoch_end(self) -> None:
         """Nothing is counted any more until an epoch begins. Raises StoreUnavailable."""
-        try:
+        with unavailable_otherwise():
             self.client.delete(self.namespace + "epoch")
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
 
     def epoch_current(self) -> int | None:
-        try:
+        with unavailable_otherwise():
             value = self.client.get(self.namespace + "epoch")
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
         return int(value) if value else None
 
     # Counting ----------------------------------------------------------------------------------------------
@@ -269,10 +269,8 @@ class VelocityStore:
 
     def ruleset_forget(self) -> None:
         """What was announced does not hold: the database went back to an older state."""
-        try:
+        with unavailable_otherwise():
             self.client.delete(self.namespace + "ruleset")
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
 
     def uncount(
         self,
@@ -306,24 +304,24 @@ class VelocityStore:
     ) -> list[tuple[bytes, int]]:
         """Log members in (from_us, to_us], newest first, beyond those the counting call returned."""
         lower = f"({from_us}" if from_us >= 0 else "-inf"
-        try:
+        with unavailable_otherwise():
             page = self.client.zrevrangebyscore(
                 self.base(epoch) + key, to_us, lower, start=offset, num=limit, withscores=True
             )
-        except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
         return [(member, int(score)) for member, score in page]
 
     def members(self, key: str, *, epoch: int) -> list[tuple[bytes, int]]:
         """All members of a counter's sorted set with their times, oldest first (for verification)."""
-        page = self.client.zrange(self.base(epoch) + key, 0, -1, withscores=True)
+        with unavailable_otherwise():
+            page = self.client.zrange(self.base(epoch) + key, 0, -1, withscores=True)
         return [(member, int(score)) for member, score in page]
 
     def groups(self, epoch: int) -> Iterator[tuple[str, str]]:
         """(counter's id, group's tag) of all that is kept, in no order; one of them may come twice."""
         base = self.base(epoch)
-        for key in self.client.scan_iter(match=f"{base}*:m", count=SCAN_PAGE):
-            yield from counters_in(key.decode()[len(base) :], self.client.hkeys(key))
+        with unavailable_otherwise():
+            for key in self.client.scan_iter(match=f"{base}*:m", count=SCAN_PAGE):
+                yield from counters_in(key.decode()[len(base) :], self.client.hkeys(key))
 
     def totals(self, *, epoch: int, wire: Wire) -> Totals:
         """Read atomically."""
@@ -335,10 +333,13 @@ class VelocityStore:
     # Readiness: counters for which absence means emptiness ----------------------------------------------------
 
     def ready_counters(self, epoch: int) -> set[str]:
-        return {each.decode() for each in self.client.smembers(f"{self.namespace}ready:{epoch}")}
+        with unavailable_otherwise():
+            return {each.decode() for each in self.client.smembers(f"{self.namespace}ready:{epoch}")}
 
     def ready_add(self, epoch: int, ids: Sequence[str]) -> None:
-        if ids:
+        if not ids:
+            return
+        with unavailable_otherwise():
             self.client.sadd(f"{self.namespace}ready:{epoch}", *ids)
             # The script reads the set when this is not what it was. After it: what it read before had less in it.
             self.client.set(f"{self.namespace}ready_at:{epoch}", os.urandom(8).hex())
@@ -347,19 +348,36 @@ class VelocityStore:
 
     def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
         """(recall, arrival) of events counted up to `before_us` and not yet reconciled, oldest first."""
-        found = self.client.zrangebyscore(
-            self.namespace + "recent", "-inf", before_us, start=0, num=limit, withscores=True
-        )
+        with unavailable_otherwise():
+            found = self.client.zrangebyscore(
+                self.namespace + "recent", "-inf", before_us, start=0, num=limit, withscores=True
+            )
         return [(member, int(score)) for member, score in found]
 
     def recent_at(self, arrival: int) -> bytes | None:
-        found = self.client.zrangebyscore(self.namespace + "recent", arrival, arrival)
+        with unavailable_otherwise():
+            found = self.client.zrangebyscore(self.namespace + "recent", arrival, arrival)
         return found[0] if found else None
 
     def recent_forget(self, settled: Sequence[tuple[bytes, int]]) -> None:
         """What `recent` gave is dealt with."""
-        if settled:
+        if not settled:
+            return
+        with unavailable_otherwise():
             self.client.zrem(self.namespace + "recent", *(recall for recall, _ in settled))
+
+
+@contextmanager
+def unavailable_otherwise() -> Iterator[None]:
+    """Any error of Redis, or of the way to it, as StoreUnavailable: whoever asks goes on without counters."""
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise StoreUnavailable(str(error)) from error
+
+
+def eviction_told(policy: str, where: str = "") -> str:
+    return f"Redis{where} evicts keys (maxmemory-policy {policy}): counters would be lost silently"
 
 
 def counters_in(key: str, fields: Iterable[bytes]) -> Iterator[tuple[str, str]]:

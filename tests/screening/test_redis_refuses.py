@@ -1,0 +1,82 @@
+"""A Redis that answers and does not serve: screening goes on over SQL, says so, and nothing ends in a 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from screening.realtime import fence, store
+from screening.velocity_services import velocity_verify
+from tests.clients import ApiClient
+from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def redis_grants(*commands: str) -> None:
+    """Change what the counters' servers allow, on connections that are there as well."""
+    if hasattr(store, "nodes"):
+        store.nodes.ask_each("ACL", "SETUSER", "default", *commands)
+    else:
+        store.client.execute_command("ACL", "SETUSER", "default", *commands)
+
+
+@pytest.fixture(autouse=True)
+def _granted_again() -> Iterator[None]:
+    yield
+    redis_grants("+@all")
+
+
+def try_redis_again() -> None:
+    """As after a second."""
+    store.forget_absence()
+    fence.forget()
+
+
+@pytest.mark.parametrize("command", ["info", "function", "fcall", "ping|config", "set", "zrangebyscore"])
+def test_it_screens_over_sql_while_redis_refuses(command: str) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    assert actual(api.post("transactions/", payload(1)).json()) == 1
+    store.epoch_end()
+    redis_grants(*(f"-{each}" for each in command.split("|")))
+    for n in (2, 3):
+        try_redis_again()
+        answer = api.post("transactions/", payload(n))
+        assert answer.status_code == 201, answer.content
+        assert actual(answer.json()) == n
+    redis_grants("+@all")
+    try_redis_again()
+    answer = api.post("transactions/", payload(4)).json()
+    assert actual(answer) == 4
+    assert velocity_verify().differences == []
+
+
+def test_it_needs_no_config_which_redis_of_others_refuse() -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    redis_grants("-config")
+    store.epoch_end()
+    api.post("transactions/", payload(1))
+    try_redis_again()
+    answer = api.post("transactions/", payload(2)).json()
+    assert (actual(answer), answer["screening"]["degraded"]) == (2, False)
+
+
+def test_it_says_once_why_redis_cannot_be_used() -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    api.post("transactions/", payload(1))
+    store.epoch_end()
+    redis_grants("-function")
+    with capture_logs() as lines:
+        for n in (2, 3, 4):
+            store.forget_absence()
+            fence._tried_at = 0.0
+            api.post("transactions/", payload(n))
+    told = [line for line in lines if line["event"] == "velocity_stays_on_sql"]
+    assert len(told) == 1
+    assert "permission" in told[0]["reason"]
