@@ -6,8 +6,10 @@ import os
 from functools import cache
 from typing import Any
 
+import redis
 import structlog
 from celery import Task
+from django.conf import settings
 from kombu import pools
 from kombu.exceptions import KombuError
 
@@ -20,6 +22,12 @@ log = structlog.get_logger(__name__)
 PATIENCE_S = 0.5
 PAUSE_S = 5.0
 _absence = Absence(PAUSE_S)
+QUEUES = ("realtime", "batch", "default")
+# Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.
+_PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+_pool = redis.ConnectionPool.from_url(
+    settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
+)
 
 
 def enqueue(task: Task, *args: Any, expires: float | None = None) -> bool:
@@ -35,6 +43,20 @@ def enqueue(task: Task, *args: Any, expires: float | None = None) -> bool:
         return False
     _absence.over()
     return True
+
+
+def queue_depths() -> dict[str, int] | None:
+    """Tasks waiting in each Celery queue; None while the broker cannot be reached."""
+    try:
+        with redis.Redis(connection_pool=_pool).pipeline(transaction=False) as pipe:
+            for queue in QUEUES:
+                for suffix in _PRIORITY_SUFFIXES:
+                    pipe.llen(queue + suffix)
+            lengths = pipe.execute()
+    except redis.RedisError:
+        return None
+    step = len(_PRIORITY_SUFFIXES)
+    return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
 
 
 @cache

@@ -13,18 +13,13 @@ from django.db.models import Min
 from django.utils import timezone
 
 from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
 from screening.realtime import store
 from screening.velocity.errors import StoreUnavailable
 
-QUEUES = ("realtime", "batch", "default")
-# Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.
-_PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 _COUNTED_UP_TO = 10_000
-_pool = redis.ConnectionPool.from_url(
-    settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
-)
 _heartbeat_pool = redis.ConnectionPool.from_url(
     settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
 )
@@ -46,20 +41,6 @@ def pipeline_health() -> dict[str, Any]:
         "webhook_deliveries_waiting": deliveries[:_COUNTED_UP_TO].count(),
         "last_decision_at": _last_decision_at(),
     }
-
-
-def queue_depths() -> dict[str, int] | None:
-    """Tasks waiting in each Celery queue; None while the broker cannot be reached."""
-    try:
-        with redis.Redis(connection_pool=_pool).pipeline(transaction=False) as pipe:
-            for queue in QUEUES:
-                for suffix in _PRIORITY_SUFFIXES:
-                    pipe.llen(queue + suffix)
-            lengths = pipe.execute()
-    except redis.RedisError:
-        return None
-    step = len(_PRIORITY_SUFFIXES)
-    return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
 
 
 def workers_alive() -> int | None:

@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from fraudsite.queueing import enqueue
+from fraudsite.queueing import enqueue, queue_depths
 from ingestion.models import Transaction
 from screening.intake import lanes
 from screening.pending import pending_screen
@@ -23,6 +23,9 @@ TRANSACTIONS_A_TASK = 500
 # A pending transaction older than this was not enqueued, or its worker died; the sweep enqueues it again.
 SWEEP_AFTER = timedelta(seconds=20)
 SWEEP_AT_MOST = 20_000
+# Tasks in a queue that its workers keep up with. In a longer one a pending transaction waits its turn like others; were
+# it enqueued again every ten seconds, a night without a worker would fill Redis.
+SHORT_QUEUE = 50
 
 
 @shared_task(name="screening.transactions_screen_pending")
@@ -43,7 +46,10 @@ def transactions_enqueue(pks: Sequence[int]) -> None:
 
 @shared_task(name="screening.pending_sweep")
 def pending_sweep() -> int:
-    """Enqueue again what has been pending for too long."""
+    """Enqueue again what has been pending for too long, unless it may still be waiting in the queue."""
+    depths = queue_depths()
+    if depths is None or depths["realtime"] > SHORT_QUEUE:
+        return 0
     waiting = Transaction.objects.filter(arrival__isnull=True, received_at__lt=timezone.now() - SWEEP_AFTER)
     pks = list(waiting.order_by("id").values_list("id", flat=True)[:SWEEP_AT_MOST])
     if pks:

@@ -69,6 +69,7 @@ class ImportJob(models.Model):
     error = models.TextField(blank=True, default="")
     created_by = models.CharField(max_length=160, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    enqueued_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
 

@@ -15,53 +15,55 @@ from fraudsite.queueing import enqueue
 from screening.batch.models import Backtest
 from screening.batch.states import BACKTEST_LOCK, BATCH_LOCK, OPEN, is_advancing
 from screening.models import ScreeningBatch
+from screening.turns import is_turn, turn_begin, turn_of
 
 # A row that waits longer was never enqueued, or its worker died.
 SWEEP_AFTER = timedelta(seconds=30)
 
 
 @shared_task(name="screening.batch_advance")
-def batch_run(pk: int) -> None:
+def batch_run(pk: int, turn: str | None = None) -> None:
     from screening.batch.running import batch_advance
 
-    if batch_advance(pk):
+    if is_turn(ScreeningBatch.objects.filter(pk=pk), turn) and batch_advance(pk):
         batch_enqueue(pk)
 
 
 @shared_task(name="screening.backtest_advance")
-def backtest_run(pk: int) -> None:
+def backtest_run(pk: int, turn: str | None = None) -> None:
     from screening.batch.backtesting import backtest_advance
 
-    if backtest_advance(pk):
+    if is_turn(Backtest.objects.filter(pk=pk), turn) and backtest_advance(pk):
         backtest_enqueue(pk)
 
 
 def batch_enqueue(pk: int) -> None:
-    ScreeningBatch.objects.filter(pk=pk).update(enqueued_at=timezone.now())
-    enqueue(batch_run, pk)
+    enqueue(batch_run, pk, turn_begin(ScreeningBatch.objects.filter(pk=pk)))
 
 
 def backtest_enqueue(pk: int) -> None:
-    Backtest.objects.filter(pk=pk).update(enqueued_at=timezone.now())
-    enqueue(backtest_run, pk)
+    enqueue(backtest_run, pk, turn_begin(Backtest.objects.filter(pk=pk)))
 
 
 @shared_task(name="screening.batch_sweep")
 def batch_sweep() -> int:
     """Enqueue open batches and backtests that no worker holds: their message or their worker was lost."""
     swept = 0
-    for pk in _abandoned(ScreeningBatch, BATCH_LOCK):
-        batch_enqueue(pk)
-        swept += 1
-    for pk in _abandoned(Backtest, BACKTEST_LOCK):
-        backtest_enqueue(pk)
+    for run, pk, turn in (
+        *((batch_run, *each) for each in _abandoned(ScreeningBatch, BATCH_LOCK)),
+        *((backtest_run, *each) for each in _abandoned(Backtest, BACKTEST_LOCK)),
+    ):
+        enqueue(run, pk, turn)
         swept += 1
     return swept
 
 
-def _abandoned(model: type[models.Model], lock: int) -> list[int]:
+def _abandoned(model: type[models.Model], lock: int) -> list[tuple[int, str]]:
+    """(primary key, turn) of those whose message may be lost; it may also be waiting in a long queue."""
     long_ago = timezone.now() - SWEEP_AFTER
-    waiting = model._default_manager.filter(status__in=OPEN, enqueued_at__lt=long_ago).values_list(
-        "pk", flat=True
-    )
-    return [pk for pk in waiting if not is_advancing(lock, pk)]
+    waiting = model._default_manager.filter(status__in=OPEN, enqueued_at__lt=long_ago)
+    return [
+        (pk, turn_of(enqueued_at))
+        for pk, enqueued_at in waiting.values_list("pk", "enqueued_at")
+        if not is_advancing(lock, pk)
+    ]

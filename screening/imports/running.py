@@ -77,15 +77,18 @@ def import_run(
         return False
     run = _Run(job, screens_here=screens_here, on_progress=on_progress)
     deadline = None if for_s is None else time.monotonic() + for_s
+    is_through = False
     try:
-        return run.go(deadline)
+        is_more = run.go(deadline)
+        is_through = True
+        return is_more
     except LeaseLost:
         return False
     except (SourceUnreadable, Invalid) as error:
         run.fail(str(error))
         return False
     finally:
-        _release(job)
+        _release(job, is_through=is_through)
 
 
 def _claim(import_id: str) -> ImportJob | None:
@@ -105,9 +108,11 @@ def _claim(import_id: str) -> ImportJob | None:
     return job
 
 
-def _release(job: ImportJob) -> None:
+def _release(job: ImportJob, *, is_through: bool) -> None:
+    """`is_through`: the turn came to its end, were it too short for the chunk to be screened; it was no failed one."""
+    mine = ImportJob.objects.filter(pk=job.pk, lease=job.lease)
     try:
-        ImportJob.objects.filter(pk=job.pk, lease=job.lease).update(lease=None, leased_until=None)
+        mine.update(lease=None, leased_until=None, **({"attempts": 0} if is_through else {}))
     except DatabaseError:
         # It runs out by itself.
         log.warning("import_lease_not_released", import_id=str(job.import_id))

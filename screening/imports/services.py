@@ -13,6 +13,7 @@ from typing import IO
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from fraudsite.errors import Busy, Conflict
@@ -28,6 +29,8 @@ RESUMABLE = (Status.CANCELLED, Status.FAILED)
 # Files of imports that stopped are kept this long, so that they may be resumed.
 KEEP_STOPPED = timedelta(days=7)
 KEEP_INCOMING = timedelta(days=1)
+# An import that waits longer was never enqueued, or its worker died.
+SWEEP_AFTER = timedelta(seconds=15)
 INCOMING = "incoming-"
 
 
@@ -134,12 +137,11 @@ def _status(job: ImportJob) -> str:
     return str(ImportJob.objects.values_list("status", flat=True).get(pk=job.pk))
 
 
-def imports_waiting() -> list[str]:
-    """Ids of imports that nobody works on: never enqueued, or their worker died."""
+def imports_waiting() -> list[ImportJob]:
+    """Imports that nobody works on: never enqueued, or their worker died. They may also be waiting in a long queue."""
     now = timezone.now()
-    unfinished = ImportJob.objects.filter(status__in=CANCELLABLE)
-    idle = [job for job in unfinished.order_by("id") if job.leased_until is None or job.leased_until < now]
-    return [str(job.import_id) for job in idle]
+    unfinished = ImportJob.objects.filter(status__in=CANCELLABLE, enqueued_at__lt=now - SWEEP_AFTER)
+    return list(unfinished.filter(Q(leased_until=None) | Q(leased_until__lt=now)).order_by("id"))
 
 
 def files_purge() -> int:

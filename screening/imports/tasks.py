@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.db.models import QuerySet
 
 from fraudsite.queueing import enqueue
+from ingestion.imports.models import ImportJob
 from screening.imports.running import import_run
 from screening.imports.services import files_purge, imports_waiting
+from screening.turns import is_turn, turn_begin, turn_of
 
 SLICE_S = 10.0
 
 
 @shared_task(name="screening.import_run")
-def import_advance(import_id: str) -> None:
+def import_advance(import_id: str, turn: str | None = None) -> None:
     """Work on this import for a while, then queue up again."""
-    if import_run(import_id=import_id, for_s=SLICE_S):
+    if is_turn(_row(import_id), turn) and import_run(import_id=import_id, for_s=SLICE_S):
         import_enqueue(import_id)
 
 
@@ -22,8 +25,8 @@ def import_advance(import_id: str) -> None:
 def imports_sweep() -> int:
     """Go on with imports whose worker died or that were never enqueued."""
     waiting = imports_waiting()
-    for import_id in waiting:
-        import_enqueue(import_id)
+    for job in waiting:
+        enqueue(import_advance, str(job.import_id), turn_of(job.enqueued_at))
     return len(waiting)
 
 
@@ -35,4 +38,8 @@ def imports_purge() -> int:
 
 def import_enqueue(import_id: str) -> None:
     """Hand an import to a worker; while the broker is away it waits for the sweep."""
-    enqueue(import_advance, import_id)
+    enqueue(import_advance, import_id, turn_begin(_row(import_id)))
+
+
+def _row(import_id: str) -> QuerySet[ImportJob]:
+    return ImportJob.objects.filter(import_id=import_id)

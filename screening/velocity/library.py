@@ -50,4 +50,6 @@ def is_refusal(error: Exception) -> bool:
     """Whether the server answers and does not serve: counters are as good as away."""
     if isinstance(error, redis.exceptions.NoPermissionError):
         return True
-    return str(error).startswith(("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY"))
+    return str(error).startswith(
+        ("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY")
+    )

@@ -8,8 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.utils import timezone
+from redis import Redis
 
 from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
@@ -17,7 +19,7 @@ from screening import realtime
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.selectors import screening_body
-from screening.tasks import pending_sweep
+from screening.tasks import SHORT_QUEUE, pending_sweep
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_idempotency import actual, count_rule
@@ -195,6 +197,20 @@ def test_it_finds_what_a_crash_left_pending(queued: list[int]) -> None:
     queued.clear()
     assert pending_sweep() == 0
     Transaction.objects.update(received_at=timezone.now() - timedelta(minutes=1))
+    assert pending_sweep() == 1
+    assert len(queued) == 1
+
+
+def test_it_enqueues_nothing_again_while_the_queue_is_long(
+    queued: list[int], redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ApiClient().post("transactions/?mode=async", payload(1))
+    queued.clear()
+    Transaction.objects.update(received_at=timezone.now() - timedelta(minutes=1))
+    with Redis.from_url(settings.BROKER_REDIS_URL) as broker:
+        broker.rpush("realtime", *range(SHORT_QUEUE + 1))
+        assert (pending_sweep(), queued) == (0, [])
+        broker.delete("realtime")
     assert pending_sweep() == 1
     assert len(queued) == 1
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ingestion.imports.layout import Options
 from ingestion.models import ImportJob, Transaction
 from screening import realtime, reconciliation, storing
-from screening.imports import running, services
+from screening.imports import running, services, tasks
 from screening.imports.running import import_run
 from screening.intake import lanes
 from screening.models import Decision
@@ -164,6 +164,40 @@ def test_it_lets_others_have_their_turn_when_it_screens_by_itself(
         assert slices < 20
     assert slices > 4
     assert (now(job).status, now(job).left_pending, Decision.objects.count()) == ("completed", 0, 10)
+
+
+def test_it_waits_for_slow_workers_as_many_turns_as_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "enqueue", lambda *_: True)
+    job = job_of(tmp_path, [row(number) for number in range(15)])
+    for _ in range(3 * running.MAX_ATTEMPTS):
+        assert import_run(import_id=str(job.import_id), for_s=0.001)
+    assert (now(job).status, now(job).rows_read) == ("running", 10)
+    finish(job)
+    assert (now(job).status, now(job).accepted) == ("completed", 15)
+
+
+def test_sweeping_again_and_again_does_not_multiply_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(tasks, "enqueue", lambda _task, *arguments: messages.append(arguments))
+    monkeypatch.setattr(tasks, "SLICE_S", 0.001)
+    monkeypatch.setattr(running, "STALL_S", 0.0)
+    job = job_of(tmp_path, [row(number) for number in range(35)])
+    assert tasks.imports_sweep() == 0
+    ImportJob.objects.update(enqueued_at=timezone.now() - timedelta(minutes=1))
+    for _ in range(3):
+        assert tasks.imports_sweep() == 1
+    turns = 0
+    while messages:
+        waiting = len(messages)
+        tasks.import_advance(*messages.pop(0))
+        turns += len(messages) == waiting
+        assert len(messages) <= 3
+        assert turns < 100
+    assert (now(job).status, now(job).accepted, Decision.objects.count()) == ("completed", 35, 35)
 
 
 def test_it_gives_up_a_file_that_kills_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

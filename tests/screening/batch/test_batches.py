@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -9,7 +10,7 @@ import pytest
 from django.db import connection
 
 from ingestion.models import Transaction
-from screening.batch import advancing, writing
+from screening.batch import advancing, running, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
 from screening.batch.states import BATCH_LOCK
@@ -230,13 +231,39 @@ def test_a_killed_worker_loses_and_doubles_nothing(api: ApiClient, monkeypatch: 
     ScreeningBatch.objects.filter(pk=batch.pk).update(enqueued_at="2026-01-01T00:00:00Z")
     with mock.patch("screening.batch.tasks.enqueue") as enqueue:
         assert batch_sweep() == 1
-    enqueue.assert_called_once_with(batch_run, batch.pk)
+    enqueue.assert_called_once_with(batch_run, batch.pk, "2026-01-01T00:00:00+00:00")
     batch = run(batch_id)
     assert batch.status == "completed"
     assert batch.processed_transactions == 12
     assert list(
         BatchResult.objects.filter(batch=batch).values_list("position", flat=True).order_by("position")
     ) == [*range(1, 13)]
+
+
+def test_sweeping_again_and_again_does_not_multiply_its_work(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        transaction_store(number)
+    rule_create(api)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(running, "batch_advance", partial(batch_advance, seconds=0))
+    batch = ScreeningBatch.objects.get(batch_id=start(api))
+    ScreeningBatch.objects.filter(pk=batch.pk).update(enqueued_at="2026-01-01T00:00:00Z")
+    messages: list[tuple[Any, ...]] = []
+    with mock.patch("screening.batch.tasks.enqueue", lambda task, *arguments: messages.append(arguments)):
+        for _ in range(3):
+            assert batch_sweep() == 1
+        turns = 0
+        while messages:
+            waiting = len(messages)
+            batch_run(*messages.pop(0))
+            turns += len(messages) == waiting
+            assert len(messages) <= 3
+    batch.refresh_from_db()
+    assert (batch.status, batch.processed_transactions) == ("completed", 12)
+    # Three chunks, and each but the last has put the batch into the queue once.
+    assert turns == 2
 
 
 def test_a_poison_row_is_an_error_and_the_batch_goes_on(api: ApiClient) -> None:
