@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import structlog
-from django.db import connection
+from django.db import OperationalError, connection
 
 from screening.batch.columns.fields import identifier, quoted
 
@@ -20,6 +21,12 @@ log = structlog.get_logger(__name__)
 
 # What ADBC holds of a result at a time.
 BATCH_BYTES = 4 * 1024 * 1024
+# Of libpq and of a server that stops, starts or takes over from another.
+_AWAY = re.compile(
+    r"terminat|closed the connection|no connection|could not (connect|receive|send)|connection .*(refused|failed|lost)"
+    r"|shut(ting)? down|starting up|recovery|timed out|timeout|SSL",
+    re.IGNORECASE,
+)
 _SPOOL_BYTES = 64 * 1024 * 1024
 _ARROW_TYPES = {
     "text": pa.string(),
@@ -50,7 +57,8 @@ def rows(select: dict[str, tuple[str, str]], rest: str) -> Iterator[pa.RecordBat
     """A stream of `SELECT … {rest}`. `select`: column name → (PostgreSQL expression, "text", "bigint", "boolean" or
     "instant": a timestamp, or microseconds as a whole number, whichever the way of reading has).
 
-    `rest` begins at FROM and holds no parameters: whoever builds it quotes.
+    `rest` begins at FROM and holds no parameters: whoever builds it quotes. Raises django.db.OperationalError when the
+    database goes away, also from whoever reads the stream.
     """
     database = _connect()
     if database is None:
@@ -58,10 +66,22 @@ def rows(select: dict[str, tuple[str, str]], rest: str) -> Iterator[pa.RecordBat
             yield reader
         return
     sql = _select(select, _ADBC_CASTS) + rest
-    with database, database.cursor() as cursor:
+    with _away_as_django_says_it(), database, database.cursor() as cursor:
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         cursor.execute(sql)
         yield cursor.fetch_record_batch()
+
+
+@contextmanager
+def _away_as_django_says_it() -> Iterator[None]:
+    """What reads the stream (DuckDB, Arrow, ADBC itself) wraps libpq's words in errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        if "[libpq]" in text and _AWAY.search(text):
+            raise OperationalError(text[:500]) from error
+        raise
 
 
 _ADBC_CASTS = {kind: f"({{}})::{kind}" for kind in _ARROW_TYPES} | {"instant": "({})::timestamptz"}
@@ -88,7 +108,7 @@ def _copied(sql: str, select: dict[str, tuple[str, str]]) -> Iterator[pa.RecordB
     """The same through the connection Django has: CSV into a temporary file, then Arrow out of it by blocks."""
     schema = {identifier(name): _ARROW_TYPES[kind] for name, (_, kind) in select.items()}
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
-        with connection.cursor() as cursor:
+        with connection.wrap_database_errors, connection.cursor() as cursor:
             cursor.cursor.copy_expert(
                 f"COPY ({sql}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)",
                 file,

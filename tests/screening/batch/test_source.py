@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import adbc_driver_postgresql.dbapi as adbc
+import duckdb
 import pyarrow as pa
 import pytest
+from django.db import OperationalError, connection
 
 from screening.batch.columns import source
+from screening.batch.running import batch_advance
+from screening.models import ScreeningBatch
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import rule_create, transaction_store
 from tests.screening.batch.test_robustness import TRANSACTIONS, results
@@ -67,6 +72,71 @@ def test_both_ways_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = without_adbc(monkeypatch)
     assert read() == by_adbc
     assert len(tried) == 1
+
+
+def backends_end(pids_before: set[int]) -> None:
+    """As a server that is restarted does with whoever came since."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'fraudsite-batch' "
+            "AND pid <> ALL(%s)",
+            [list(pids_before)],
+        )
+        assert cursor.fetchall() == [(True,)]
+
+
+def backends() -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'fraudsite-batch'")
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("reads", ["duckdb", "arrow"])
+def test_a_database_that_goes_away_while_it_is_read_is_said_to(reads: str) -> None:
+    before = backends()
+    many = {"n": ("g", "bigint"), "t": ("repeat('x', 500)", "text")}
+    with (
+        pytest.raises(OperationalError, match="libpq"),
+        source.rows(many, "FROM generate_series(1, 500000) g") as reader,
+    ):
+        reader.read_next_batch()
+        backends_end(before)
+        if reads == "arrow":
+            reader.read_all()
+        else:
+            with duckdb.connect() as database:
+                database.register("reading", reader)
+                database.execute("SELECT count(*), max(t) FROM reading").fetchall()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_away() -> None:
+    with (
+        pytest.raises(adbc.Error, match="does not exist"),
+        source.rows({"n": ("no_such_column", "bigint")}, "FROM ingestion_transaction"),
+    ):
+        pass
+
+
+def test_a_batch_whose_database_goes_away_goes_on_later(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = api.post("screening/batches/", {}).json()["batch_id"]
+    batch = ScreeningBatch.objects.get(batch_id=batch_id)
+    broken = adbc.OperationalError(
+        "IO: [libpq] PQgetCopyData() failed: server closed the connection unexpectedly",
+        status_code=adbc_status(),
+    )
+    with mock.patch.object(adbc.Cursor, "execute", side_effect=broken), pytest.raises(OperationalError):
+        batch_advance(batch.pk)
+    batch.refresh_from_db()
+    assert batch.status == "running"
+    assert batch_advance(batch.pk) is False
+    batch.refresh_from_db()
+    assert (batch.status, batch.processed_transactions) == ("completed", 1)
 
 
 def test_a_batch_without_adbc_gives_the_same_results(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
