@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +30,20 @@ def ruleset_lock() -> None:
     """Wait until no one else is changing rules or lists; held until the end of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+
+
+@contextmanager
+def publishes_held_back() -> Iterator[None]:
+    """What is in force stays so meanwhile: who changes rules or lists waits. Waits for who is doing so."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [RULES_LOCK])
+    try:
+        yield
+    finally:
+        # With a connection that broke the lock is gone as well.
+        if connection.connection is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [RULES_LOCK])
 
 
 def ruleset_publish(*, principal: str, reason: str, lists_changed: bool = False) -> RulesetVersion | None:

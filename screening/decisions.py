@@ -7,30 +7,26 @@ follows from the rule's immutable wording and the transaction, so the first answ
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import orjson
-from django.db.models import Q
 
 from rules.core.compile import CompiledRule
 from rules.core.decide import DecisionDraft
 from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_unpack, instant_text
 from rules.core.telling import quoted
-from rules.models import RuleVersion
-from screening.engine import Engine, compile_version
+from screening.compiled import versions
+from screening.engine import Engine
 
 STATUS_LETTERS = {"flagged": "f", "clean": "c", "not_applicable": "n", "error": "e"}
 STATUSES = {letter: status for status, letter in STATUS_LETTERS.items()}
 # Ids of results are made of their decision's and their place in it; no ruleset has more rules than this.
 RESULTS_A_DECISION = 10_000
-KNOWN_VERSIONS = 5_000
 
 Packed = list[Any]
 
@@ -90,41 +86,6 @@ def decision_facts(
         created_at=created_at,
         outcomes=outcomes,
     )
-
-
-class VersionsKnown:
-    """Compiled rule versions by (rule id, version), kept by this process: a wording never changes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[int, int], CompiledRule] = OrderedDict()
-
-    def add(self, rules: Iterable[CompiledRule]) -> None:
-        with self._lock:
-            for rule in rules:
-                self._known[int(rule.rule_id or 0), int(rule.version or 0)] = rule
-            while len(self._known) > KNOWN_VERSIONS:
-                self._known.popitem(last=False)
-
-    def get(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], CompiledRule]:
-        """All that are wanted, the unknown ones read with one query."""
-        wanted = set(wanted)
-        found = {key: self._known[key] for key in wanted if key in self._known}
-        missing = wanted - found.keys()
-        if missing:
-            condition = Q()
-            for rule_id, version in missing:
-                condition |= Q(rule_id=rule_id, number=version)
-            read = [compile_version(version) for version in RuleVersion.objects.filter(condition)]
-            self.add(read)
-            found.update({(int(rule.rule_id or 0), int(rule.version or 0)): rule for rule in read})
-        return found
-
-    def forget(self) -> None:
-        self._known.clear()
-
-
-versions = VersionsKnown()
 
 
 def decision_body(

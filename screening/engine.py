@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
-from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
+from rules.core.compile import CompiledRule, CompiledRuleset
 from rules.core.counters import event_fields, plan_counters
 from rules.core.evaluate import RuleOutcome
 from rules.core.fields import EVENTS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue
-from rules.core.parse import parse_rule
 from rules.models import RulesetVersion, RuleVersion
 from rules.selectors import lists_snapshot, ruleset_current_number, ruleset_load
+from screening.compiled import versions
 from screening.models import RulesetCounters
 from screening.velocity.plan import VelocityPlan
 
@@ -42,12 +42,28 @@ class Engine:
     ) -> None:
         self.number = number
         self.lists = lists
+        self.rules = tuple(rules)
         self.shadow_ids = shadow_ids
+        self.since = dict(since)
         everything = CompiledRuleset(rules)
         self.kinds = {kind: _kind(everything.for_trigger(kind)) for kind in EVENTS}
         self.plan = VelocityPlan(
             {kind: each.ruleset.aggregates for kind, each in self.kinds.items()}, since, number
         )
+
+    def is_of(
+        self, rules: Sequence[CompiledRule], shadow_ids: frozenset[int], since: Mapping[str, int]
+    ) -> bool:
+        """Whether it evaluates these very rules, over counters that have been kept as long."""
+        if len(rules) != len(self.rules) or shadow_ids != self.shadow_ids or since != self.since:
+            return False
+        return all(mine is theirs for mine, theirs in zip(self.rules, rules, strict=True))
+
+    def renumbered(self, number: int, lists: Lists) -> Engine:
+        """The same rules under another ruleset's number, with other lists."""
+        other = copy(self)
+        other.number, other.lists, other.plan = number, lists, self.plan.renumbered(number)
+        return other
 
     def is_shadow(self, outcome: RuleOutcome) -> bool:
         return id(outcome.rule) in self.shadow_ids
@@ -79,22 +95,20 @@ def _fields_read(comparison: Comparison) -> set[str]:
     return names
 
 
-def compile_version(version: RuleVersion) -> CompiledRule:
-    return compile_rule(parse_rule(version.definition).rule, rule_id=version.rule_id, version=version.number)
+def engine_build(number: int | None = None, *, before: Engine | None = None) -> Engine:
+    """Ruleset `number` (None: the one in force), ready to screen with.
 
-
-def engine_build(number: int | None = None) -> Engine:
-    """Compile ruleset `number` (None: the one in force). A few queries and some milliseconds."""
+    What `before` has in common with it is not made again: after a change of a list alone, that is everything else.
+    """
     loaded = ruleset_load(number)
-    live = [compile_version(version) for version in loaded.live]
-    shadow = [compile_version(version) for version in loaded.shadow]
-    return Engine(
-        number=loaded.number,
-        rules=[*live, *shadow],
-        shadow_ids=frozenset(id(rule) for rule in shadow),
-        lists=lists_snapshot(loaded.lists_version),
-        since=counters_since(loaded.number),
-    )
+    live = [versions.of(version) for version in loaded.live]
+    shadow = [versions.of(version) for version in loaded.shadow]
+    lists, since = lists_snapshot(loaded.lists_version), counters_since(loaded.number)
+    shadow_ids = frozenset(id(rule) for rule in shadow)
+    rules = (*live, *shadow)
+    if before is not None and before.is_of(rules, shadow_ids, since):
+        return before.renumbered(loaded.number, lists)
+    return Engine(number=loaded.number, rules=rules, shadow_ids=shadow_ids, lists=lists, since=since)
 
 
 def counters_since(number: int) -> dict[str, int]:
@@ -103,16 +117,23 @@ def counters_since(number: int) -> dict[str, int]:
     since: dict[str, int] = known.since if known else {}
     if known and known.ruleset == number:
         return since
-    after = known.ruleset if known else 0
-    for ruleset in RulesetVersion.objects.filter(number__gt=after, number__lte=number).order_by("number"):
-        versions = RuleVersion.objects.filter(pk__in=[*ruleset.live, *ruleset.shadow])
-        aggregates = [each for version in versions for each in compile_version(version).aggregates]
-        counters, _ = plan_counters(aggregates)
-        since = {counter.key: since.get(counter.key, ruleset.number) for counter in counters}
-        RulesetCounters.objects.bulk_create(
-            [RulesetCounters(ruleset=ruleset.number, since=since)], ignore_conflicts=True
-        )
+    rulesets = RulesetVersion.objects.filter(number__gte=known.ruleset if known else 0, number__lte=number)
+    members_before: set[int] | None = None
+    for at, live, shadow in rulesets.order_by("number").values_list("number", "live", "shadow"):
+        members = {*live, *shadow}
+        is_known = known is not None and at == known.ruleset
+        # Most publishes change a list, a name or an order, and no counter.
+        if not is_known and members != members_before:
+            since = {key: since.get(key, at) for key in _counter_keys(members)}
+        members_before = members
+    RulesetCounters.objects.bulk_create([RulesetCounters(ruleset=number, since=since)], ignore_conflicts=True)
     return since
+
+
+def _counter_keys(members: Iterable[int]) -> list[str]:
+    rules = [versions.of(version) for version in RuleVersion.objects.filter(pk__in=members)]
+    counters, _ = plan_counters(each for rule in rules for each in rule.aggregates)
+    return [counter.key for counter in counters]
 
 
 class EngineHolder:
@@ -130,12 +151,13 @@ class EngineHolder:
         """An engine of ruleset `number` or newer, built by one thread while the others wait."""
         with self._lock:
             if self._engine is None or self._engine.number < number:
-                self._engine = engine_build()
+                self._engine = engine_build(before=self._engine)
             return self._engine
 
     def forget(self) -> None:
-        """For tests, where rulesets vanish with the test."""
+        """What is held is of no database that there is any more: one that was restored, or a test's."""
         self._engine = None
+        versions.forget()
 
 
 engines = EngineHolder()
@@ -150,13 +172,3 @@ def outcomes_split(
     for outcome in outcomes:
         (shadow if engine.is_shadow(outcome) else live).append(outcome)
     return live, shadow
-
-
-__all__: list[Any] = [
-    "Engine",
-    "compile_version",
-    "counters_since",
-    "engine_build",
-    "engines",
-    "outcomes_split",
-]

@@ -19,13 +19,12 @@ from screening.events import EVENT_SOURCES, event_of
 from screening.facts import facts_of_all
 from screening.models import Alert, OutboxEntry, RiskSignal
 from screening.realtime import (
-    MAX_ROUNDS,
-    ScreeningBusy,
     catch_up,
     count_events,
     effects_of,
     evaluate,
     fence,
+    in_rounds,
 )
 from screening.sql_mode import arrival_next, history_results
 from screening.storing import Effects, StoreResult
@@ -50,14 +49,14 @@ class EventCandidate:
 def events_screen(kind: str, rows: Sequence[Model]) -> None:
     """Count each event and do what the rules it triggers say; idempotent. Raises ScreeningBusy."""
     names = EVENT_SOURCES[kind].columns
-    waiting = [EventCandidate(kind, row.pk, {name: getattr(row, name) for name in names}) for row in rows]
-    for _ in range(MAX_ROUNDS):
-        state = fence.state()
-        engine = engines.current()
-        waiting = (_round_in_redis if state.is_redis else _round_in_sql)(engine, state, waiting)
-        if not waiting:
-            return
-    raise ScreeningBusy
+    in_rounds(
+        _round, [EventCandidate(kind, row.pk, {name: getattr(row, name) for name in names}) for row in rows]
+    )
+
+
+def _round(candidates: list[EventCandidate]) -> list[EventCandidate]:
+    state, engine = fence.state(), engines.current()
+    return (_round_in_redis if state.is_redis else _round_in_sql)(engine, state, candidates)
 
 
 def _prepare(engine: Engine, candidates: Sequence[EventCandidate]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +26,10 @@ from ingestion.payloads import recall_encode
 from rules.core.decide import DecisionDraft, decide
 from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
+from rules.ruleset import publishes_held_back
 from rules.selectors import ruleset_current_number
 from screening.alerts.selectors import snoozed_rules
-from screening.decisions import DecisionFacts, decision_facts, versions
+from screening.decisions import DecisionFacts, decision_facts
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import event_of
 from screening.facts import base_amounts, facts_of_all
@@ -44,6 +46,7 @@ log = structlog.get_logger(__name__)
 
 # How often a decision is made again because rules or counters changed under it; each publish costs one round.
 MAX_ROUNDS = 20
+ROUNDS_AMONG_PUBLISHES = 3
 MAX_FILL_ROUNDS = 4
 # How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
 CLOCKS_APART_US = 2_000_000
@@ -80,22 +83,51 @@ class Candidate:
 def transactions_screen(candidates: Sequence[Candidate]) -> None:
     """Decide and store each candidate that is not stored yet; sets `decided` on those that were.
 
-    Raises django.db.OperationalError when PostgreSQL is away (counts are taken back), ScreeningBusy when rules or
-    counters kept changing.
+    Raises django.db.OperationalError when PostgreSQL is away, ScreeningBusy when counters kept changing; what was
+    counted and not decided is taken back.
     """
-    waiting = list(candidates)
-    for _ in range(MAX_ROUNDS):
-        state = fence.state()
-        engine = engines.current()
-        if state.is_redis:
-            waiting = _round_in_redis(engine, state, waiting)
-        else:
-            from screening.sql_mode import round_in_sql
+    in_rounds(_round, candidates, give_up=_give_up)
 
-            waiting = round_in_sql(engine, state, waiting)
+
+def in_rounds(
+    attempt: Callable[[list[Any]], list[Any]],
+    candidates: Sequence[Any],
+    *,
+    give_up: Callable[[list[Any]], None] = lambda waiting: None,
+) -> None:
+    """`attempt` until no candidate is left waiting; raises ScreeningBusy where one is, after `give_up`."""
+    waiting = list(candidates)
+    for number in range(MAX_ROUNDS):
+        try:
+            # Who publishes one ruleset after another would have every round refused.
+            with publishes_held_back() if number >= ROUNDS_AMONG_PUBLISHES else nullcontext():
+                waiting = attempt(waiting)
+        except ScreeningBusy:
+            break
         if not waiting:
             return
+    give_up(waiting)
     raise ScreeningBusy
+
+
+def _round(candidates: list[Candidate]) -> list[Candidate]:
+    """One attempt; returns the candidates that must be tried again."""
+    state, engine = fence.state(), engines.current()
+    if state.is_redis:
+        return _round_in_redis(engine, state, candidates)
+    from screening.sql_mode import round_in_sql
+
+    return round_in_sql(engine, state, candidates)
+
+
+def _give_up(candidates: list[Candidate]) -> None:
+    """Nobody may see in a count what nobody decided. What another attempt counted is that one's to take back."""
+    state, engine = fence.state(), engines.current()
+    if not state.is_redis:
+        return
+    for candidate in candidates:
+        if candidate.decided is None and not candidate.was_seen and take_back(engine, state.epoch, candidate):
+            candidate.arrival = None
 
 
 def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidate]) -> list[Candidate]:
@@ -190,6 +222,7 @@ def count_events(
     replies = _replies(epoch, countings)
     if any(reply.status == "stale" for reply in replies):
         _ruleset_learn(engine)
+    is_never_filled = any(reply.status == "fill" for reply in replies)
     for candidate, counting, reply in zip(candidates, countings, replies, strict=True):
         if reply.status == "counted":
             candidate.arrival = reply.arrival
@@ -199,6 +232,8 @@ def count_events(
             candidate.was_seen = True
             candidate.arrival = reply.arrival
         counted.append((candidate, counting, reply))
+    if is_never_filled:
+        raise ScreeningBusy
     return counted
 
 
@@ -239,8 +274,6 @@ def _replies(epoch: int, countings: Sequence[Counting]) -> list[CountReply]:
         again = store.count([countings[at].request for at in waiting], epoch=epoch)
         for at, reply in zip(waiting, again, strict=True):
             replies[at] = reply
-    if any(reply.status == "fill" for reply in replies):
-        raise ScreeningBusy
     return replies
 
 
@@ -359,7 +392,6 @@ def _settle(
     """Note what was stored. Returns those that must be tried again: they were stored as pending meanwhile, by another
     attempt with the same payload, and are completed with this count, which others have seen already."""
     again = []
-    versions.add(engine.kinds["transaction"].ruleset.rules)
     for (candidate, _, _), row in zip(fresh, rows, strict=True):
         pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
         if pk is not None:

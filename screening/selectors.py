@@ -12,13 +12,13 @@ from ingestion.payloads import FIELD_NAMES
 from ingestion.retired.selectors import retired_find
 from ingestion.selectors import transaction_get
 from rules.core.evaluate import instant_text
+from screening.compiled import versions
 from screening.decisions import (
     RESULTS_A_DECISION,
     STATUS_LETTERS,
     DecisionFacts,
     decision_body,
     result_body,
-    versions,
 )
 from screening.models import Decision, ScreeningType
 

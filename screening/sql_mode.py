@@ -17,7 +17,6 @@ from rules.core.durations import from_us
 from rules.core.errors import EvaluationFailed
 from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
-from screening.decisions import versions
 from screening.engine import Engine
 from screening.realtime import Candidate, catch_up, decided_row, prepare
 from screening.storing import decisions_store
@@ -71,7 +70,6 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     if not result.passed:
         catch_up(engine, state, result)
         return False
-    versions.add(engine.kinds["transaction"].ruleset.rules)
     return True
 
 

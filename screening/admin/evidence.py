@@ -6,7 +6,8 @@ from typing import Any
 
 from screening.alerts.models import Alert
 from screening.cases.models import Case
-from screening.decisions import result_body, versions
+from screening.compiled import versions
+from screening.decisions import result_body
 from screening.models import Decision
 from screening.selectors import event_fields_of
 

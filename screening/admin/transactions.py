@@ -17,7 +17,8 @@ from fraudsite.roles import Action
 from ingestion.events.models import CustomerProfile, Label
 from ingestion.models import Transaction, TransactionRevision
 from ingestion.selectors import amount_text, transaction_get
-from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body, versions
+from screening.compiled import versions
+from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body
 from screening.models import Decision, Outcome
 from screening.selectors import decision_facts_of, event_fields_of
 

@@ -35,7 +35,7 @@ from screening.batch.models import Backtest
 from screening.batch.states import BACKTEST_LOCK, COMPLETED, RUNNING, Stopped, move, still_running
 from screening.batch.sweeping import variant
 from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
-from screening.engine import compile_version
+from screening.compiled import versions as compiled_versions
 from screening.models import ScreeningType
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ def backtest_rules(backtest: Backtest) -> list[CompiledRule]:
     candidate = parse_rule(backtest.definition).rule
     rules = [compile_rule(candidate, rule_id=backtest.rule_id or 0, version=backtest.rule_version or 0)]
     if backtest.compared_version is not None:
-        rules.append(compile_version(backtest.compared_version))
+        rules.append(compiled_versions.of(backtest.compared_version))
     if backtest.sweep:
         path = backtest.sweep["path"]
         rules += [

@@ -24,7 +24,7 @@ from rules.selectors import lists_snapshot, versions_shown
 from screening.batch.columns.conditions import compares_label, leaves
 from screening.batch.columns.scope import AsOf, Scope
 from screening.batch.counting import transactions_count
-from screening.engine import compile_version
+from screening.compiled import versions as compiled_versions
 
 AS_OF: tuple[AsOf, ...] = ("event", "arrival")
 MAX_RULES = 1_000
@@ -150,7 +150,7 @@ def selection_read(
 def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
     """The live versions, or those that stand for the rules chosen (the live one, else the newest), in order."""
     if rule_ids is None:
-        versions = [each for each in loaded.live if "transaction" in compile_version(each).rule.trigger]
+        versions = [each for each in loaded.live if "transaction" in compiled_versions.of(each).rule.trigger]
         if not versions:
             raise Unprocessable("No rule is in force: name rules in rule_ids, or put one in force.")
         return versions
@@ -164,8 +164,8 @@ def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
             errors.append(FieldError(path, f"there is no rule {rule_id}"))
         elif not version.is_active:
             errors.append(FieldError(path, f"rule {rule_id} is not active"))
-        elif "transaction" not in compile_version(version).rule.trigger:
-            events = ", ".join(compile_version(version).rule.trigger)
+        elif "transaction" not in compiled_versions.of(version).rule.trigger:
+            events = ", ".join(compiled_versions.of(version).rule.trigger)
             errors.append(
                 FieldError(
                     path, f"rule {rule_id} is evaluated on {events} events only; a batch screens transactions"
@@ -241,4 +241,4 @@ def us_of(moment: datetime | None) -> int | None:
 
 
 def compiled(versions: Sequence[RuleVersion]) -> list[CompiledRule]:
-    return [compile_version(version) for version in versions]
+    return [compiled_versions.of(version) for version in versions]

@@ -25,7 +25,7 @@ from screening.batch.columns.stage import Memory
 from screening.batch.lists import lists_seen
 from screening.batch.states import BATCH_LOCK, COMPLETED, move, still_running
 from screening.batch.writing import BatchWriter
-from screening.engine import compile_version
+from screening.compiled import versions as compiled_versions
 from screening.models import ScreeningBatch
 
 log = structlog.get_logger(__name__)
@@ -76,4 +76,4 @@ def _chunk(
 
 def batch_ruleset(batch: ScreeningBatch) -> CompiledRuleset:
     versions = RuleVersion.objects.in_bulk(batch.rule_versions)
-    return CompiledRuleset(compile_version(versions[pk]) for pk in batch.rule_versions)
+    return CompiledRuleset(compiled_versions.of(versions[pk]) for pk in batch.rule_versions)

@@ -24,8 +24,8 @@ from screening.batch.columns.fields import column_of
 from screening.batch.columns.raws import numbers_read, result_of
 from screening.batch.lists import lists_seen
 from screening.batch.models import BatchHit, BatchResult
+from screening.compiled import versions as compiled_versions
 from screening.decisions import STATUS_LETTERS, STATUSES, result_body
-from screening.engine import compile_version
 from screening.events import event_of
 from screening.models import ScreeningBatch, ScreeningType
 from screening.selectors import event_fields_of
@@ -168,7 +168,7 @@ def _setting(batch: ScreeningBatch) -> BatchSetting:
 @lru_cache(maxsize=16)
 def _setting_of(pk: int, version_ids: tuple[int, ...]) -> BatchSetting:
     versions = RuleVersion.objects.in_bulk(version_ids)
-    rules: list[CompiledRule] = [compile_version(versions[each]) for each in version_ids]
+    rules: list[CompiledRule] = [compiled_versions.of(versions[each]) for each in version_ids]
     batch = ScreeningBatch.objects.get(pk=pk)
     ruleset = CompiledRuleset(rules)
     return BatchSetting(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -276,6 +277,12 @@ class VelocityPlan:
         buckets = (at, aggregate.of, tuple(places))
         asks_facts = bool(aggregate.current_fields)
         return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)
+
+    def renumbered(self, number: int) -> VelocityPlan:
+        """The same counters, kept as long, under another ruleset's number."""
+        other = copy(self)
+        other.ruleset = number
+        return other
 
     def concerned(self, kind: str) -> list[tuple[int, CounterPlan, bool, Shape | None]]:
         """The counters that an event of this kind may be counted in or reads: (place, counter, whether it may be

@@ -4,7 +4,6 @@ import pytest
 
 from fraudsite.short_cache import forget_kept
 from rules.list_selectors import forget_lists
-from screening import decisions
 from screening.engine import engines
 from screening.realtime import fence, store
 
@@ -17,6 +16,5 @@ def _fresh(request: pytest.FixtureRequest) -> None:
     store.forget_absence()
     store.forget_everything()
     engines.forget()
-    decisions.versions.forget()
     fence.forget()
     return

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from fraudsite.celery import app
 from fraudsite.short_cache import forget_kept
 from rules.list_selectors import forget_lists
-from screening import decisions
 from screening.engine import engines
 from screening.realtime import fence, store
 
@@ -56,7 +55,6 @@ def _fresh(transactional_db: Any, settings: Any) -> Iterator[None]:
     store.forget_absence()
     store.forget_everything()
     engines.forget()
-    decisions.versions.forget()
     fence.forget()
     before = app.conf.task_always_eager
     app.conf.task_always_eager = True

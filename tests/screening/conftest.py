@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from screening import decisions
 from screening.engine import engines
 from screening.realtime import fence, store
 
@@ -17,6 +16,5 @@ def _fresh_screening(request: pytest.FixtureRequest) -> Iterator[None]:
     store.forget_absence()
     store.forget_everything()
     engines.forget()
-    decisions.versions.forget()
     fence.forget()
     return

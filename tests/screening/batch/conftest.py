@@ -8,7 +8,6 @@ from fraudsite.api.authentication import forget_keys
 from ingestion.models import Transaction
 from rules.list_selectors import forget_lists
 from screening.alerts.selectors import snoozes
-from screening.decisions import versions
 from screening.engine import engines
 from tests.clients import ApiClient
 
@@ -23,7 +22,6 @@ def _nothing_remembered() -> None:
     kept = (
         forget_keys,
         forget_lists,
-        versions.forget,
         engines.forget,
         snoozes.forget,
         _setting_of.cache_clear,
