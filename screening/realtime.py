@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -89,25 +88,44 @@ def transactions_screen(candidates: Sequence[Candidate]) -> None:
     in_rounds(_round, candidates, give_up=_give_up)
 
 
+# Returns the candidates that must be tried again.
+Attempt = Callable[[list[Any]], list[Any]]
+
+
+class NeverFilled(Exception):
+    """Counters of `waiting` were unknown again each time they had been filled."""
+
+    def __init__(self, waiting: Sequence[Any]) -> None:
+        self.waiting = list(waiting)
+
+
 def in_rounds(
-    attempt: Callable[[list[Any]], list[Any]],
+    attempt: Attempt,
     candidates: Sequence[Any],
     *,
     give_up: Callable[[list[Any]], None] = lambda waiting: None,
 ) -> None:
     """`attempt` until no candidate is left waiting; raises ScreeningBusy where one is, after `give_up`."""
     waiting = list(candidates)
-    for number in range(MAX_ROUNDS):
-        try:
-            # Who publishes one ruleset after another would have every round refused.
-            with publishes_held_back() if number >= ROUNDS_AMONG_PUBLISHES else nullcontext():
-                waiting = attempt(waiting)
-        except ScreeningBusy:
-            break
+    try:
+        waiting = _attempts(attempt, waiting, ROUNDS_AMONG_PUBLISHES)
+        if waiting:
+            # Somebody publishes one ruleset after another: each would have a round refused.
+            with publishes_held_back():
+                waiting = _attempts(attempt, waiting, MAX_ROUNDS - ROUNDS_AMONG_PUBLISHES)
+    except NeverFilled as error:
+        waiting = error.waiting
+    if waiting:
+        give_up(waiting)
+        raise ScreeningBusy
+
+
+def _attempts(attempt: Attempt, waiting: list[Any], at_most: int) -> list[Any]:
+    for _ in range(at_most):
+        waiting = attempt(waiting)
         if not waiting:
-            return
-    give_up(waiting)
-    raise ScreeningBusy
+            break
+    return waiting
 
 
 def _round(candidates: list[Candidate]) -> list[Candidate]:
@@ -233,7 +251,7 @@ def count_events(
             candidate.arrival = reply.arrival
         counted.append((candidate, counting, reply))
     if is_never_filled:
-        raise ScreeningBusy
+        raise NeverFilled(candidates)
     return counted
 
 
