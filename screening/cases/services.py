@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing
-from ingestion.events.services import label_add
+from ingestion.events.services import labels_add
 from screening.alerts.models import Alert
 from screening.cases.models import Case, CaseEntry, CaseNote
 from screening.cases.transitions import ALERT_STATUS, MAY_BE_DISPOSED, check_transition
@@ -153,11 +153,10 @@ def _label(case: Case, principal: str) -> int:
         return 0
     with_transaction = Alert.objects.filter(case=case, transaction__isnull=False)
     names = with_transaction.values_list("transaction__transaction_id", flat=True).distinct()
-    for transaction_id in sorted(names):
-        label_add(
-            transaction_id=transaction_id,
-            is_fraud=LABEL_OF[str(case.disposition)],
-            source=f"{LABEL_SOURCE}:{case.case_id}",
-            principal=principal,
-        )
-    return len(names)
+    added = labels_add(
+        transaction_ids=sorted(names),
+        is_fraud=LABEL_OF[str(case.disposition)],
+        source=f"{LABEL_SOURCE}:{case.case_id}",
+        principal=principal,
+    )
+    return len(added)
