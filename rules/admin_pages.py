@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render, require
+from fraudsite.admin_site import number_of, page, principal_of, render, require
 from fraudsite.api import json_body
 from fraudsite.errors import Conflict, DomainError, FieldError, Missing
 from fraudsite.exact_json import to_json
@@ -41,9 +41,8 @@ def rule_add(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _save(request, rule=None)
     document = empty_document()
-    copied = request.GET.get("copy", "")
-    if copied.isdecimal():
-        document = selectors.version_shown(selectors.rule_get(int(copied))).definition
+    if copied := number_of(request.GET.get("copy", "")):
+        document = selectors.version_shown(selectors.rule_get(copied)).definition
         document = document | {"name": f"Copy of {document['name']}"[:120]}
     return _builder(request, document, rule=None)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing
 from ingestion.events.services import labels_add
 from screening.alerts.models import Alert
-from screening.cases.models import Case, CaseEntry, CaseNote
+from screening.cases.models import PRINCIPAL_LENGTH, Case, CaseEntry, CaseNote
 from screening.cases.transitions import ALERT_STATUS, MAY_BE_DISPOSED, check_transition
 from screening.outbox.services import outbox_add
 
@@ -27,6 +27,9 @@ MAX_BULK = 200
 @transaction.atomic
 def case_assign(*, case_id: UUID, assignee: str, principal: str, version: int | None = None) -> Case:
     """Give a case to somebody, or to nobody (""). Taking it from somebody else needs the version one has seen."""
+    if len(assignee) > PRINCIPAL_LENGTH:
+        message = f"takes at most {PRINCIPAL_LENGTH} characters"
+        raise Invalid("Nobody is called so.", [FieldError("assignee", message)])
     case = _locked(case_id, version)
     if case.assignee == assignee:
         return case
