@@ -19,9 +19,9 @@ from rules import approval, selectors, services
 from rules.builder import builder_choices, empty_document
 from rules.core.errors import RuleErrors
 from rules.core.features import features_of
-from rules.core.parse import ParsedRule, parse_rule
+from rules.core.parse import parse_rule
 from rules.core.sentences import describe_rule
-from rules.diff import changed_paths
+from rules.diff import change_words, changed_paths
 from rules.models import Rule, RuleVersion
 
 State = RuleVersion.State
@@ -173,22 +173,9 @@ def rules_waiting(request: HttpRequest) -> HttpResponse:
 
 def sentence_of(version: RuleVersion) -> str:
     try:
-        return describe_rule(_parsed(version).rule)
+        return describe_rule(parse_rule(version.definition).rule)
     except RuleErrors as error:
         return f"This wording is not valid any more: {error}"
-
-
-def change_words(old: RuleVersion, new: RuleVersion) -> list[str]:
-    from rules.core import sentences
-
-    try:
-        return list(sentences.describe_change(_parsed(old).rule, _parsed(new).rule))
-    except (RuleErrors, AttributeError):
-        return []
-
-
-def _parsed(version: RuleVersion) -> ParsedRule:
-    return parse_rule(version.definition)
 
 
 def _version_row(
