@@ -112,7 +112,9 @@ def rule_move(request: HttpRequest, rule_id: int, number: int, move: str) -> Htt
     if move not in BUTTONS:
         raise Missing(f"There is no move {move!r}.")
     require(request, BUTTONS[move][1])
-    options: dict[str, Any] = {"rule_id": rule_id, "number": number, "principal": principal_of(request)}
+    options: dict[str, Any] = {"rule_id": rule_id, "number": number}
+    if move != "submit":
+        options["principal"] = principal_of(request)
     if move in ("approve", "reject", "shadow"):
         options["note"] = request.POST.get("note", "").strip()
     service = getattr(approval, f"version_{move}")
@@ -301,9 +303,7 @@ def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
         )
     if "and_submit" in request.POST and saved.version.state == State.DRAFT:
         version = saved.version
-        approval.version_submit(
-            rule_id=version.rule_id, number=version.number, principal=principal_of(request)
-        )
+        approval.version_submit(rule_id=version.rule_id, number=version.number)
         saved.version.refresh_from_db()
     messages.success(request, _news(saved.version))
     for warning in saved.warnings:

@@ -108,7 +108,7 @@ class VersionSubmitView(_MoveView):
     def post(self, request: Request, rule_id: int, number: int) -> Response:
         """Ask for approval of a draft."""
         check_no_body(request)
-        version = approval.version_submit(rule_id=rule_id, number=number, principal=request.principal)
+        version = approval.version_submit(rule_id=rule_id, number=number)
         return Response(selectors.version_body(version))
 
 

@@ -116,7 +116,7 @@ def test_it_shows_and_links_whatever_things_are_called() -> None:
 def test_it_does_once_what_is_clicked_twice(settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     version = rule(name="Twice")
-    version_submit(rule_id=version.rule_id, number=version.number, principal="user:maker")
+    version_submit(rule_id=version.rule_id, number=version.number)
     approver = StaffClient("grace", "Approver")
     address = reverse("admin:rule_move", args=[version.rule_id, version.number, "approve"])
     first = approver.post(address, follow=True)
