@@ -79,6 +79,11 @@ def require(request: HttpRequest, *actions: str) -> None:
         raise PermissionDenied(f"Your roles do not let you {Action(actions[0]).label}.")
 
 
+def number_of(text: str) -> int:
+    """The id in an address or a form; 0, which no row has, where it is no number."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+
+
 def principal_of(request: HttpRequest) -> str:
     """How the record names whoever is logged in."""
     return f"user:{request.user.get_username()}"

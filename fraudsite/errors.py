@@ -27,6 +27,10 @@ class Invalid(DomainError):
     """The input is wrong in itself."""
 
 
+class TooLarge(DomainError):
+    """More at once than is taken."""
+
+
 class Unprocessable(DomainError):
     """The input is well formed and was understood, but does not make sense (used to answer validation requests)."""
 

@@ -94,7 +94,9 @@ class ExchangeRateListView(ApiListView):
         serializer = ExchangeRateNewSerializer(data=request.data, many=is_many)
         serializer.is_valid(raise_exception=True)
         found = serializer.validated_data if is_many else [serializer.validated_data]
-        rows, added = rate_services.exchange_rates_add(rates=[NewRate(**each) for each in found])
+        rows, added = rate_services.exchange_rates_add(
+            rates=[NewRate(**each) for each in found], is_list=is_many
+        )
         bodies = [selectors.exchange_rate_body(row) for row in rows]
         return Response(bodies if is_many else bodies[0], status=201 if added else 200)
 

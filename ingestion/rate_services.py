@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid
 from ingestion.models import ExchangeRate
-from ingestion.selectors import exchange_rate_get
+from ingestion.selectors import exchange_rate_absent, exchange_rate_get
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,17 @@ class NewRate:
     rate: Decimal
 
 
-def exchange_rates_add(*, rates: Sequence[NewRate]) -> tuple[list[ExchangeRate], int]:
+def exchange_rates_add(*, rates: Sequence[NewRate], is_list: bool = True) -> tuple[list[ExchangeRate], int]:
     """Store rates, all or none. Returns the rows and how many of them are new.
 
     A rate that is there already is answered again; another rate for the same day is a conflict: change that one.
+    Errors name the rate's place unless it came alone (`is_list=False`).
     """
     rows: list[ExchangeRate] = []
     added = 0
     with transaction.atomic():
         for index, new in enumerate(rates):
-            path = f"[{index}].rate" if len(rates) > 1 else "rate"
+            path = f"[{index}].rate" if is_list else "rate"
             if new.currency == new.base_currency:
                 raise Invalid(
                     "A currency has no rate to itself.", [FieldError(path, "is of the base currency")]
@@ -55,7 +56,10 @@ def exchange_rate_update(
 ) -> ExchangeRate:
     try:
         with transaction.atomic():
-            row = exchange_rate_get(rate_id)
+            # Locked: two who change one column each must not write back what the other has changed.
+            row = ExchangeRate.objects.select_for_update().filter(pk=rate_id).first()
+            if row is None:
+                raise exchange_rate_absent(rate_id)
             row.rate = row.rate if rate is None else rate
             row.valid_on = row.valid_on if valid_on is None else valid_on
             row.save(update_fields=["rate", "valid_on"])

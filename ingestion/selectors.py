@@ -78,8 +78,12 @@ def _coordinate(value: Decimal | None) -> Decimal | None:
 def exchange_rate_get(rate_id: int) -> ExchangeRate:
     rate = ExchangeRate.objects.filter(pk=rate_id).first()
     if rate is None:
-        raise Missing(f"There is no exchange rate {rate_id}.")
+        raise exchange_rate_absent(rate_id)
     return rate
+
+
+def exchange_rate_absent(rate_id: int) -> Missing:
+    return Missing(f"There is no exchange rate {rate_id}.")
 
 
 def exchange_rate_in_force(*, currency: str, base_currency: str, day: date) -> Decimal | None:

@@ -74,6 +74,16 @@ def report_figures(kind: str, period: Period, *, now: datetime) -> dict[str, Any
 
 
 def period_of(kind: str, day: date) -> Period:
+    """The day, week (from Monday) or month that `day` is in. Invalid where the calendar ends before it does."""
+    try:
+        return _period_of(kind, day)
+    except OverflowError:
+        raise Invalid(
+            "The calendar ends before that period does.", [FieldError("date", "is too late")]
+        ) from None
+
+
+def _period_of(kind: str, day: date) -> Period:
     match Kind(kind):
         case Kind.DAILY_OPERATIONS:
             return Period(day, day)

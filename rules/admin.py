@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 
-from fraudsite.admin_site import WorkspaceModelAdmin
+from fraudsite.admin_site import WorkspaceModelAdmin, number_of
 from fraudsite.roles import Action
 from rules import admin_pages, lists_pages  # noqa: F401
 from rules.models import Rule, RulesetVersion, RuleVersion
@@ -88,7 +88,7 @@ class RuleAdmin(WorkspaceModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return admin_pages.rule_page(request, int(object_id) if object_id.isdecimal() else 0)
+        return admin_pages.rule_page(request, number_of(object_id))
 
     @display(description="type")
     def kind(self, rule: Any) -> str:

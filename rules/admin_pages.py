@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render, require
+from fraudsite.admin_site import number_of, page, principal_of, render, require
 from fraudsite.api import json_body
 from fraudsite.errors import Conflict, DomainError, FieldError, Missing
 from fraudsite.exact_json import to_json
@@ -19,9 +19,9 @@ from rules import approval, selectors, services
 from rules.builder import builder_choices, empty_document
 from rules.core.errors import RuleErrors
 from rules.core.features import features_of
-from rules.core.parse import ParsedRule, parse_rule
+from rules.core.parse import parse_rule
 from rules.core.sentences import describe_rule
-from rules.diff import changed_paths
+from rules.diff import change_words, changed_paths
 from rules.models import Rule, RuleVersion
 
 State = RuleVersion.State
@@ -41,9 +41,8 @@ def rule_add(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _save(request, rule=None)
     document = empty_document()
-    copied = request.GET.get("copy", "")
-    if copied.isdecimal():
-        document = selectors.version_shown(selectors.rule_get(int(copied))).definition
+    if copied := number_of(request.GET.get("copy", "")):
+        document = selectors.version_shown(selectors.rule_get(copied)).definition
         document = document | {"name": f"Copy of {document['name']}"[:120]}
     return _builder(request, document, rule=None)
 
@@ -113,7 +112,9 @@ def rule_move(request: HttpRequest, rule_id: int, number: int, move: str) -> Htt
     if move not in BUTTONS:
         raise Missing(f"There is no move {move!r}.")
     require(request, BUTTONS[move][1])
-    options: dict[str, Any] = {"rule_id": rule_id, "number": number, "principal": principal_of(request)}
+    options: dict[str, Any] = {"rule_id": rule_id, "number": number}
+    if move != "submit":
+        options["principal"] = principal_of(request)
     if move in ("approve", "reject", "shadow"):
         options["note"] = request.POST.get("note", "").strip()
     service = getattr(approval, f"version_{move}")
@@ -174,22 +175,9 @@ def rules_waiting(request: HttpRequest) -> HttpResponse:
 
 def sentence_of(version: RuleVersion) -> str:
     try:
-        return describe_rule(_parsed(version).rule)
+        return describe_rule(parse_rule(version.definition).rule)
     except RuleErrors as error:
         return f"This wording is not valid any more: {error}"
-
-
-def change_words(old: RuleVersion, new: RuleVersion) -> list[str]:
-    from rules.core import sentences
-
-    try:
-        return list(sentences.describe_change(_parsed(old).rule, _parsed(new).rule))
-    except (RuleErrors, AttributeError):
-        return []
-
-
-def _parsed(version: RuleVersion) -> ParsedRule:
-    return parse_rule(version.definition)
 
 
 def _version_row(
@@ -315,9 +303,7 @@ def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
         )
     if "and_submit" in request.POST and saved.version.state == State.DRAFT:
         version = saved.version
-        approval.version_submit(
-            rule_id=version.rule_id, number=version.number, principal=principal_of(request)
-        )
+        approval.version_submit(rule_id=version.rule_id, number=version.number)
         saved.version.refresh_from_db()
     messages.success(request, _news(saved.version))
     for warning in saved.warnings:

@@ -34,8 +34,8 @@ MOVES_WITHOUT_APPROVAL: dict[str, tuple[str, ...]] = MOVES | {
 }
 
 
-def version_submit(*, rule_id: int, number: int, principal: str) -> RuleVersion:
-    """Ask for approval of a draft."""
+def version_submit(*, rule_id: int, number: int) -> RuleVersion:
+    """Ask for approval of a draft. Who asked is in the audit trail alone."""
     with transaction.atomic():
         version = _locked(rule_id, number)
         if version.state != State.PENDING_APPROVAL:

@@ -1,11 +1,31 @@
-"""What differs between two wordings of a rule, path by path."""
+"""What differs between two versions of a rule: in words, and path by path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from rules.core.changes import describe_change
+from rules.core.errors import RuleErrors
+from rules.core.parse import parse_rule
+from rules.models import RuleVersion
+
 _ABSENT = object()
+
+
+def change_words(old: RuleVersion, new: RuleVersion) -> list[str]:
+    """A line for each difference; empty where they mean the same.
+
+    A version that the language would refuse by now (it was stored before a change of the language) is named with
+    what is wrong with it: the paths still tell what changed.
+    """
+    rules = []
+    for version in (old, new):
+        try:
+            rules.append(parse_rule(version.definition).rule)
+        except RuleErrors as error:
+            return [f"version {version.number} cannot be put into words any more: {error}"]
+    return describe_change(*rules)
 
 
 def changed_paths(before: Any, after: Any, path: str = "") -> Iterator[dict[str, Any]]:

@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.parsers import CsvParser, JsonParser
-from fraudsite.api.problems import PayloadTooLarge
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
@@ -32,7 +31,6 @@ from rules.serializers import (
 )
 
 MAX_ENTRIES = 10_000
-MAX_FILE_BYTES = 20 * 1024 * 1024
 
 
 class NamedListListView(ApiListView):
@@ -137,7 +135,7 @@ class EntryListView(ApiListView):
         what the file does not name."""
         list_selectors.list_get(name)
         if isinstance(request.data, bytes):
-            return self._put_rows(request, name, request.data, is_replacing=False)
+            return self._put_rows(request, name, list_csv.read_entries(request.data), is_replacing=False)
         if "file" in request.FILES:
             return self._upload(request, name)
         changed = list_services.entries_put(
@@ -163,13 +161,10 @@ class EntryListView(ApiListView):
         form = EntriesUploadSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         file, is_replacing = form.validated_data["file"], form.validated_data["mode"] == "replace"
-        if file.size > MAX_FILE_BYTES:
-            raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
-        return self._put_rows(request, name, file.read(), is_replacing=is_replacing)
+        return self._put_rows(request, name, list_csv.read_upload(file), is_replacing=is_replacing)
 
     @staticmethod
-    def _put_rows(request: Request, name: str, csv: bytes, *, is_replacing: bool) -> Response:
-        rows = list_csv.read_entries(csv)
+    def _put_rows(request: Request, name: str, rows: list_csv.Rows, *, is_replacing: bool) -> Response:
         if is_replacing and rows.rejected:
             errors = [
                 FieldError(f"rows[{row}].{error.path}", error.message)
@@ -205,9 +200,9 @@ def _entries_of(body: Any) -> list[NewEntry]:
     found = serializer.validated_data if is_many else [serializer.validated_data]
     entries = [NewEntry(each["value"], each["note"], each["expires_at"]) for each in found]
     errors = [
-        FieldError(f"[{index}].value" if is_many else "value", message)
+        FieldError(f"[{index}].{error.path}" if is_many else error.path, error.message)
         for index, entry in enumerate(entries)
-        if (message := list_services.entry_problem(entry.value))
+        for error in list_services.entry_errors(entry)
     ]
     if errors:
         raise Invalid("The input is not valid.", errors)

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from django.core.files.base import File
 from django.utils.dateparse import parse_date, parse_datetime
 
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.errors import FieldError, Invalid, TooLarge
 from fraudsite.spreadsheets import as_meant
-from rules.list_services import NewEntry, entry_problem
-from rules.models import LIST_NOTE_LENGTH
+from rules.list_services import NewEntry, entry_errors
 
 COLUMNS = ("value", "note", "expires_at")
 MAX_ROWS = 500_000
+MAX_FILE_BYTES = 20 * 1024 * 1024
 # Spreadsheets of half the world write semicolons. Only a header tells: a value may hold one itself.
 _HEADER = re.compile(r'\s*"?value"? *([,;\t|])', re.IGNORECASE)
 
@@ -28,6 +29,13 @@ class Rows:
 
     entries: list[NewEntry] = field(default_factory=list)
     rejected: list[tuple[int, list[FieldError]]] = field(default_factory=list)
+
+
+def read_upload(file: File[bytes]) -> Rows:
+    """`read_entries` of an uploaded file. Raises TooLarge before any of it is read."""
+    if file.size > MAX_FILE_BYTES:
+        raise TooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
+    return read_entries(file.read())
 
 
 def read_entries(raw: bytes) -> Rows:
@@ -84,11 +92,8 @@ def _take(rows: Rows, line: int, columns: tuple[str, ...], cells: Iterable[str])
     if len(given) > len(columns):
         errors.append(FieldError("$", f"has {len(given)} cells, expected at most {len(columns)}"))
     named = dict(zip(columns, given, strict=False))
-    if message := entry_problem(named.get("value", "")):
-        errors.append(FieldError("value", message))
-    note = named.get("note", "")
-    if len(note) > LIST_NOTE_LENGTH or "\0" in note:
-        errors.append(FieldError("note", f"takes at most {LIST_NOTE_LENGTH} characters, no NUL"))
+    value, note = named.get("value", ""), named.get("note", "")
+    errors += entry_errors(NewEntry(value, note))
     expires_at = None
     if text := named.get("expires_at", ""):
         expires_at = _moment(text)
@@ -99,7 +104,7 @@ def _take(rows: Rows, line: int, columns: tuple[str, ...], cells: Iterable[str])
     if errors:
         rows.rejected.append((line, errors))
     else:
-        rows.entries.append(NewEntry(named["value"], note, expires_at))
+        rows.entries.append(NewEntry(value, note, expires_at))
 
 
 def _moment(text: str) -> datetime | None:

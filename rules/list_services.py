@@ -12,7 +12,14 @@ from django.utils import timezone
 
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
 from rules.list_selectors import list_get
-from rules.models import LIST_NAME_LENGTH, LIST_VALUE_LENGTH, NamedList, NamedListEntry, RuleVersion
+from rules.models import (
+    LIST_NAME_LENGTH,
+    LIST_NOTE_LENGTH,
+    LIST_VALUE_LENGTH,
+    NamedList,
+    NamedListEntry,
+    RuleVersion,
+)
 from rules.references import lists_referred
 from rules.ruleset import lists_version_next, ruleset_lock, ruleset_publish
 
@@ -157,8 +164,17 @@ def match_key(named_list: NamedList, value: str) -> str:
     return value if named_list.case_sensitive else value.casefold()
 
 
-def entry_problem(value: str) -> str | None:
-    """Why `value` cannot be an entry, if it cannot."""
+def entry_errors(entry: NewEntry) -> list[FieldError]:
+    """Why it cannot be an entry, by field; empty where it can."""
+    errors = []
+    if problem := _value_problem(entry.value):
+        errors.append(FieldError("value", problem))
+    if len(entry.note) > LIST_NOTE_LENGTH or "\0" in entry.note:
+        errors.append(FieldError("note", f"takes at most {LIST_NOTE_LENGTH} characters, no NUL"))
+    return errors
+
+
+def _value_problem(value: str) -> str | None:
     if not value:
         return "must not be empty"
     if "\0" in value:

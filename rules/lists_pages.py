@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.dateparse import parse_date
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from fraudsite.admin_site import page, principal_of, render
@@ -20,7 +20,7 @@ from fraudsite.large_tables import LimitedPaginator
 from fraudsite.roles import Action, may
 from fraudsite.spreadsheets import harmless
 from rules import list_services as services
-from rules.list_csv import read_entries
+from rules.list_csv import read_upload
 from rules.list_selectors import list_bodies, list_get
 from rules.list_services import NewEntry
 from rules.models import NamedList
@@ -93,9 +93,12 @@ def _act(request: HttpRequest, name: str, what: str) -> str:
     match what:
         case "add":
             entry = NewEntry(given.get("value", "").strip(), given.get("note", "").strip(), _expiry(given))
-            if problem := services.entry_problem(entry.value):
-                raise Invalid("It cannot be added.", [FieldError("value", problem)])
+            if errors := services.entry_errors(entry):
+                raise Invalid("It cannot be added.", errors)
             services.entries_put(name=name, entries=[entry], principal=principal)
+            if entry.expires_at is not None and entry.expires_at <= timezone.now():
+                messages.warning(request, "Its last day is over already: no rule finds it on the list.")
+                return f"{entry.value} was added."
             return f"{entry.value} is on the list from the next decision on."
         case "remove":
             removed = services.entries_remove(name=name, values=given.getlist("value"), principal=principal)
@@ -115,7 +118,7 @@ def _upload(request: HttpRequest, name: str) -> str:
     file = request.FILES.get("file")
     if file is None:
         raise Invalid("Choose a file.")
-    rows = read_entries(file.read())
+    rows = read_upload(file)
     if rows.rejected:
         bad = "; ".join(f"line {line}: {errors[0].message}" for line, errors in rows.rejected[:5])
         raise Invalid(f"Nothing was changed: {len(rows.rejected)} lines are not valid. {bad}")
@@ -130,9 +133,16 @@ def _upload(request: HttpRequest, name: str) -> str:
 
 
 def _expiry(given: Any) -> datetime | None:
-    """The end of the day given, UTC."""
-    day = parse_date(given.get("expires_on", "") or "")
-    return None if day is None else datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    """The end of the day given, UTC; None where none is given. Invalid for what is no day: it would never end."""
+    text = given.get("expires_on", "").strip()
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        message = "takes a day of the calendar, written as 2027-01-31"
+        raise Invalid("It was not added.", [FieldError("expires_on", message)]) from None
+    return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
 
 
 def _create(request: HttpRequest) -> HttpResponse:

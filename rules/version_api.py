@@ -14,9 +14,7 @@ from fraudsite.api.serializers import check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from rules import approval, selectors, services
-from rules.core.changes import describe_change
-from rules.core.parse import parse_rule
-from rules.diff import changed_paths
+from rules.diff import change_words, changed_paths
 from rules.models import RuleVersion
 from rules.serializers import ReviewSerializer, RuleDiffSerializer, RuleSerializer, RuleVersionSerializer
 from rules.wording import in_written_order
@@ -66,13 +64,12 @@ class RuleDiffView(ApiView):
         rule = selectors.rule_get(rule_id)
         old = selectors.version_get(rule, _version_number(request, "from"))
         new = selectors.version_get(rule, _version_number(request, "to"))
-        words = describe_change(parse_rule(old.definition).rule, parse_rule(new.definition).rule)
         return Response(
             {
                 "rule_id": rule.pk,
                 "from_version": old.number,
                 "to_version": new.number,
-                "words": words,
+                "words": change_words(old, new),
                 "changes": list(
                     changed_paths(in_written_order(old.definition), in_written_order(new.definition))
                 ),
@@ -111,7 +108,7 @@ class VersionSubmitView(_MoveView):
     def post(self, request: Request, rule_id: int, number: int) -> Response:
         """Ask for approval of a draft."""
         check_no_body(request)
-        version = approval.version_submit(rule_id=rule_id, number=number, principal=request.principal)
+        version = approval.version_submit(rule_id=rule_id, number=number)
         return Response(selectors.version_body(version))
 
 

@@ -26,6 +26,7 @@ from fraudsite.errors import (
     Missing,
     Overloaded,
     Refused,
+    TooLarge,
     Unprocessable,
 )
 
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 _DOMAIN_STATUS: dict[type[DomainError], int] = {
     Invalid: 400,
+    TooLarge: 413,
     Unprocessable: 422,
     Conflict: 409,
     Refused: 403,

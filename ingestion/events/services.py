@@ -212,16 +212,41 @@ def _label_store(payload: EventPayload, principal: str) -> Stored:
 def label_add(
     *, transaction_id: str, is_fraud: bool, source: str, principal: str, labelled_at: datetime | None = None
 ) -> Label:
-    now = timezone.now()
-    return Label.objects.create(
-        transaction_id=transaction_id,
+    (label,) = labels_add(
+        transaction_ids=[transaction_id],
         is_fraud=is_fraud,
-        labelled_at=labelled_at,
         source=source,
-        known_from=labelled_at or now,
-        arrival=_arrival_now(),
-        received_at=now,
-        created_by=principal,
+        principal=principal,
+        labelled_at=labelled_at,
+    )
+    return label
+
+
+def labels_add(
+    *,
+    transaction_ids: Sequence[str],
+    is_fraud: bool,
+    source: str,
+    principal: str,
+    labelled_at: datetime | None = None,
+) -> list[Label]:
+    """Say the same of many transactions at once."""
+    now, arrival = timezone.now(), _arrival_now()
+    return Label.objects.bulk_create(
+        (
+            Label(
+                transaction_id=transaction_id,
+                is_fraud=is_fraud,
+                labelled_at=labelled_at,
+                source=source,
+                known_from=labelled_at or now,
+                arrival=arrival,
+                received_at=now,
+                created_by=principal,
+            )
+            for transaction_id in transaction_ids
+        ),
+        batch_size=1_000,
     )
 
 
@@ -241,5 +266,6 @@ __all__ = [
     "events_store",
     "events_store_bulk",
     "label_add",
+    "labels_add",
     "profile_store",
 ]

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from fraudsite import charts
-from fraudsite.admin_site import page, render
+from fraudsite.admin_site import number_of, page, render
 from fraudsite.short_cache import kept
 from fraudsite.templatetags.workspace import rule_panels
 from reporting import kpis
@@ -104,4 +104,5 @@ def _hits_by_day(rule_id: int, since: Any) -> dict[tuple[Any, bool], int]:
 
 
 def _chosen(text: str | None, allowed: tuple[int, ...], default: int) -> int:
-    return int(text) if text and text.isascii() and text.isdecimal() and int(text) in allowed else default
+    number = number_of(text or "")
+    return number if number in allowed else default

@@ -57,17 +57,21 @@ def report_download(request: HttpRequest, report_id: str, wanted: str) -> HttpRe
 
 def _make(request: HttpRequest) -> HttpResponse:
     try:
-        text = request.POST.get("date", "").strip()
-        day = date.fromisoformat(text) if text else None
         kind = request.POST.get("kind", "")
         if kind not in Report.Kind.values:
             raise Invalid("Choose which report.")
+        day = _day(request.POST.get("date", "").strip())
         report = report_make(kind=kind, day=day, principal=principal_of(request))
-    except ValueError:
-        messages.error(request, "The date is written as 2026-11-22.")
     except DomainError as error:
         messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
     else:
         messages.success(request, "The report was made.")
         return HttpResponseRedirect(reverse("admin:report", args=[report.report_id]))
     return HttpResponseRedirect(reverse("admin:reports"))
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise Invalid("The date is written as 2026-11-22.") from None

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from fraudsite.admin_site import WorkspaceModelAdmin, principal_of
+from fraudsite.admin_site import WorkspaceModelAdmin, number_of, principal_of, require
 from fraudsite.errors import Conflict, DomainError, Missing
 from fraudsite.large_tables import LargeTableAdmin
 from fraudsite.roles import Action
@@ -52,7 +52,8 @@ class AlertAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        alert = Alert.objects.select_related("case", "transaction").filter(pk=object_id).first()
+        require(request, Action.READ)
+        alert = Alert.objects.select_related("case", "transaction").filter(pk=number_of(object_id)).first()
         if alert is None:
             raise Missing("There is no such alert.")
         if alert.case is not None:

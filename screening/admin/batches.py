@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import number_of, page, principal_of, render
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action, may
 from rules.models import Rule
@@ -78,7 +78,7 @@ def _create(request: HttpRequest) -> HttpResponse:
     body: dict[str, Any] = {
         name: value for name in ("name", "date_from", "date_to") if (value := given.get(name))
     }
-    if chosen := [int(each) for each in given.getlist("rule_ids") if each.isdecimal()]:
+    if chosen := [rule_id for each in given.getlist("rule_ids") if (rule_id := number_of(each))]:
         body["rule_ids"] = chosen
     try:
         batch = services.batch_create(body=body, principal=principal_of(request))

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
 
-from fraudsite.admin_site import WorkspaceModelAdmin, page, render, require
+from fraudsite.admin_site import WorkspaceModelAdmin, number_of, page, render, require
 from fraudsite.errors import Missing
 from fraudsite.large_tables import LargeTableAdmin, newest_with_value
 from fraudsite.roles import Action
@@ -57,7 +57,7 @@ class TransactionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        row = Transaction.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        row = Transaction.objects.filter(pk=number_of(object_id)).first()
         if row is None:
             raise Missing("There is no such transaction.")
         return transaction_page(request, transaction_id=row.transaction_id)
@@ -109,7 +109,7 @@ class DecisionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         require(request, Action.READ)
-        decision = Decision.objects.select_related("transaction").filter(pk=int(object_id or 0)).first()
+        decision = Decision.objects.select_related("transaction").filter(pk=number_of(object_id)).first()
         if decision is None:
             raise Missing("There is no such decision.")
         return HttpResponseRedirect(reverse("admin:transaction", args=[decision.transaction.transaction_id]))

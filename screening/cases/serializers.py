@@ -9,7 +9,7 @@ from rest_framework import serializers
 from fraudsite.api.serializers import StrictSerializer
 from ingestion.events.models import Severity
 from screening.alerts.serializers import AlertSerializer
-from screening.cases.models import Case, CaseEntry
+from screening.cases.models import PRINCIPAL_LENGTH, Case, CaseEntry
 from screening.cases.services import MAX_BULK
 
 NOTE_LENGTH = 10_000
@@ -69,7 +69,7 @@ class VersionedSerializer(StrictSerializer):
 
 class AssignSerializer(VersionedSerializer):
     assignee = serializers.CharField(
-        max_length=160, allow_null=True, help_text="e.g. `user:ada`; null: nobody"
+        max_length=PRINCIPAL_LENGTH, allow_null=True, help_text="e.g. `user:ada`; null: nobody"
     )
 
     def validate_assignee(self, assignee: str | None) -> str:

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing
-from ingestion.events.services import label_add
+from ingestion.events.services import labels_add
 from screening.alerts.models import Alert
-from screening.cases.models import Case, CaseEntry, CaseNote
+from screening.cases.models import PRINCIPAL_LENGTH, Case, CaseEntry, CaseNote
 from screening.cases.transitions import ALERT_STATUS, MAY_BE_DISPOSED, check_transition
 from screening.outbox.services import outbox_add
 
@@ -27,6 +27,9 @@ MAX_BULK = 200
 @transaction.atomic
 def case_assign(*, case_id: UUID, assignee: str, principal: str, version: int | None = None) -> Case:
     """Give a case to somebody, or to nobody (""). Taking it from somebody else needs the version one has seen."""
+    if len(assignee) > PRINCIPAL_LENGTH:
+        message = f"takes at most {PRINCIPAL_LENGTH} characters"
+        raise Invalid("Nobody is called so.", [FieldError("assignee", message)])
     case = _locked(case_id, version)
     if case.assignee == assignee:
         return case
@@ -153,11 +156,10 @@ def _label(case: Case, principal: str) -> int:
         return 0
     with_transaction = Alert.objects.filter(case=case, transaction__isnull=False)
     names = with_transaction.values_list("transaction__transaction_id", flat=True).distinct()
-    for transaction_id in sorted(names):
-        label_add(
-            transaction_id=transaction_id,
-            is_fraud=LABEL_OF[str(case.disposition)],
-            source=f"{LABEL_SOURCE}:{case.case_id}",
-            principal=principal,
-        )
-    return len(names)
+    added = labels_add(
+        transaction_ids=sorted(names),
+        is_fraud=LABEL_OF[str(case.disposition)],
+        source=f"{LABEL_SOURCE}:{case.case_id}",
+        principal=principal,
+    )
+    return len(added)

@@ -10,7 +10,7 @@ from ingestion.events.selectors import customer_devices, customer_is_known, prof
 from ingestion.models import CustomerProfile
 from screening.cases.models import Case
 from screening.cases.selectors import cases_about
-from screening.risk.selectors import account_risk, accounts_of_user
+from screening.risk.selectors import account_risks, accounts_of_user
 
 PROFILES_SHOWN = 100
 # A customer with more accounts is shown these; `risk/accounts/` answers for any.
@@ -30,8 +30,7 @@ def customer_body(user_id: str, *, at: datetime) -> dict[str, Any]:
     if not customer_is_known(user_id):
         raise Missing(f"There is no customer {user_id}.")
     profiles = [each for each in profiles_of([user_id]).get(user_id, []) if each.updated_at <= at]
-    accounts = accounts_of_user(user_id, at)[:ACCOUNTS_SHOWN]
-    risks = [account_risk(account_id, at) for account_id in accounts]
+    risks = account_risks(accounts_of_user(user_id, at)[:ACCOUNTS_SHOWN], at)
     return {
         "user_id": user_id,
         "at": at,

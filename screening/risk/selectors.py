@@ -6,7 +6,7 @@ user's 1,000 newest transactions up to the moment asked about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -48,72 +48,79 @@ class AccountRisk:
         return tier_of(self.score)
 
 
-# Signals that hold at %(at)s, those of users once for each of their accounts.
-_HOLDING = """
+_PAID_FROM = """AND s.user_id IN (
+            SELECT user_id FROM ingestion_transaction
+            WHERE account_id = ANY(%(accounts)s) AND occurred_at <= %(at)s
+        )"""
+
+
+def _holding(*, of_accounts: bool) -> str:
+    """The signals that hold at %(at)s, those of users once for each of their accounts, then merged by name.
+
+    Of all accounts, or of %(accounts)s alone: the same, only that no other user's transactions are read.
+    """
+    return f"""
 holding AS (
-    SELECT account_id, user_id, signal, weight, raised_at, holds_until, rule_id
+    SELECT account_id, signal, weight, raised_at, holds_until, rule_id
     FROM screening_risksignal
     WHERE account_id IS NOT NULL AND holds_until > %(at)s AND raised_at <= %(at)s
+        {"AND account_id = ANY(%(accounts)s)" if of_accounts else ""}
     UNION ALL
-    SELECT paid.account_id, s.user_id, s.signal, s.weight, s.raised_at, s.holds_until, s.rule_id
+    SELECT paid.account_id, s.signal, s.weight, s.raised_at, s.holds_until, s.rule_id
     FROM screening_risksignal s CROSS JOIN LATERAL (
         SELECT DISTINCT account_id FROM (
             SELECT t.account_id FROM ingestion_transaction t
             WHERE t.user_id = s.user_id AND t.occurred_at <= %(at)s
-            ORDER BY t.occurred_at DESC LIMIT %(among)s
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT %(among)s
         ) newest
+        {"WHERE account_id = ANY(%(accounts)s)" if of_accounts else ""}
     ) paid
     WHERE s.account_id IS NULL AND s.holds_until > %(at)s AND s.raised_at <= %(at)s
+        {_PAID_FROM if of_accounts else ""}
 ),
 by_signal AS (
     SELECT account_id, signal, max(weight) AS weight, min(raised_at) AS raised_at, max(holds_until) AS holds_until,
         array_agg(DISTINCT rule_id) FILTER (WHERE rule_id IS NOT NULL) AS rule_ids, count(*) AS times
     FROM holding GROUP BY account_id, signal
 )
-"""
+"""  # noqa: S608 - no input
+
+
+_HELD = f"""
+WITH {_holding(of_accounts=True)}
+SELECT account_id, signal, weight, raised_at, holds_until, rule_ids, times
+FROM by_signal ORDER BY weight DESC, signal
+"""  # noqa: S608 - no input
 _SCORED = f"""
-WITH {_HOLDING}, scored AS (
+WITH {_holding(of_accounts=False)}, scored AS (
     SELECT account_id, least(%(highest)s, %(base)s + sum(weight)) AS score FROM by_signal GROUP BY account_id
+), found AS (
+    SELECT account_id, score FROM scored WHERE score > %(above)s AND score <= %(up_to)s
 )
-SELECT account_id, score FROM scored
-WHERE score > %(above)s AND score <= %(up_to)s
 """  # noqa: S608 - no input
 
 
 def account_risk(account_id: str, at: datetime) -> AccountRisk:
     """What holds of an account at a moment. An account without signals has the base risk."""
-    signals = RiskSignal.objects.filter(holds_until__gt=at, raised_at__lte=at)
-    of_account = signals.filter(account_id=account_id)
-    of_users = signals.filter(account_id=None, user_id__in=_users_of(account_id, at))
-    return AccountRisk(account_id, _merged([*of_account, *of_users]))
+    return account_risks([account_id], at)[0]
 
 
-def _users_of(account_id: str, at: datetime) -> list[str]:
-    newest = Transaction.objects.filter(account_id=account_id, occurred_at__lte=at).order_by("-occurred_at")
-    return sorted(set(newest.values_list("user_id", flat=True)[:ACCOUNTS_AMONG]))
+def account_risks(account_ids: Sequence[str], at: datetime) -> list[AccountRisk]:
+    """The same of many accounts, in their order: one query."""
+    found: dict[str, list[HeldSignal]] = {account_id: [] for account_id in account_ids}
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, {"at": at, "among": ACCOUNTS_AMONG, "accounts": list(found)})
+        for account_id, signal, weight, raised_at, until, rule_ids, times in cursor.fetchall():
+            found[account_id].append(
+                HeldSignal(signal, weight, raised_at, until, tuple(rule_ids or ()), times)
+            )
+    return [AccountRisk(account_id, tuple(signals)) for account_id, signals in found.items()]
 
 
 def accounts_of_user(user_id: str, at: datetime) -> list[str]:
-    newest = Transaction.objects.filter(user_id=user_id, occurred_at__lte=at).order_by("-occurred_at")
+    """The accounts that a signal of this user counts for."""
+    newest = Transaction.objects.filter(user_id=user_id, occurred_at__lte=at).order_by("-occurred_at", "-id")
     return sorted(set(newest.values_list("account_id", flat=True)[:ACCOUNTS_AMONG]))
-
-
-def _merged(raised: Iterable[RiskSignal]) -> tuple[HeldSignal, ...]:
-    by_name: dict[str, list[RiskSignal]] = {}
-    for each in raised:
-        by_name.setdefault(each.signal, []).append(each)
-    held = [
-        HeldSignal(
-            signal=name,
-            weight=max(each.weight for each in those),
-            raised_at=min(each.raised_at for each in those),
-            holds_until=max(each.holds_until for each in those),
-            rule_ids=tuple(sorted({each.rule_id for each in those if each.rule_id is not None})),
-            times_raised=len(those),
-        )
-        for name, those in by_name.items()
-    ]
-    return tuple(sorted(held, key=lambda each: (-each.weight, each.signal)))
 
 
 def account_require_known(account_id: str) -> None:
@@ -148,36 +155,22 @@ class RiskyAccounts:
 
     def __getitem__(self, wanted: slice) -> list[AccountRisk]:
         rows = self._rows(
-            " ORDER BY score DESC, account_id LIMIT %(limit)s OFFSET %(offset)s",
+            "SELECT account_id FROM found ORDER BY score DESC, account_id LIMIT %(limit)s OFFSET %(offset)s",
             limit=wanted.stop - wanted.start,
             offset=wanted.start,
         )
-        return self._with_signals([account_id for account_id, _ in rows])
+        return account_risks([account_id for (account_id,) in rows], self._at)
 
     def order_by(self) -> RiskyAccounts:
         return self
 
     def count(self) -> int:
-        return len(self._rows(""))
+        return int(self._rows("SELECT count(*) FROM found")[0][0])
 
-    def _rows(self, tail: str, **more: Any) -> list[tuple[str, Decimal]]:
+    def _rows(self, chosen: str, **more: Any) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
-            cursor.execute(_SCORED + tail, {**self._values, **more})
+            cursor.execute(_SCORED + chosen, {**self._values, **more})
             return list(cursor.fetchall())
-
-    def _with_signals(self, account_ids: list[str]) -> list[AccountRisk]:
-        sql = (
-            f"WITH {_HOLDING} SELECT account_id, signal, weight, raised_at, holds_until, rule_ids, times"  # noqa: S608
-            " FROM by_signal WHERE account_id = ANY(%(accounts)s) ORDER BY weight DESC, signal"
-        )
-        found: dict[str, list[HeldSignal]] = {account_id: [] for account_id in account_ids}
-        with connection.cursor() as cursor:
-            cursor.execute(sql, {**self._values, "accounts": account_ids})
-            for account_id, signal, weight, raised_at, until, rule_ids, times in cursor.fetchall():
-                found[account_id].append(
-                    HeldSignal(signal, weight, raised_at, until, tuple(rule_ids or ()), times)
-                )
-        return [AccountRisk(account_id, tuple(signals)) for account_id, signals in found.items()]
 
 
 def _range(tier: str | None, minimum: str | None) -> tuple[Decimal, Decimal]:

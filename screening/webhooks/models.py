@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
 
+NAME_LENGTH = 120
+
 
 class Topic(models.TextChoices):
     DECISION = "decision"
@@ -22,7 +24,7 @@ class Topic(models.TextChoices):
 class Webhook(models.Model):
     """An address that is told of the `topics`. The secret signs and must be readable, so it is kept as it is."""
 
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=NAME_LENGTH)
     url = models.CharField(max_length=2000)
     topics = ArrayField(models.CharField(max_length=20, choices=Topic))
     secret = models.CharField(max_length=80, editable=False)

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from fraudsite.api.serializers import StrictSerializer
-from screening.webhooks.models import Topic, WebhookDelivery
+from screening.webhooks.models import NAME_LENGTH, Topic, WebhookDelivery
 
 
 class WebhookSerializer(serializers.Serializer[Any]):
@@ -26,7 +26,7 @@ class WebhookSecretSerializer(WebhookSerializer):
 
 
 class WebhookNewSerializer(StrictSerializer):
-    name = serializers.CharField(max_length=120)
+    name = serializers.CharField(max_length=NAME_LENGTH)
     url = serializers.CharField(max_length=2000, trim_whitespace=False)
     topics = serializers.ListField(
         child=serializers.ChoiceField(Topic.choices), allow_empty=False, max_length=len(Topic.values)

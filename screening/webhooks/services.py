@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
 from screening.webhooks.addresses import AddressRefused, addresses_resolve, target_parse
-from screening.webhooks.models import Topic, Webhook, WebhookDelivery
+from screening.webhooks.models import NAME_LENGTH, Topic, Webhook, WebhookDelivery
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the brand, not the secret
 TEST_TOPIC = "test"
@@ -30,6 +30,7 @@ def webhook_create(
     *, name: str, url: str, topics: Iterable[str], principal: str, is_active: bool = True
 ) -> Webhook:
     """The webhook with its new secret, which is shown this once."""
+    check_name(name)
     check_url(url)
     if Webhook.objects.count() >= MAX_WEBHOOKS:
         raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already.")
@@ -49,6 +50,8 @@ def webhook_update(*, webhook_id: int, **changes: Any) -> Webhook:
     webhook = Webhook.objects.select_for_update().filter(pk=webhook_id).first()
     if webhook is None:
         raise Missing(f"There is no webhook {webhook_id}.")
+    if "name" in changes:
+        check_name(changes["name"])
     if "url" in changes:
         check_url(changes["url"])
     if "topics" in changes:
@@ -113,6 +116,12 @@ def delivery_replay(*, webhook_id: int, delivery_id: UUID) -> WebhookDelivery:
     delivery.attempts, delivery.next_attempt_at, delivery.leased_until = 0, timezone.now(), None
     delivery.save()
     return delivery
+
+
+def check_name(name: str) -> None:
+    if not 1 <= len(name) <= NAME_LENGTH:
+        message = f"takes 1 to {NAME_LENGTH} characters"
+        raise Invalid("The webhook's name is not valid.", [FieldError("name", message)])
 
 
 def check_url(url: str) -> None:

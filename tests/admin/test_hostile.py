@@ -15,12 +15,14 @@ from fraudsite.short_cache import forget_kept
 from reporting.reports import report_make
 from rules.approval import version_submit
 from rules.list_services import NewEntry, entries_put, list_create
-from screening.models import Alert, Case
+from rules.models import NamedListEntry
+from screening.models import Alert, Case, Webhook
 from screening.outbox.worker import outbox_work
 from tests.admin.crawling import crawl
 from tests.admin.samples import payment, rule
+from tests.cases.making import case as opened
 from tests.clients import ApiClient
-from tests.staff import StaffClient
+from tests.staff import StaffClient, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -114,7 +116,7 @@ def test_it_shows_and_links_whatever_things_are_called() -> None:
 def test_it_does_once_what_is_clicked_twice(settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     version = rule(name="Twice")
-    version_submit(rule_id=version.rule_id, number=version.number, principal="user:maker")
+    version_submit(rule_id=version.rule_id, number=version.number)
     approver = StaffClient("grace", "Approver")
     address = reverse("admin:rule_move", args=[version.rule_id, version.number, "approve"])
     first = approver.post(address, follow=True)
@@ -213,6 +215,56 @@ def test_it_answers_garbage_in_an_address_with_a_page(turn: int) -> None:
     query = {name: GARBAGE[(at + turn) % len(GARBAGE)] for at, name in enumerate(PARAMETERS)}
     for address in LISTS:
         assert staff.get(address, query).status_code < 500, address
+
+
+@pytest.mark.parametrize(
+    "model", ["ingestion_transaction", "screening_decision", "screening_alert", "rules_rule"]
+)
+def test_it_answers_an_id_that_nothing_has_with_a_page(model: str) -> None:
+    staff = StaffClient("root", is_superuser=True)
+    for object_id in ("abc", "0", "-1", "1.0", "٣", "9" * 40, "9" * 5_000):
+        assert staff.get(reverse(f"admin:{model}_change", args=[object_id])).status_code == 404, object_id[
+            :50
+        ]
+
+
+def test_it_answers_a_number_of_thousands_of_digits_with_a_page() -> None:
+    staff, digits = StaffClient("root", is_superuser=True), "9" * 5_000
+    assert staff.get(reverse("admin:rules_rule_add"), {"copy": digits}).status_code == 200
+    assert staff.get(reverse("admin:rule_performance"), {"days": digits}).status_code == 200
+    assert staff.post(reverse("admin:batches"), {"name": "x", "rule_ids": digits}).status_code == 302
+
+
+def test_it_says_what_is_too_long() -> None:
+    staff = StaffClient("root", is_superuser=True)
+    hook = {"name": "bank", "url": "https://8.8.8.8/hook", "topics": ["alert"]}
+    staff.post(reverse("admin:webhooks"), hook)
+    webhook, case = Webhook.objects.get(), opened()
+    list_create(name="blocked", principal="user:ada")
+    for address, given, said in (
+        (reverse("admin:webhooks"), hook | {"name": "x" * 121}, "takes 1 to 120 characters"),
+        (reverse("admin:webhooks"), hook | {"name": " "}, "takes 1 to 120 characters"),
+        (
+            reverse("admin:webhook_action", args=[webhook.pk, "update"]),
+            hook | {"name": "x" * 121},
+            "takes 1 to 120 characters",
+        ),
+        (
+            reverse("admin:case_action", args=[case.case_id, "assign"]),
+            {"version": case.version, "assignee": "x" * 161},
+            "takes at most 160 characters",
+        ),
+        (
+            reverse("admin:named_list_action", args=["blocked", "add"]),
+            {"value": "A1", "note": "x" * 201},
+            "takes at most 200 characters",
+        ),
+    ):
+        assert said in messages_of(staff.post(address, given, follow=True)), address
+    case.refresh_from_db()
+    assert case.assignee == ""
+    assert [each.name for each in Webhook.objects.all()] == ["bank"]
+    assert not NamedListEntry.objects.exists()
 
 
 def test_it_answers_garbage_in_a_form_with_a_page() -> None:

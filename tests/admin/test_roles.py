@@ -15,8 +15,9 @@ from django.urls import reverse
 from fraudsite.models import Scope
 from fraudsite.roles import ROLES, Action, may
 from rules.services import rule_create
-from screening.models import Case
+from screening.models import Alert, Case
 from tests.admin.samples import LARGE, rule
+from tests.cases.making import case as opened
 from tests.staff import StaffClient
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +159,10 @@ def test_it_gives_staff_without_a_role_nothing() -> None:
     for path in ("operations", "case_queue", "reports"):
         assert client.get(reverse(f"admin:{path}")).status_code == 403
     assert client.get("/api/v1/rules/").status_code == 403
+    alert = Alert.objects.get(case=opened())
+    address = reverse("admin:screening_alert_change", args=[alert.pk])
+    assert client.get(address).status_code == 403
+    assert StaffClient("grace", "Auditor").get(address).status_code == 302
 
 
 @pytest.mark.parametrize(

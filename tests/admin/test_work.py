@@ -14,6 +14,7 @@ from django.utils import timezone
 from fraudsite.celery import app
 from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
+from rules import list_csv
 from rules.list_services import NewEntry, entries_put, list_create
 from rules.models import NamedListEntry
 from screening.models import Alert, Case, Snooze, Webhook
@@ -178,6 +179,41 @@ def test_it_adds_removes_uploads_and_downloads_entries_of_a_list() -> None:
     assert list(NamedListEntry.objects.filter(removed_in=None).values_list("value", flat=True)) == ["=1+1"]
     bad = SimpleUploadedFile("e.csv", b"value\nok\n" + b"x" * 300 + b"\n")
     assert "Nothing was changed" in messages_of(client.post(action("upload"), {"file": bad}, follow=True))
+
+
+@pytest.mark.parametrize("day", ["31/01/2027", "2027-02-30", "2027-13-01", "soon", "2027-01-31T00:00:00Z"])
+def test_it_puts_nothing_on_a_list_whose_last_day_it_cannot_read(day: str) -> None:
+    list_create(name="blocked", principal="user:x")
+    address = reverse("admin:named_list_action", args=["blocked", "add"])
+    client = StaffClient("ada", "Investigator")
+    said = messages_of(client.post(address, {"value": "A1", "expires_on": day}, follow=True))
+    assert "written as 2027-01-31" in said
+    assert not NamedListEntry.objects.exists()
+
+
+def test_it_warns_of_a_last_day_that_is_over() -> None:
+    list_create(name="blocked", principal="user:x")
+    address = reverse("admin:named_list_action", args=["blocked", "add"])
+    client = StaffClient("ada", "Investigator")
+    yesterday, today = timezone.now().date() - timedelta(days=1), timezone.now().date()
+    said = messages_of(
+        client.post(address, {"value": "A1", "expires_on": yesterday.isoformat()}, follow=True)
+    )
+    assert "is over already" in said
+    assert "from the next decision on" not in said
+    said = messages_of(client.post(address, {"value": "A1", "expires_on": today.isoformat()}, follow=True))
+    assert "is over already" not in said
+
+
+def test_it_reads_no_file_of_a_list_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_csv, "MAX_FILE_BYTES", 10)
+    list_create(name="blocked", principal="user:x")
+    address = reverse("admin:named_list_action", args=["blocked", "upload"])
+    client = StaffClient("ada", "Investigator")
+    for text, said in ((b"A1\nA2\nA3\nA4", "larger than 10 bytes"), (b"A1\nA2\nA3", "3 added")):
+        file = SimpleUploadedFile("e.csv", text)
+        assert said in messages_of(client.post(address, {"file": file}, follow=True))
+    assert NamedListEntry.objects.count() == 3
 
 
 def test_it_refuses_to_delete_a_list_that_a_rule_reads() -> None:

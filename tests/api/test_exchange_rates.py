@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from ingestion.models import ExchangeRate
+from ingestion.rate_services import exchange_rate_update
 from ingestion.selectors import exchange_rate_in_force
 from tests.clients import ApiClient, assert_problem
 
@@ -37,6 +42,7 @@ def test_it_stores_many_or_none(api: ApiClient) -> None:
     broken = [USD | {"valid_on": "2026-11-02"}, USD | {"rate": "1"}]
     assert_problem(api.post("exchange-rates/", broken), 409, "[1].rate")
     assert ExchangeRate.objects.count() == 2
+    assert_problem(api.post("exchange-rates/", [USD | {"rate": "1"}]), 409, "[0].rate")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,42 @@ def test_it_corrects_and_removes_a_rate(api: ApiClient) -> None:
     assert api.delete(f"exchange-rates/{second['id']}/").status_code == 204
     assert_problem(api.delete(f"exchange-rates/{second['id']}/"), 404)
     assert_problem(api.get("exchange-rates/999999999999999999999/"), 404)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_correct_a_rate_at_once_both_do() -> None:
+    row = ExchangeRate.objects.create(**USD, base_currency="NGN")
+
+    def redate() -> None:
+        try:
+            exchange_rate_update(rate_id=row.pk, valid_on=date(2026, 11, 9))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            exchange_rate_update(rate_id=row.pk, rate=Decimal(1700))
+            other = pool.submit(redate)
+            wait_for(someone_waits_for_us)
+        other.result(10)
+    row.refresh_from_db()
+    assert (row.rate, row.valid_on) == (1700, date(2026, 11, 9))
+
+
+def someone_waits_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
 
 
 def test_it_filters_and_orders(api: ApiClient) -> None:

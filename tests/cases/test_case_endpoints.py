@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -108,6 +109,20 @@ def test_it_labels_the_transactions_of_a_disposed_case(
     assert set(Alert.objects.values_list("status", flat=True)) == {"closed"}
 
 
+def test_it_labels_many_transactions_with_as_many_queries_as_one(
+    api: ApiClient, django_assert_max_num_queries: Any
+) -> None:
+    opened = case(transaction=transaction(transaction_id="T0"))
+    for number in range(1, 60):
+        alert(transaction=transaction(transaction_id=f"T{number}"), case=opened)
+    with django_assert_max_num_queries(15):
+        response = api.post(f"cases/{opened.case_id}/dispose/", {"disposition": "confirmed_fraud"})
+    assert response.status_code == 200, response.content
+    labels = Label.objects.filter(is_fraud=True, source=f"case:{opened.case_id}", created_by=api.principal)
+    assert set(labels.values_list("transaction_id", flat=True)) == {f"T{number}" for number in range(60)}
+    assert opened.entries.get(kind="disposed").details["labelled"] == 60
+
+
 def test_it_tells_the_second_of_two_who_close_one_case(api: ApiClient) -> None:
     opened = case(transaction=transaction())
     other = ApiClient("cases:write")
@@ -171,6 +186,7 @@ def test_it_does_not_take_a_case_from_somebody_unseen(api: ApiClient) -> None:
     assert "user:ada" in assert_problem(api.post(path, {"assignee": "user:bob"}), 409)["detail"]
     assert api.post(path, {"assignee": "user:bob", "version": 2}).json()["assignee"] == "user:bob"
     assert api.post(path, {"assignee": None, "version": 3}).json()["assignee"] is None
+    assert_problem(api.post(path, {"assignee": "x" * 161}), 400, "assignee")
 
 
 def test_it_takes_a_disposition_back_when_a_case_is_opened_again(api: ApiClient) -> None:

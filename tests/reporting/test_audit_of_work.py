@@ -86,6 +86,16 @@ def test_it_tells_who_imported_which_file(settings: Any, tmp_path: Path) -> None
     assert all(set(each["new"]) <= {"status", "started_at", "completed_at", "path"} for each in found[1:])
 
 
+def test_it_tells_who_asked_for_approval_of_anothers_version(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    author, other = ApiClient(), ApiClient()
+    rule_id = author.post("rules/", LARGE).json()["id"]
+    written()
+    assert other.post(f"rules/{rule_id}/versions/1/submit/").status_code == 200
+    asked = entries("rules_ruleversion")[-1]
+    assert (asked["actor"], asked["new"]) == (other.principal, {"state": "pending_approval"})
+
+
 def test_it_tells_who_labelled_a_payment_and_what_was_said_before() -> None:
     api = ApiClient()
     for is_fraud in (True, False):

@@ -26,7 +26,7 @@ from reporting.tasks import report as report_task
 from screening.models import Decision
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient, assert_problem
-from tests.staff import StaffClient
+from tests.staff import StaffClient, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -270,6 +270,31 @@ def test_it_is_made_on_its_page_by_who_may() -> None:
     assert report.created_by == "user:root"
     for wanted in FORMATS:
         assert client.get(reverse("admin:report_file", args=[report.report_id, wanted])).status_code == 200
+
+
+@pytest.mark.parametrize("kind", Report.Kind.values)
+@pytest.mark.parametrize("day", ["9999-12-31", "9999-12-01"])
+def test_it_refuses_the_end_of_the_calendar(api: ApiClient, kind: str, day: str) -> None:
+    given = {"kind": kind, "date": day}
+    assert_problem(api.post("reports/", given), 400, "date")
+    client = StaffClient("root", is_superuser=True)
+    said = messages_of(client.post(reverse("admin:reports"), given, follow=True))
+    assert "is in the future" in said or "is too late" in said
+    assert not Report.objects.exists()
+
+
+def test_it_takes_no_fault_of_its_own_for_a_wrong_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**given: Any) -> Report:
+        raise ValueError("a fault")
+
+    client = StaffClient("root", is_superuser=True)
+    said = client.post(
+        reverse("admin:reports"), {"kind": "daily_operations", "date": "22/11/2026"}, follow=True
+    )
+    assert "written as 2026-11-22" in messages_of(said)
+    monkeypatch.setattr("reporting.admin.reports.report_make", broken)
+    with pytest.raises(ValueError, match="a fault"):
+        client.post(reverse("admin:reports"), {"kind": "daily_operations", "date": "2026-11-22"})
 
 
 def test_it_says_until_when_a_running_period_is_counted() -> None:

@@ -6,10 +6,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from screening.models import Alert, Case
 from screening.outbox.worker import outbox_work
+from screening.risk import selectors
 from screening.risk.tiers import RECOMMENDATIONS, score_of, tier_of
 from tests.cases.making import AT, signal, transaction
 from tests.clients import ApiClient, assert_problem
@@ -77,6 +80,37 @@ def test_it_counts_a_users_signal_for_each_account_the_user_paid_from(api: ApiCl
     assert [risk(api, account)["risk_score"] for account in ("A1", "A2", "A3")] == [0.45, 0.45, 0.1]
     listed = api.get("risk/accounts/").json()["items"]
     assert {each["account_id"]: each["risk_score"] for each in listed} == {"A1": 0.45, "A2": 0.45}
+
+
+def test_it_says_of_an_account_alone_what_the_list_says(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's signal counts for the accounts among the user's newest transactions, not for an account's users."""
+    monkeypatch.setattr(selectors, "ACCOUNTS_AMONG", 2)
+    now = timezone.now()
+    for minutes, account, user in (
+        *((9, "left long ago", "U1"), (2, "A1", "U1"), (1, "A1", "U1")),
+        *((9, "shared", "U2"), (2, "shared", "U3"), (1, "shared", "U3")),
+    ):
+        transaction(account_id=account, user_id=user, occurred_at=now - timedelta(minutes=minutes))
+    for user in ("U1", "U2"):
+        signal("brute_force", "0.35", account_id=None, user_id=user, event_kind="login")
+    listed = api.get("risk/accounts/").json()["items"]
+    assert {each["account_id"]: each["tier"] for each in listed} == {"A1": "medium", "shared": "medium"}
+    for account, tier in (("A1", "medium"), ("shared", "medium"), ("left long ago", "low")):
+        assert risk(api, account)["tier"] == tier, account
+    for each in listed:
+        assert risk(api, each["account_id"], at=each["at"]) == each
+
+
+@pytest.mark.django_db
+def test_it_counts_accounts_at_risk_without_reading_them() -> None:
+    for number in range(3):
+        signal(account_id=f"A{number}")
+    with CaptureQueriesContext(connection) as captured:
+        assert selectors.RiskyAccounts(at=timezone.now()).count() == 3
+    (query,) = captured
+    assert "SELECT count(*) FROM found" in query["sql"]
 
 
 def test_it_lists_accounts_by_tier_riskiest_first(api: ApiClient) -> None:

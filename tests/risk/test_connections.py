@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -125,6 +126,18 @@ def test_it_shows_a_customer(api: ApiClient) -> None:
     assert devices == {"D1": (2, 0), "D2": (0, 1)}
     assert body["accounts"] == [{"account_id": "A1", "risk_score": 0.35, "tier": "medium"}]
     assert body["open_cases"] == [str(opened.case_id)]
+
+
+def test_it_shows_fifty_accounts_with_as_many_queries_as_one(
+    api: ApiClient, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(50):
+        paid(f"A{number}", user_id="U1")
+        signal(account_id=f"A{number}")
+    api.get("customers/U1/")
+    with django_assert_max_num_queries(10):
+        body = api.get("customers/U1/").json()
+    assert [each["tier"] for each in body["accounts"]] == ["medium"] * 50
 
 
 def test_it_shows_a_customer_as_of_a_moment(api: ApiClient) -> None:

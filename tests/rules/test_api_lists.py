@@ -12,6 +12,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from rules import list_csv
 from rules.list_selectors import forget_lists
 from rules.models import NamedListEntry, RulesetVersion
 from rules.selectors import lists_snapshot, ruleset_load
@@ -69,6 +70,13 @@ def test_it_adds_one_entry_or_many(api: ApiClient) -> None:
     }
     items = api.get("lists/blocked/entries/").json()["items"]
     assert [(item["value"], item["note"]) for item in items] == [("M1", "chargebacks"), ("M2", "")]
+
+
+def test_it_reads_no_file_that_is_too_large(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_csv, "MAX_FILE_BYTES", 10)
+    assert_problem(upload(api, "A1\nA2\nA3\nA4"), 413)
+    assert not NamedListEntry.objects.exists()
+    assert upload(api, "A1\nA2\nA3").status_code == 201
 
 
 def test_it_takes_a_json_list_whole_or_not_at_all(api: ApiClient) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
+from rules.models import RuleVersion
 from tests.clients import ApiClient, assert_problem
 from tests.rules.documents import high_velocity
+from tests.staff import StaffClient
 
 
 @pytest.fixture
@@ -48,6 +51,27 @@ def test_it_tells_what_changed(api: ApiClient, rule_id: int) -> None:
     ]
     assert any("20" in sentence for sentence in body["words"])
     assert api.get(f"rules/{rule_id}/diff/", **{"from": 1, "to": 1}).json()["changes"] == []
+
+
+def test_it_compares_with_a_version_that_the_language_refuses_by_now(api: ApiClient, rule_id: int) -> None:
+    """As one that was stored by an older release: the paths still tell what changed."""
+    current = RuleVersion.objects.get()
+    former = current.definition | {"conditions": [{"field": "sum", "operator": "is_odd", "value": 1}]}
+    current.pk, current.number, current.state, current.definition = None, 2, "retired", former
+    current.save(force_insert=True)
+    for first, last in ((1, 2), (2, 1)):
+        response = api.get(f"rules/{rule_id}/diff/", **{"from": first, "to": last})
+        assert response.status_code == 200, response.content
+        body = response.json()
+        (words,) = body["words"]
+        assert "version 2 cannot be put into words" in words
+        assert "conditions[0].operator" in words
+        assert {"conditions[0].operator"} <= {each["path"] for each in body["changes"]}
+    page = StaffClient("ada", "Analyst").page(
+        reverse("admin:rule_diff", args=[rule_id]), **{"from": 1, "to": 2}
+    )
+    assert "version 2 cannot be put into words" in page
+    assert "conditions[0].operator" in page
 
 
 @pytest.mark.parametrize(

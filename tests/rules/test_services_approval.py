@@ -33,7 +33,7 @@ def update(version: RuleVersion, principal: str = MAKER, **changes: Any) -> Rule
 
 
 def submit(version: RuleVersion) -> RuleVersion:
-    return approval.version_submit(rule_id=version.rule_id, number=version.number, principal=MAKER)
+    return approval.version_submit(rule_id=version.rule_id, number=version.number)
 
 
 def approve(version: RuleVersion, principal: str = CHECKER) -> RuleVersion:

@@ -59,6 +59,7 @@ def test_it_changes_and_deletes(api: ApiClient) -> None:
         ({"topics": "decision"}, "topics"),
         ({"topics": ["weather"]}, "topics[0]"),
         ({"name": ""}, "name"),
+        ({"name": "x" * 121}, "name"),
         ({"secret": "mine"}, "secret"),
     ],
 )
