@@ -33,7 +33,7 @@ def listed() -> set[str]:
 def told(service: str, dotenv: dict[str, str]) -> dict[str, str]:
     """The container's environment as Compose makes it: the image's, over it `env_file`, over it `environment`."""
     described = compose()["services"][service]
-    given = {"HOST": "0.0.0.0", "PORT": "8000", "FRAUDSITE_HOME": "/var/lib/fraudsite"}  # noqa: S104
+    given = {"HOST": "0.0.0.0", "PORT": "8000", "FRAUDSITE_HOME": "/var/lib/fraudsite"}
     for file in described.get("env_file", []):
         assert file == {"path": ".env", "required": False}
         given |= dotenv
@@ -53,6 +53,8 @@ def test_it_gives_every_setting_of_the_env_file_to_the_platform(service: str) ->
     dotenv = {name: f"given-{name}" for name in listed()}
     reached = told(service, dotenv)
     wanted = dotenv.keys() - OF_THE_MACHINE - NOT_FOR_EVERYBODY
+    # Added to, never taken from.
+    reached["ALLOWED_HOSTS"] = reached["ALLOWED_HOSTS"].split(",")[0]
     assert {name: reached.get(name) for name in wanted} == {name: dotenv[name] for name in wanted}
 
 
@@ -72,7 +74,7 @@ def test_it_keeps_its_own_places_whatever_the_developers_machine_has(service: st
     }
     reached = told(service, of_a_developer)
     assert {name: reached[name] for name in of_a_developer.keys() & OF_THE_MACHINE} == {
-        "HOST": "0.0.0.0",  # noqa: S104
+        "HOST": "0.0.0.0",
         "PORT": "8000",
         "FRAUDSITE_HOME": "/var/lib/fraudsite",
         # Empty is not given: in the volume, and in this Redis.
@@ -88,6 +90,12 @@ def test_it_tells_the_admins_password_only_to_who_makes_the_admin() -> None:
     knowing = [name for name in PLATFORM if told(name, {"ADMIN_PASSWORD": "word"})["ADMIN_PASSWORD"]]
     assert knowing == ["bootstrap"]
     assert not any(told(name, {"GRAFANA_PASSWORD": "word"})["GRAFANA_PASSWORD"] for name in PLATFORM)
+
+
+@pytest.mark.parametrize("dotenv", [{}, {"ALLOWED_HOSTS": "fraud.example.com"}])
+def test_it_lets_its_health_check_and_prometheus_in_whatever_people_call_it(dotenv: dict[str, str]) -> None:
+    allowed = told("web", dotenv)["ALLOWED_HOSTS"].split(",")
+    assert {"127.0.0.1", "web", *dotenv.values()} <= set(allowed)
 
 
 def test_it_is_stricter_than_the_program_where_nothing_is_said() -> None:
