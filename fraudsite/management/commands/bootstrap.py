@@ -55,17 +55,18 @@ def workers_forget() -> None:
 
 
 def admin_user_ensure(*, password_file: Path) -> bool:
-    """Make the admin user once, with a random password; a file that was lost gets a new password. True if made."""
-    user = get_user_model().objects.filter(username=ADMIN_NAME).first()
-    if user is not None and password_file.exists():
+    """Make the admin user once, with ADMIN_PASSWORD or a random password, and note it. True if made.
+
+    Whoever exists keeps the password they have: a file that was lost, or removed on purpose, must not bring back the
+    password of the first day.
+    """
+    users = get_user_model().objects
+    if users.filter(username=ADMIN_NAME).exists():
         return False
     password = os.environ.get("ADMIN_PASSWORD", "").strip() or secrets.token_urlsafe(15)
-    if user is None:
-        get_user_model().objects.create_superuser(ADMIN_NAME, email="", password=password)
-    else:
-        user.set_password(password)
-        user.save(update_fields=["password"])
+    # Before the user: whoever dies between the two makes both the next time, and nobody's password is unknown.
     write_private(password_file, password + "\n")
+    users.create_superuser(ADMIN_NAME, email="", password=password)
     return True
 
 
