@@ -114,3 +114,13 @@ def test_it_lists_every_variable_that_compose_and_the_image_read() -> None:
     assert "WORKER_CONCURRENCY" in of_the_image
     assert "WEB_WORKERS" in of_gunicorn
     assert (of_compose | of_the_image | of_gunicorn) - listed() == set()
+
+
+def test_it_asks_every_process_that_goes_on_whether_it_is_well() -> None:
+    asked = {name: compose()["services"][name]["healthcheck"]["test"] for name in PLATFORM[1:-1]}
+    command = ["CMD", "python", "manage.py", "healthcheck"]
+    assert asked == {
+        "web": command,
+        **{f"worker-{kind}": [*command, "--worker", kind] for kind in ("realtime", "batch", "default")},
+        "beat": [*command, "--beat"],
+    }

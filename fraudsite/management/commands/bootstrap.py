@@ -13,7 +13,7 @@ from django.core.management import BaseCommand, call_command, get_commands
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from fraudsite.celery import WORKERS_KEY
+from fraudsite.celery import BEATS_KEY, WORKERS_KEY
 from fraudsite.dev.home import Home, write_private
 from fraudsite.dev.output import step
 from fraudsite.models import ApiKey, Scope
@@ -43,15 +43,15 @@ class Command(BaseCommand):
         if "rulepack" in get_commands():
             with step("rule pack"):
                 call_command("rulepack", "install", verbosity=0)
-        workers_forget()
+        heartbeats_forget()
         with step("static files"):
             call_command("collectstatic", interactive=False, verbosity=0)
 
 
-def workers_forget() -> None:
-    """Heartbeats of the run before would pass for those of the workers that are about to start."""
+def heartbeats_forget() -> None:
+    """Those of the run before would pass for those of the workers and the beat that are about to start."""
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5) as client:
-        client.delete(WORKERS_KEY)
+        client.delete(WORKERS_KEY, BEATS_KEY)
 
 
 def admin_user_ensure(*, password_file: Path) -> bool:
