@@ -373,7 +373,6 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_SCHEMA_CLASS": "fraudsite.api.schema.ApiSchema",
     "EXCEPTION_HANDLER": "fraudsite.api.problems.exception_handler",
-    "PAGE_SIZE": 100,
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -430,7 +429,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-MEDIA_ROOT = FRAUDSITE_HOME / "files"
 
 UNFOLD = {
     "SITE_TITLE": "Fraudsite",

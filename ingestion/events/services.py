@@ -225,11 +225,6 @@ def label_add(
     )
 
 
-def profile_store(*, values: Mapping[str, Any]) -> Stored:
-    """Store one profile given by decoded JSON-like values, e.g. from the admin. Raises Invalid."""
-    return _rows_store(KYC, [payload_read(KYC, dict(values), now=timezone.now())])[0]
-
-
 __all__ = [
     "CONFLICT",
     "CREATED",
@@ -241,5 +236,4 @@ __all__ = [
     "events_store",
     "events_store_bulk",
     "label_add",
-    "profile_store",
 ]
