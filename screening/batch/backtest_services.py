@@ -90,16 +90,8 @@ def _parsed(document: Any) -> RuleWording:
     except RuleErrors as errors:
         raise Invalid(
             _NOT_VALID,
-            [
-                FieldError(f"rule.{each.path}" if each.path else "rule", _told(each))
-                for each in errors.problems
-            ],
+            [FieldError(f"rule.{each.path}" if each.path else "rule", each.told) for each in errors.problems],
         ) from None
-
-
-def _told(problem: Any) -> str:
-    hint = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-    return f"{problem.message}{hint}"
 
 
 def _triggered(wording: RuleWording, path: str) -> RuleWording:
