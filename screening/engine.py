@@ -134,7 +134,8 @@ class EngineHolder:
             return self._engine
 
     def forget(self) -> None:
-        """For tests, where rulesets vanish with the test."""
+        """Build anew the next time: the database's ruleset is older than ours, restored from a backup (or, in tests,
+        gone with the test)."""
         self._engine = None
 
 
