@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, call_command, get_commands
+from django.core.management import BaseCommand, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -40,9 +40,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  ✓ admin user, password in {home.admin_password}")
         if not options["no_key"] and api_key_ensure(key_file=home.api_key):
             self.stdout.write(f"  ✓ API key with all scopes, in {home.api_key}")
-        if "rulepack" in get_commands():
-            with step("rule pack"):
-                call_command("rulepack", "install", verbosity=0)
+        with step("rule pack"):
+            call_command("rulepack", "install", verbosity=0)
         heartbeats_forget()
         with step("static files"):
             call_command("collectstatic", interactive=False, verbosity=0)
