@@ -1,6 +1,7 @@
 """The Celery application: `celery -A fraudsite.celery worker -Q realtime`."""
 
 import os
+import socket
 import sys
 import time
 from typing import Any
@@ -9,6 +10,8 @@ import redis
 import structlog
 from celery import Celery
 from celery.signals import (
+    after_task_publish,
+    beat_init,
     before_task_publish,
     heartbeat_sent,
     setup_logging,
@@ -26,6 +29,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
 # A sorted set of worker names by the second of their last heartbeat.
 WORKERS_KEY = "fraudsite:workers"
 WORKER_SILENCE_S = 15
+# The same of beats, by when they last sent a task: the shortest interval is two seconds (the settings).
+BEATS_KEY = "fraudsite:beats"
+BEAT_SILENCE_S = 30
 REQUEST_ID_HEADER = "fraudsite_request_id"
 # What each task under way bound, by its id.
 _bound: dict[str, Any] = {}
@@ -45,6 +51,7 @@ TASK_PACKAGES = (
     "screening.webhooks",
 )
 app.autodiscover_tasks(TASK_PACKAGES)
+app.autodiscover_tasks(("screening.webhooks",), related_name="purge")
 
 
 @setup_logging.connect
@@ -61,14 +68,32 @@ def _collect_seldom(**_kwargs: object) -> None:
 def _announce_worker(sender: object = None, **_kwargs: object) -> None:
     """Tell /health/ready that this worker lives; a dead one disappears by itself."""
     hostname = getattr(getattr(sender, "eventer", None), "hostname", None) or "worker"
+    _note_alive(WORKERS_KEY, hostname, silence_s=WORKER_SILENCE_S)
+
+
+@beat_init.connect
+def _announce_sending(**_kwargs: object) -> None:
+    """From here on this process is a beat. It is in order while it sends: running alone it may wait for a lock."""
+    after_task_publish.connect(_announce_beat)
+
+
+def _announce_beat(**_kwargs: object) -> None:
+    _note_alive(BEATS_KEY, beat_name(), silence_s=BEAT_SILENCE_S)
+
+
+def beat_name() -> str:
+    return f"beat@{socket.gethostname()}"
+
+
+def _note_alive(key: str, name: str, *, silence_s: int) -> None:
     try:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
         with client:
             now_s = int(time.time())
-            client.zadd(WORKERS_KEY, {hostname: now_s})
-            client.zremrangebyscore(WORKERS_KEY, 0, now_s - 10 * WORKER_SILENCE_S)
+            client.zadd(key, {name: now_s})
+            client.zremrangebyscore(key, 0, now_s - 10 * silence_s)
     except redis.RedisError:
-        # The heart beats again in two seconds; what matters here is that the worker keeps working.
+        # The heart beats again in two seconds; what matters here is that the process keeps working.
         return
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from fraudsite import environment
 from fraudsite.collecting import collect_seldom
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "4"))
+bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole_number('PORT', 8000)}"
+workers = environment.whole_number("WEB_WORKERS", 2, minimum=1)
+threads = environment.whole_number("WEB_THREADS", 4, minimum=1)
 worker_class = "gthread"
 # A worker that hangs longer than this is replaced; nothing in the API takes as long.
 timeout = 60

@@ -1,8 +1,15 @@
-"""Numbers of the PostgreSQL advisory locks, in one place so that no two meanings share one."""
+"""Numbers of the PostgreSQL advisory locks, in one place so that no two meanings share one.
+
+Counters and labels are locked besides by 64-bit hashes of their own names (screening/velocity/filling.py,
+ingestion/events/services.py), far from these.
+"""
 
 # Held shared by every statement that stores a decision (screening_fence), exclusively while what decisions are made
 # with changes: a publish, a switch between Redis and SQL windows.
 FENCE_LOCK = 7021001
+# Held by everything that changes what is in force: publishes follow one another, so the largest number is always the
+# newest state and a name or list that was checked under the lock stays as it was checked.
+RULES_LOCK = 7021002
 # Held by whoever brings counters back to Redis, so that one process does.
 VELOCITY_SWITCH_LOCK = 7021003
 # Held by whoever fills counters ahead of time.
@@ -16,3 +23,11 @@ BATCH_ALERTS_LOCK = 7021007
 # Held for a moment at the end of every transaction that changes an audited row: orders the audit trail's chain
 # (written as a number in reporting's trigger).
 AUDIT_LOCK = 7021010
+
+# With a second key, the row or the principal: PostgreSQL keeps these apart from the ones above.
+# Held by the worker that advances the backtest.
+BACKTEST_LOCK = 7021011
+# Held by whoever asks for a backtest, with a hash of the principal: requests at one moment are counted one by one.
+BACKTESTS_OF_PRINCIPAL_LOCK = 7021012
+# Held by the worker that advances the batch.
+BATCH_LOCK = 7021013

@@ -12,6 +12,9 @@ from django.utils import timezone
 
 from fraudsite.roles import Action
 
+# `user:` and a name of Django's 150 characters, or `key:` and a prefix.
+PRINCIPAL_LENGTH = 160
+
 
 class Scope(models.TextChoices):
     TRANSACTIONS_WRITE = "transactions:write", "transactions:write"
@@ -33,7 +36,7 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=16, unique=True, editable=False)
     digest = models.BinaryField(max_length=32, editable=False)
     scopes = ArrayField(models.CharField(max_length=40, choices=Scope))
-    created_by = models.CharField(max_length=160, editable=False)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -76,7 +79,7 @@ class Workspace(models.Model):
 class SavedFilter(models.Model):
     """A list's filters under a name, for whoever saved them."""
 
-    owner = models.CharField(max_length=160, help_text="the principal")
+    owner = models.CharField(max_length=PRINCIPAL_LENGTH, help_text="the principal")
     page = models.CharField(max_length=60)
     name = models.CharField(max_length=60)
     query = models.CharField(max_length=500, help_text="the address's query")

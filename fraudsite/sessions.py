@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 
 _BEGAN, _SEEN = "began_at", "seen_at"
@@ -39,3 +40,8 @@ class SessionsEndMiddleware:
         is_by_person = request.headers.get("X-Requested-With") != _BY_ITSELF
         if _SEEN not in session or (is_by_person and now - seen >= _NOTED_EVERY_S):
             session[_SEEN] = now
+
+
+def sessions_purge() -> None:
+    """Delete the rows of sessions that ended: a browser that never comes back leaves its own behind."""
+    SessionStore.clear_expired()

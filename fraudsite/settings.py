@@ -53,6 +53,8 @@ CASE_GROUPING_HOURS = environment.whole_number("CASE_GROUPING_HOURS", 24, minimu
 WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
 WEBHOOK_TIMEOUT_S = environment.whole_number("WEBHOOK_TIMEOUT_S", 5, minimum=1, maximum=60)
 WEBHOOK_MAX_ATTEMPTS = environment.whole_number("WEBHOOK_MAX_ATTEMPTS", 15, minimum=1, maximum=100)
+# Days for which a delivery can be looked at and sent again after it was delivered or given up.
+WEBHOOK_RETENTION_DAYS = environment.whole_number("WEBHOOK_RETENTION_DAYS", 30, minimum=1, maximum=36_500)
 
 # --- Old transactions ------------------------------------------------------------------------------------------
 # Nothing younger leaves the database (manage.py transactions_retire): five years, which regulators ask for at least.
@@ -289,8 +291,7 @@ CELERY_TASK_ROUTES = {
     "reporting.*": {"queue": "batch"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# Each app adds its periodic tasks here: {"name": {"task": "screening.sweep_pending", "schedule": timedelta(seconds=5),
-# "options": {"queue": "realtime", "expires": 10}}}. `expires` keeps a queue from filling while no worker runs.
+# `expires` keeps a queue from filling while no worker runs.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "rollups": {
         "task": "reporting.rollups",
@@ -342,6 +343,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "schedule": timedelta(hours=6),
         "options": {"queue": "batch", "expires": 3600},
     },
+    "webhooks-purge": {
+        "task": "screening.webhooks_purge",
+        "schedule": timedelta(hours=1),
+        "options": {"queue": "default", "expires": 3600},
+    },
+    "sessions-purge": {
+        "task": "fraudsite.sessions_purge",
+        "schedule": timedelta(hours=6),
+        "options": {"queue": "default", "expires": 3600},
+    },
     "outbox-purge": {
         "task": "screening.outbox_purge",
         "schedule": timedelta(hours=1),
@@ -362,7 +373,6 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_SCHEMA_CLASS": "fraudsite.api.schema.ApiSchema",
     "EXCEPTION_HANDLER": "fraudsite.api.problems.exception_handler",
-    "PAGE_SIZE": 100,
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -419,7 +429,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-MEDIA_ROOT = FRAUDSITE_HOME / "files"
 
 UNFOLD = {
     "SITE_TITLE": "Fraudsite",

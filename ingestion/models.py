@@ -9,9 +9,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
 
-ID_LENGTH = 128
-LABEL_LENGTH = 40
 AMOUNT_DECIMALS = 4
 
 

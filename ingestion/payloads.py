@@ -21,10 +21,9 @@ import pycountry
 
 from fraudsite.errors import FieldError, Invalid
 from ingestion.card_numbers import FEWEST_DIGITS, contains_card_number
+from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
 
-MAX_ID_LENGTH = 128
 MAX_TEXT_LENGTH = 256
-MAX_LABEL_LENGTH = 40
 MAX_AMOUNT = Decimal(10) ** 11
 AMOUNT_DECIMALS = 4
 COORDINATE_DECIMALS = 9
@@ -92,7 +91,7 @@ def _kind(value: Any) -> str:
 
 
 def _id(value: Any) -> str:
-    return _text(value, MAX_ID_LENGTH)
+    return _text(value, ID_LENGTH)
 
 
 def _free_text(value: Any) -> str:
@@ -100,7 +99,7 @@ def _free_text(value: Any) -> str:
 
 
 def _label(value: Any) -> str:
-    text = _text(value, MAX_LABEL_LENGTH)
+    text = _text(value, LABEL_LENGTH)
     if text != text.lower():
         raise _Wrong("must be lower-case")
     return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -84,14 +83,6 @@ def exchange_rate_get(rate_id: int) -> ExchangeRate:
 
 def exchange_rate_absent(rate_id: int) -> Missing:
     return Missing(f"There is no exchange rate {rate_id}.")
-
-
-def exchange_rate_in_force(*, currency: str, base_currency: str, day: date) -> Decimal | None:
-    """Units of the base currency for one of `currency` on a UTC day: the newest rate up to then, or None."""
-    if currency == base_currency:
-        return Decimal(1)
-    rates = ExchangeRate.objects.filter(currency=currency, base_currency=base_currency, valid_on__lte=day)
-    return rates.order_by("-valid_on").values_list("rate", flat=True).first()
 
 
 def exchange_rate_body(rate: ExchangeRate) -> dict[str, Any]:

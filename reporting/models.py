@@ -57,6 +57,9 @@ class Report(models.Model):
     audit_number = models.BigIntegerField(default=0)
     audit_digest = models.CharField(max_length=64, blank=True, default="")
     created_by = models.CharField(max_length=160)
+    schedule = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="whose it is; empty: somebody asked"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     mailed_to = models.TextField(blank=True, default="")
     mail_error = models.TextField(blank=True, default="")
@@ -64,6 +67,13 @@ class Report(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["kind", "-period_start"], name="report_by_period")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "period_start", "schedule"],
+                condition=~models.Q(schedule=""),
+                name="report_once_per_schedule",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.period_start}"

@@ -9,11 +9,8 @@ from functools import partial
 
 from django.db import connection, transaction
 
+from fraudsite.locks import RULES_LOCK
 from rules.models import RulesetVersion, RuleVersion
-
-# Advisory lock of everything that changes what is in force: publishes follow one another, so the largest number
-# is always the newest state and a name or list that was checked under the lock stays as it was checked.
-RULES_LOCK = 7021002
 
 
 @dataclass(frozen=True, slots=True)

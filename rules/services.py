@@ -185,8 +185,7 @@ def _definition(parsed: ParsedRule) -> dict[str, Any]:
 
 
 def problem_error(problem: RuleProblem) -> FieldError:
-    hint = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-    return FieldError(problem.path or "$", problem.message + hint)
+    return FieldError(problem.path or "$", problem.told)
 
 
 def _wording(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import FieldError, Invalid
 from rules import approval, selectors, services
 from rules.diff import change_words, changed_paths
@@ -154,9 +155,9 @@ class VersionRetireView(_MoveView):
 
 
 def _version_number(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+    number = whole_number(request.query_params.get(name, ""), maximum=999_999_999)
+    if number is None:
         raise Invalid(
             "A query parameter is not valid.", [FieldError(name, "must be the number of a version")]
         )
-    return int(text)
+    return number

@@ -19,6 +19,7 @@ from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
+from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import FieldError, Invalid
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
 from ingestion.serializers import TransactionSerializer
@@ -152,7 +153,7 @@ def _results_wanted(params: Any) -> dict[str, Any]:
     known = ("transaction_id", "rule_id", "status", "screening_type", "page", "page_size")
     errors.extend(FieldError(name, "is not a filter") for name in params if name not in known)
     rule_id = params.get("rule_id")
-    if rule_id is not None and not (rule_id.isascii() and rule_id.isdigit() and len(rule_id) < 19):
+    if rule_id is not None and whole_number(rule_id) is None:
         errors.append(FieldError("rule_id", "must be a whole number"))
     status = params.get("status")
     if status is not None and status not in STATUS_LETTERS:

@@ -155,7 +155,8 @@ class EngineHolder:
             return self._engine
 
     def forget(self) -> None:
-        """What is held is of no database that there is any more: one that was restored, or a test's."""
+        """Build anew the next time: the database's ruleset is older than ours, restored from a backup (or, in tests,
+        gone with the test)."""
         self._engine = None
         versions.forget()
 

@@ -95,11 +95,6 @@ ORDER BY asked.place
 _PROFILE = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 
 
-def facts_of(event: Event, names: Iterable[str]) -> dict[str, Any]:
-    """The facts of these names in force at the event's time; None where nothing is known."""
-    return facts_of_all([event], names)[0]
-
-
 def facts_of_all(events: Sequence[Event], names: Iterable[str]) -> list[dict[str, Any]]:
     """The facts for each of `events`, which arrive in this order: one that is not stored yet is known to those
     behind it. One query at most, and one for labels."""

@@ -2,7 +2,7 @@
 
 Whatever goes wrong ends in one of three ways: the decision is made again under the state that now holds, it is
 made from SQL and marked degraded, or nothing is stored and the count is taken back. See docs/decisions/ and the
-failure table in docs/operations.md.
+failure table in docs/operations/README.md.
 """
 
 from __future__ import annotations

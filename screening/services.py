@@ -25,6 +25,7 @@ from ingestion.payloads import (
 )
 from ingestion.retired.selectors import payload_digests, retired_find, transaction_absent
 from ingestion.selectors import transaction_body, transaction_fields_body
+from rules.core.durations import to_us
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.backlog import backlog_admit
@@ -323,7 +324,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
         if any(before[name] != value for name, value in changes.items()):
             TransactionRevision.objects.create(
                 transaction=row,
-                arrival=int(datetime.now(UTC).timestamp() * 1_000_000),
+                arrival=to_us(datetime.now(UTC)),
                 status_before=row.status,
                 metadata_before=row.metadata,
                 changed_by=principal,

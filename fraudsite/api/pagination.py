@@ -9,7 +9,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.api.whole_numbers import query_number
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -23,8 +23,8 @@ class PagePagination(BasePagination):
     def paginate_queryset(
         self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None
     ) -> list[Any]:
-        self.page = _whole_number(request, "page", default=1, maximum=MAX_PAGE)
-        self.page_size = _whole_number(request, "page_size", default=PAGE_SIZE, maximum=MAX_PAGE_SIZE)
+        self.page = query_number(request, "page", default=1, maximum=MAX_PAGE)
+        self.page_size = query_number(request, "page_size", default=PAGE_SIZE, maximum=MAX_PAGE_SIZE)
         start = (self.page - 1) * self.page_size
         items = list(queryset[start : start + self.page_size])
         is_last = 0 < len(items) < self.page_size or (not items and start == 0)
@@ -86,18 +86,6 @@ class WholePagination(PagePagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         return []
-
-
-def _whole_number(request: Request, name: str, *, default: int, maximum: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    # `isdecimal` and `isascii`, not int(): "1_0", " 1", "+1" and "١" are no page numbers here.
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum:
-        return int(text)
-    raise Invalid(
-        "A query parameter is not valid.", [FieldError(name, f"must be a whole number from 1 to {maximum}")]
-    )
 
 
 def _count(items: Any) -> int:

@@ -386,21 +386,23 @@ def rotate_logs(folder: Path, largest_bytes: int) -> None:
             os.truncate(log, 0)
 
 
-def _read_secret(path: Path) -> str:
+def _read_secret(path: Path, otherwise: str) -> str:
     try:
         return path.read_text().strip()
     except OSError:
-        return f"see {path}"
+        return otherwise
 
 
 def _greet(supervisor: Supervisor, took_s: float, is_demo: bool) -> None:
     home, url = supervisor.home, supervisor.url
+    key = _read_secret(home.api_key, "not readable")
+    password = _read_secret(home.admin_password, 'not noted here (make manage ARGS="changepassword admin")')
     lines = [
         f"Ready in {took_s:.1f} s.",
         "",
-        f"  Admin      {url}/admin/   user admin, password {_read_secret(home.admin_password)}",
+        f"  Admin      {url}/admin/   user admin, password {password}",
         f"  API        {url}/api/v1/   docs {url}/api/docs/",
-        f"  API key    {_read_secret(home.api_key)}   (also in {home.api_key})",
+        f"  API key    {key}   (also in {home.api_key})",
         f"  Health     {url}/health/ready   metrics {url}/metrics",
         f"  Logs       {home.logs}",
         "",

@@ -12,7 +12,8 @@ from typing import Any
 import pycountry
 
 from ingestion.card_numbers import contains_card_number
-from ingestion.events.models import ID_LENGTH, TEXT_LENGTH
+from ingestion.events.models import TEXT_LENGTH
+from ingestion.lengths import ID_LENGTH
 from ingestion.payloads import EARLIEST, MAX_AHEAD
 
 Reader = Callable[[Any], Any]

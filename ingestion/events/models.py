@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-ID_LENGTH = 128
-LABEL_LENGTH = 40
+from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
+
 TEXT_LENGTH = 512
 
 

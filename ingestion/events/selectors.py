@@ -18,20 +18,6 @@ PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residen
 DEVICES_AMONG = 5_000
 
 
-def profiles_in_force(
-    user_ids: Iterable[str], at: datetime, *, arrived_by: int | None = None
-) -> dict[str, CustomerProfile]:
-    """Each user's profile in force at `at`: the newest `updated_at` not after it; users without one are left out.
-
-    `arrived_by` (µs since 1970) leaves out what came in later, as real time saw it.
-    """
-    profiles = CustomerProfile.objects.filter(user_id__in=set(user_ids), updated_at__lte=at)
-    if arrived_by is not None:
-        profiles = profiles.filter(arrival__lte=arrived_by)
-    newest = profiles.order_by("user_id", "-updated_at").distinct("user_id")
-    return {profile.user_id: profile for profile in newest}
-
-
 def profiles_of(user_ids: Iterable[str]) -> dict[str, list[CustomerProfile]]:
     """All profiles of each user, oldest first: for whoever screens many moments at once."""
     found: dict[str, list[CustomerProfile]] = {}
@@ -42,9 +28,7 @@ def profiles_of(user_ids: Iterable[str]) -> dict[str, list[CustomerProfile]]:
     return found
 
 
-def labels_known(
-    transaction_ids: Iterable[str], *, at: datetime | None = None, arrived_by: int | None = None
-) -> dict[str, bool]:
+def labels_known(transaction_ids: Iterable[str], *, at: datetime | None = None) -> dict[str, bool]:
     """Whether each transaction is known as fraud; transactions nobody labelled are left out.
 
     With `at`, what was known then: a label is known from its `labelled_at` where given, else from its arrival.
@@ -53,8 +37,6 @@ def labels_known(
     labels = Label.objects.filter(transaction_id__in=set(transaction_ids))
     if at is not None:
         labels = labels.filter(known_from__lte=at)
-    if arrived_by is not None:
-        labels = labels.filter(arrival__lte=arrived_by)
     latest = labels.order_by("transaction_id", "-known_from", "-id").distinct("transaction_id")
     return dict(latest.values_list("transaction_id", "is_fraud"))
 

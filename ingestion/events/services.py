@@ -250,11 +250,6 @@ def labels_add(
     )
 
 
-def profile_store(*, values: Mapping[str, Any]) -> Stored:
-    """Store one profile given by decoded JSON-like values, e.g. from the admin. Raises Invalid."""
-    return _rows_store(KYC, [payload_read(KYC, dict(values), now=timezone.now())])[0]
-
-
 __all__ = [
     "CONFLICT",
     "CREATED",
@@ -267,5 +262,4 @@ __all__ = [
     "events_store_bulk",
     "label_add",
     "labels_add",
-    "profile_store",
 ]

@@ -9,10 +9,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ingestion.lengths import ID_LENGTH
+
 # As many as a rule's score may have.
 SCORE_DECIMALS = 10
-
-ID_LENGTH = 128
 
 
 class RetiredTransaction(models.Model):

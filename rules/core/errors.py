@@ -15,9 +15,13 @@ class RuleProblem:
     message: str
     suggestion: str | None = None
 
+    @property
+    def told(self) -> str:
+        """The message with what was probably meant."""
+        return self.message + (f" (did you mean {self.suggestion!r}?)" if self.suggestion else "")
+
     def __str__(self) -> str:
-        hint = f" Did you mean {self.suggestion!r}?" if self.suggestion else ""
-        return f"{self.path or 'rule'}: {self.message}{hint}"
+        return f"{self.path or 'rule'}: {self.told}"
 
 
 class RuleErrors(Exception):

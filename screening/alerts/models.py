@@ -10,11 +10,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.events.models import Severity
-from ingestion.models import ID_LENGTH, LABEL_LENGTH, Transaction
+from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
+from ingestion.models import Transaction
 from rules.models import Rule
-
-PRINCIPAL_LENGTH = 160
 
 
 class AlertKind(models.TextChoices):

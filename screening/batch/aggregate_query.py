@@ -100,13 +100,7 @@ def _aggregate(asked: Mapping[str, Any], groups: Sequence[str]) -> Aggregate:
     if aggregate is None or problems.errors:
         raise Invalid(
             _NOT_VALID,
-            [
-                FieldError(
-                    each.path or "$",
-                    each.message + (f" (did you mean {each.suggestion!r}?)" if each.suggestion else ""),
-                )
-                for each in problems.errors
-            ],
+            [FieldError(each.path or "$", each.told) for each in problems.errors],
         )
     return Aggregate(
         function=aggregate.function,

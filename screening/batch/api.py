@@ -14,6 +14,7 @@ from fraudsite.api.pagination import PagePagination
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import PAGING, check_no_body, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import FieldError, Invalid
 from screening.batch import services
 from screening.batch.selectors import batch_body, result_bodies, results_of
@@ -108,7 +109,7 @@ def _results_wanted(request: Request) -> dict[str, Any]:
     params = request.query_params
     errors = []
     rule_id, status = params.get("rule_id"), params.get("status")
-    if rule_id is not None and not (rule_id.isascii() and rule_id.isdecimal() and len(rule_id) < 19):
+    if rule_id is not None and whole_number(rule_id) is None:
         errors.append(FieldError("rule_id", "must be a whole number"))
     if status is not None and status not in STATUS_LETTERS:
         errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from fraudsite.locks import BACKTESTS_OF_PRINCIPAL_LOCK
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
 from rules.core.model import Rule as RuleWording
@@ -23,8 +24,6 @@ from screening.batch.sweeping import sweep_read
 
 KEYS = ("rule", "rule_id", "version", "date_from", "date_to", "transaction_filters", "sweep", "as_of")
 _NOT_VALID = "The input is not valid."
-# Serialises what one principal asks for, so that the limit holds for requests at the same moment.
-_PRINCIPAL_LOCK = 7_021_012
 
 
 class TooMany(Exception):
@@ -64,7 +63,9 @@ def _enqueue(backtest: Backtest) -> None:
 
 def _limit(principal: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_PRINCIPAL_LOCK, principal])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [BACKTESTS_OF_PRINCIPAL_LOCK, principal]
+        )
     if (
         Backtest.objects.filter(created_by=principal, status__in=OPEN).count()
         >= settings.BACKTESTS_PER_PRINCIPAL
@@ -90,16 +91,8 @@ def _parsed(document: Any) -> RuleWording:
     except RuleErrors as errors:
         raise Invalid(
             _NOT_VALID,
-            [
-                FieldError(f"rule.{each.path}" if each.path else "rule", _told(each))
-                for each in errors.problems
-            ],
+            [FieldError(f"rule.{each.path}" if each.path else "rule", each.told) for each in errors.problems],
         ) from None
-
-
-def _told(problem: Any) -> str:
-    hint = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-    return f"{problem.message}{hint}"
 
 
 def _triggered(wording: RuleWording, path: str) -> RuleWording:

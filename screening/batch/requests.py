@@ -14,7 +14,7 @@ from ingestion.models import Transaction
 from rules.core.compile import CompiledRule
 from rules.core.documents import condition_to_document
 from rules.core.durations import to_us
-from rules.core.errors import RuleErrors
+from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.model import Condition
 from rules.core.parse import parse_filters
 from rules.list_selectors import list_names
@@ -101,9 +101,8 @@ def _equality(field: str, wanted: Any) -> dict[str, Any]:
     return {"field": field, "operator": "eq", "value": wanted}
 
 
-def _error(problem: Any, path: str, paths: list[str] | None) -> FieldError:
-    message = problem.message + (f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else "")
-    return FieldError(_where(problem.path, path, paths), message)
+def _error(problem: RuleProblem, path: str, paths: list[str] | None) -> FieldError:
+    return FieldError(_where(problem.path, path, paths), problem.told)
 
 
 def _where(where: str, path: str, paths: list[str] | None) -> str:

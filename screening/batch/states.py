@@ -13,6 +13,10 @@ from typing import Any
 
 from django.db import connection, models
 
+# Kinds of locks of `only_one`, imported from here as well.
+from fraudsite.locks import BACKTEST_LOCK as BACKTEST_LOCK
+from fraudsite.locks import BATCH_LOCK as BATCH_LOCK
+
 PENDING, RUNNING, COMPLETED, CANCELLED, FAILED = "pending", "running", "completed", "cancelled", "failed"
 TRANSITIONS: dict[str, frozenset[str]] = {
     PENDING: frozenset({RUNNING, CANCELLED, FAILED}),
@@ -22,8 +26,6 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     COMPLETED: frozenset(),
 }
 OPEN = (PENDING, RUNNING)
-# Kinds of advisory locks of `only_one`.
-BATCH_LOCK, BACKTEST_LOCK = 7_021_010, 7_021_011
 _CHECK_EVERY_S = 0.5
 
 

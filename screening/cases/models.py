@@ -10,10 +10,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.events.models import Severity
-from ingestion.models import ID_LENGTH
-
-PRINCIPAL_LENGTH = 160
+from ingestion.lengths import ID_LENGTH
 
 
 class Case(models.Model):

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
-from fraudsite.errors import FieldError, Invalid, Missing
+from fraudsite.api.whole_numbers import query_number
+from fraudsite.errors import Missing
 from screening.connections.customers import customer_body
 from screening.connections.selectors import MAX_HOPS, accounts_on, connections_body, connections_of
 from screening.connections.serializers import (
@@ -29,20 +30,12 @@ HOPS = OpenApiParameter("hops", int, description=f"How far, 1 to {MAX_HOPS}; def
 DAYS = OpenApiParameter("days", int, description=f"By what happened in so many days; default {DEFAULT_DAYS}.")
 
 
-def _number(request: Request, name: str, *, default: int, maximum: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(maximum)) and 1 <= int(text) <= maximum:
-        return int(text)
-    message = f"must be a whole number from 1 to {maximum}"
-    raise Invalid("A query parameter is not valid.", [FieldError(name, message)])
-
-
 def _asked(request: Request) -> tuple[int, datetime, datetime]:
     """(hops, since, until)"""
     check_query_parameters(request, {"hops", "days", "format"})
     until = timezone.now() + timedelta(minutes=5)
-    days = _number(request, "days", default=DEFAULT_DAYS, maximum=MAX_DAYS)
-    return _number(request, "hops", default=1, maximum=MAX_HOPS), until - timedelta(days=days), until
+    days = query_number(request, "days", default=DEFAULT_DAYS, maximum=MAX_DAYS)
+    return query_number(request, "hops", default=1, maximum=MAX_HOPS), until - timedelta(days=days), until
 
 
 class AccountConnectionsView(ApiView):

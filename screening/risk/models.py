@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ingestion.models import ID_LENGTH
+from ingestion.lengths import ID_LENGTH
 
 
 class RiskSignal(models.Model):

@@ -83,6 +83,7 @@ class WebhookDelivery(models.Model):
                 fields=["webhook", "subject", "id"], name="delivery_waiting", condition=Q(status="pending")
             ),
             models.Index(fields=["next_attempt_at"], name="delivery_due", condition=Q(status="pending")),
+            models.Index(fields=["created_at"], name="delivery_finished", condition=~Q(status="pending")),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 from axes.models import AccessAttempt
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +17,7 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from fraudsite.tasks import sessions_purge
 from reporting.models import AuditEntry
 from tests.reporting.audit_trail import written
 from tests.staff import StaffClient, staff
@@ -290,3 +292,15 @@ def test_it_leads_back_to_the_form_whose_session_ended() -> None:
 def test_it_leads_who_is_logged_in_on_to_the_page_they_wanted(wanted: str, led_to: str) -> None:
     client = StaffClient("ada", "Analyst")
     assert client.get(reverse("admin:login"), {"next": wanted})["Location"] == led_to
+
+
+def test_it_forgets_sessions_that_ended_and_leaves_the_others() -> None:
+    staff("ada", "Analyst")
+    with time_machine.travel(timezone.now() - timedelta(hours=13)):
+        log_in(Client())
+    client = Client()
+    log_in(client)
+    assert Session.objects.count() == 2
+    sessions_purge()
+    assert Session.objects.count() == 1
+    assert is_in(client)

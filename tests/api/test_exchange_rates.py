@@ -14,7 +14,6 @@ from django.db import connection, transaction
 
 from ingestion.models import ExchangeRate
 from ingestion.rate_services import exchange_rate_update
-from ingestion.selectors import exchange_rate_in_force
 from tests.clients import ApiClient, assert_problem
 
 USD = {"currency": "USD", "valid_on": "2026-11-01", "rate": "1650.25"}
@@ -129,17 +128,6 @@ def test_it_filters_and_orders(api: ApiClient) -> None:
     assert days == ["2026-11-03", "2026-11-02"]
     assert api.get("exchange-rates/", currency="EUR").json()["total"] == 0
     assert_problem(api.get("exchange-rates/", date_from="yesterday"), 400, "date_from")
-
-
-def test_the_newest_rate_up_to_the_day_is_in_force(api: ApiClient) -> None:
-    api.post("exchange-rates/", [USD, USD | {"valid_on": "2026-11-05", "rate": "1700"}])
-
-    def on(day: int) -> Decimal | None:
-        return exchange_rate_in_force(currency="USD", base_currency="NGN", day=date(2026, 11, day))
-
-    assert (on(1), on(4), on(5), on(30)) == (Decimal("1650.25"), Decimal("1650.25"), 1700, 1700)
-    assert exchange_rate_in_force(currency="USD", base_currency="NGN", day=date(2026, 10, 31)) is None
-    assert exchange_rate_in_force(currency="NGN", base_currency="NGN", day=date(2026, 1, 1)) == 1
 
 
 def test_it_needs_the_scope_to_write(api: ApiClient) -> None:

@@ -10,7 +10,9 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
+import redis
 
+from fraudsite.celery import BEATS_KEY
 from fraudsite.queueing import PAUSE_S
 from tests.faults.screening import Client, assert_counters_agree, count_in, wait_until_counters_agree
 from tests.stack import BROKER, Stack
@@ -179,3 +181,25 @@ def test_it_goes_on_when_the_broker_is_lost_in_mid_task(stack: Stack, client: Cl
     stack.wait(counted, "all are decided once", patience_s=90)
     assert count_in(client.submit()) == n + 2
     assert_counters_agree(stack)
+
+
+def test_it_finds_a_beat_well_while_it_sends_and_not_when_it_hangs(stack: Stack) -> None:
+    """As its container's health check asks."""
+
+    def is_well() -> bool:
+        try:
+            stack.manage("healthcheck", "--beat")
+        except AssertionError:
+            return False
+        return True
+
+    stack.wait(is_well, "beat sends")
+    with (
+        redis.Redis.from_url(stack.environment["REDIS_URL"]) as client,
+        stack.frozen("beat"),
+    ):
+        # What it said before it hung would pass for half a minute.
+        client.delete(BEATS_KEY)
+        time.sleep(3)
+        assert not is_well()
+    stack.wait(is_well, "beat sends again")

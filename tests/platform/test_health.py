@@ -1,21 +1,23 @@
+import socket
 import time
 
 import pytest
 import redis
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import Client
 
 from fraudsite import health
-from fraudsite.celery import WORKERS_KEY
+from fraudsite.celery import BEAT_SILENCE_S, BEATS_KEY, WORKERS_KEY, beat_name
 
 
 @pytest.fixture
 def workers():
     with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(WORKERS_KEY)
+        client.delete(WORKERS_KEY, BEATS_KEY)
         yield client
-        client.delete(WORKERS_KEY)
+        client.delete(WORKERS_KEY, BEATS_KEY)
 
 
 def test_it_is_alive_without_asking_anything(client: Client) -> None:
@@ -41,6 +43,32 @@ def test_it_names_each_thing_it_stands_on(client: Client, workers) -> None:
 def test_it_counts_only_workers_that_were_heard_of_lately(client: Client, workers) -> None:
     workers.zadd(WORKERS_KEY, {"realtime@here": time.time(), "batch@gone": time.time() - 3600})
     assert client.get("/health/ready").json()["checks"]["workers"]["alive"] == ["realtime@here"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "name"),
+    [
+        (["--beat"], BEATS_KEY, beat_name()),
+        (["--worker", "batch"], WORKERS_KEY, f"batch@{socket.gethostname()}"),
+    ],
+)
+def test_it_finds_a_container_in_order_while_its_process_was_heard_lately(
+    workers, arguments: list[str], key: str, name: str
+) -> None:
+    workers.zadd(key, {"batch@elsewhere": time.time(), "beat@elsewhere": time.time()})
+    with pytest.raises(CommandError, match=f"no heartbeat of {name}"):
+        call_command("healthcheck", *arguments)
+    workers.zadd(key, {name: time.time() - 1})
+    call_command("healthcheck", *arguments)
+    workers.zadd(key, {name: time.time() - BEAT_SILENCE_S - 5})
+    with pytest.raises(CommandError, match=f"no heartbeat of {name}"):
+        call_command("healthcheck", *arguments)
+
+
+@pytest.mark.django_db
+def test_it_does_not_take_a_beat_for_a_worker(client: Client, workers) -> None:
+    workers.zadd(BEATS_KEY, {beat_name(): time.time()})
+    assert client.get("/health/ready").json()["checks"]["workers"]["alive"] == []
 
 
 @pytest.mark.django_db

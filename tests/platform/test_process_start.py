@@ -38,6 +38,30 @@ def test_it_imports_what_only_some_need_when_it_is_needed(module: str) -> None:
     assert answer.stdout.strip() == ""
 
 
+def test_a_worker_knows_every_task_that_beat_sends() -> None:
+    """In a process of its own: here the tests may have imported what a worker would not find."""
+    code = (
+        "import django; django.setup()\n"
+        "from django.conf import settings\n"
+        "from fraudsite.celery import app\n"
+        "app.loader.import_default_modules()\n"
+        "sent = {entry['task'] for entry in settings.CELERY_BEAT_SCHEDULE.values()}\n"
+        "print(len(sent), *sorted(sent - set(app.tasks)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=CHECKOUT,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "fraudsite.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    count, *unknown = answer.stdout.split()
+    assert int(count) > 10
+    assert unknown == []
+
+
 def test_it_keeps_bytecode_elsewhere_where_it_may_not_lie_beside_the_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

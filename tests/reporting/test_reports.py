@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,11 +14,12 @@ from typing import Any
 import pytest
 import time_machine
 from django.core import mail
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from fraudsite.spreadsheets import harmless
-from reporting import kpis
+from reporting import kpis, scheduled
 from reporting.mailing import report_mail
 from reporting.models import MinuteFigures, Report
 from reporting.report_files import FORMATS, report_content
@@ -301,3 +304,90 @@ def test_it_says_until_when_a_running_period_is_counted() -> None:
     now = timezone.now()
     figures = report_figures("daily_operations", Period(now.date(), now.date()), now=now)
     assert f"{now:%H:%M} UTC" in figures["period"]
+
+
+def by_schedule(name: str, kind: str = "daily_operations", **arguments: Any) -> None:
+    """As a worker runs what beat sends for the schedule of that name."""
+    report_task.apply(args=[kind], kwargs=arguments, headers={"periodic_task_name": name}, throw=True)
+
+
+def test_it_makes_and_mails_a_schedules_report_once_however_often_it_is_delivered(settings: Any) -> None:
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+    by_schedule("Daily")
+    by_schedule("Daily")
+    assert len(mail.outbox) == 1
+    assert Report.objects.get().schedule == "Daily"
+    # Another schedule may have other recipients, and the next day is another report.
+    by_schedule("Daily for the board", mail_to=["board@example.org"])
+    with time_machine.travel(timezone.now() + timedelta(days=1)):
+        by_schedule("Daily")
+    assert [sent.to for sent in mail.outbox] == [
+        ["chief@example.org"],
+        ["board@example.org"],
+        ["chief@example.org"],
+    ]
+    assert Report.objects.count() == 3
+
+
+def test_it_mails_what_was_made_by_a_worker_that_died_before(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+
+    def die(**_options: Any) -> bool:
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr("reporting.scheduled.report_mail", die)
+        with pytest.raises(SystemExit):
+            by_schedule("Daily")
+    by_schedule("Daily")
+    assert len(mail.outbox) == 1
+    assert Report.objects.get().mailed_to == "chief@example.org"
+
+
+def test_it_tries_a_mail_again_that_the_server_did_not_take(settings: Any) -> None:
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+    taking = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    by_schedule("Daily")
+    assert Report.objects.get().mail_error
+    settings.EMAIL_BACKEND = taking
+    by_schedule("Daily")
+    assert len(mail.outbox) == 1
+    assert Report.objects.get().mail_error == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_mails_once_when_two_workers_are_at_the_same_report(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+    both_made = threading.Barrier(2, timeout=30)
+    make = scheduled.report_make
+
+    def make_at_once(**options: Any) -> Report:
+        """Neither sees the other's, which is not committed."""
+        both_made.wait()
+        return make(**options)
+
+    monkeypatch.setattr(scheduled, "report_make", make_at_once)
+
+    def work() -> None:
+        try:
+            by_schedule("Daily")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work) for _ in range(2)]:
+            done.result()
+    assert Report.objects.count() == 1
+    assert len(mail.outbox) == 1
+
+
+def test_it_makes_a_report_for_whoever_asks_again(api: ApiClient) -> None:
+    for _ in range(2):
+        assert api.post("reports/", {"kind": "daily_operations"}).status_code == 201
+    assert Report.objects.filter(schedule="").count() == 2

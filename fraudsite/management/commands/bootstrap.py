@@ -9,11 +9,11 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, call_command, get_commands
+from django.core.management import BaseCommand, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from fraudsite.celery import WORKERS_KEY
+from fraudsite.celery import BEATS_KEY, WORKERS_KEY
 from fraudsite.dev.home import Home, write_private
 from fraudsite.dev.output import step
 from fraudsite.models import ApiKey, Scope
@@ -40,32 +40,32 @@ class Command(BaseCommand):
             self.stdout.write(f"  ✓ admin user, password in {home.admin_password}")
         if not options["no_key"] and api_key_ensure(key_file=home.api_key):
             self.stdout.write(f"  ✓ API key with all scopes, in {home.api_key}")
-        if "rulepack" in get_commands():
-            with step("rule pack"):
-                call_command("rulepack", "install", verbosity=0)
-        workers_forget()
+        with step("rule pack"):
+            call_command("rulepack", "install", verbosity=0)
+        heartbeats_forget()
         with step("static files"):
             call_command("collectstatic", interactive=False, verbosity=0)
 
 
-def workers_forget() -> None:
-    """Heartbeats of the run before would pass for those of the workers that are about to start."""
+def heartbeats_forget() -> None:
+    """Those of the run before would pass for those of the workers and the beat that are about to start."""
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5) as client:
-        client.delete(WORKERS_KEY)
+        client.delete(WORKERS_KEY, BEATS_KEY)
 
 
 def admin_user_ensure(*, password_file: Path) -> bool:
-    """Make the admin user once, with a random password; a file that was lost gets a new password. True if made."""
-    user = get_user_model().objects.filter(username=ADMIN_NAME).first()
-    if user is not None and password_file.exists():
+    """Make the admin user once, with ADMIN_PASSWORD or a random password, and note it. True if made.
+
+    Whoever exists keeps the password they have: a file that was lost, or removed on purpose, must not bring back the
+    password of the first day.
+    """
+    users = get_user_model().objects
+    if users.filter(username=ADMIN_NAME).exists():
         return False
     password = os.environ.get("ADMIN_PASSWORD", "").strip() or secrets.token_urlsafe(15)
-    if user is None:
-        get_user_model().objects.create_superuser(ADMIN_NAME, email="", password=password)
-    else:
-        user.set_password(password)
-        user.save(update_fields=["password"])
+    # Before the user: whoever dies between the two makes both the next time, and nobody's password is unknown.
     write_private(password_file, password + "\n")
+    users.create_superuser(ADMIN_NAME, email="", password=password)
     return True
 
 

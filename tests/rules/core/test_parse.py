@@ -162,6 +162,8 @@ def test_it_checks_that_named_lists_exist_where_it_knows_them():
         parse_rule(wanted, lists=["bad_devices"])
     (problem,) = refused.value.problems
     assert (problem.path, problem.suggestion) == ("conditions[0].value", "bad_devices")
+    assert problem.told == f"{problem.message} (did you mean 'bad_devices'?)"
+    assert str(refused.value) == f"conditions[0].value: {problem.told}"
 
 
 def test_null_keys_count_as_left_out():

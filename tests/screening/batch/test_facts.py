@@ -15,7 +15,7 @@ from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.scope import AsOf, Scope
 from screening.batch.columns.stage import Memory
 from screening.events import event_of
-from screening.facts import facts_of
+from screening.facts import facts_of_all
 from screening.selectors import event_fields_of
 from tests.screening.batch.conftest import START, rule_document, transaction_store
 
@@ -75,7 +75,7 @@ def test_they_are_what_real_time_looks_up(as_of: AsOf, tmp_path: Path) -> None:
     profile("U2", 6, "pep")
     found = columns_facts(as_of, tmp_path)
     for row in Transaction.objects.all():
-        expected = facts_of(event_of(event_fields_of(row)), NAMES)
+        (expected,) = facts_of_all([event_of(event_fields_of(row))], NAMES)
         assert {name: found[row.transaction_id][name] for name in NAMES} == expected
 
 
