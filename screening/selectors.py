@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -20,6 +21,7 @@ from screening.decisions import (
     decision_body,
     result_body,
 )
+from screening.events import event_of
 from screening.models import Decision, ScreeningType
 
 _PENDING = {"status": "pending"}
@@ -31,6 +33,15 @@ def event_fields_of(row: Transaction) -> dict[str, Any]:
         "base_amount": row.base_amount,
         "received_at": row.received_at,
     }
+
+
+def event_decided_on(row: Transaction, decision: Decision) -> dict[str, Any]:
+    """The transaction as the rules saw it: with what derives from it, and what was looked up beside it."""
+    facts = {
+        name: Decimal(value) if type(value) is int else value
+        for name, value in (decision.facts or {}).items()
+    }
+    return {**event_of(event_fields_of(row)), **facts}
 
 
 def decision_of(row: Transaction) -> Decision | None:
@@ -67,7 +78,7 @@ def screening_body(row: Transaction, *, replayed: bool) -> dict[str, Any]:
     if row.arrival is None:
         # Read while it was pending, decided since: the decision is of the time and amounts that it was given then.
         row.refresh_from_db()
-    return decision_body(decision_facts_of(decision), event_fields_of(row), replayed=replayed)
+    return decision_body(decision_facts_of(decision), event_decided_on(row, decision), replayed=replayed)
 
 
 def screening_get(transaction_id: str) -> dict[str, Any]:
@@ -178,7 +189,7 @@ def _result_bodies(places: list[tuple[int, int]], *, in_shadow: bool) -> list[di
         result_body(
             packed,
             wordings[packed[0], packed[1]],
-            event_fields_of(decision.transaction),
+            event_decided_on(decision.transaction, decision),
             # Behind those of the rules in force.
             result_id=decision.pk * RESULTS_A_DECISION
             + place

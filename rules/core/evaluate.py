@@ -21,7 +21,7 @@ from rules.core.evidence import (
     evidence_unpack,
     fixed_threshold,
     group_values,
-    has_mutable_group,
+    has_passing_group,
     instant_text,
     is_fixed,
     presentable,
@@ -57,8 +57,8 @@ class Witness:
         "fixed",
         "index",
         "is_fixed",
+        "keeps_group",
         "left_index",
-        "mutable",
         "right_index",
         "threshold",
         "window",
@@ -72,7 +72,7 @@ class Witness:
         self.fixed = presentable(fixed_threshold(comparison))
         self.window = window_aggregate(comparison)
         self.index = None if self.window is None else positions[self.window]
-        self.mutable = self.window is not None and has_mutable_group(self.window)
+        self.keeps_group = self.window is not None and has_passing_group(self.window)
         left, right = comparison.left, comparison.right
         self.left_index = positions[left] if isinstance(left, Aggregate) else None
         self.right_index = positions[right.aggregate] if isinstance(right, AggregateValue) else None

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from rules.core.derived import DERIVED_FIELDS
 from rules.core.evidence_wording import evidence_text
 from rules.core.model import Aggregate, AggregateValue, Comparison, ListName, Literal, Rule, comparisons_of
 from rules.core.values import Event, number_text, read
@@ -97,12 +98,15 @@ def group_values(aggregate: Aggregate, event: Event) -> tuple[Any, ...]:
     return tuple(presentable(read(event, key.current_field)) for key in aggregate.group_by)
 
 
-def has_mutable_group(aggregate: Aggregate) -> bool:
-    """Whether a PATCH of the transaction could change the values of its group later."""
-    return any(
-        key.current_field == "status" or key.current_field.startswith("metadata.")
-        for key in aggregate.group_by
-    )
+def has_passing_group(aggregate: Aggregate) -> bool:
+    """Whether the values of its group cannot be read off the stored transaction later: a PATCH may change them, or they
+    depend on a setting or on a record beside it."""
+    return any(_is_passing(key.current_field) for key in aggregate.group_by)
+
+
+def _is_passing(name: str) -> bool:
+    # With a dot: of metadata, the customer, the account or a label.
+    return name == "status" or "." in name or name in DERIVED_FIELDS
 
 
 def is_fixed(comparison: Comparison) -> bool:
@@ -133,13 +137,13 @@ def evidence_pack(evidence: Sequence[Evidence]) -> list[list[Any]]:
     """`[actual, threshold, events, met, reason]` per comparison, of JSON values only.
 
     A threshold that stands in the wording is left out (null). A sixth item holds the values of the group, where
-    they could be changed later (`status`, `metadata`). `RuleOutcome.pack` does the same without the detour.
+    the transaction does not hold them for ever. `RuleOutcome.pack` does the same without the detour.
     """
     packed = []
     for each in evidence:
         threshold = None if is_fixed(each.comparison) else each.threshold
         aggregate = window_aggregate(each.comparison)
-        group = each.group if aggregate is not None and has_mutable_group(aggregate) else None
+        group = each.group if aggregate is not None and has_passing_group(aggregate) else None
         packed.append(pack_one(each.actual, threshold, each.events, each.met, each.reason, group))
     return packed
 

@@ -334,7 +334,7 @@ def pack_teller(witness: Witness, place: int) -> PackTeller:
         met = "null" if truth is None else "true" if truth else "false"
         return f"[{value_packed(value)},{wanted},{events},{met},{reason}]"
 
-    return at_length if witness.mutable else pack
+    return at_length if witness.keeps_group else pack
 
 
 def value_packed(value: Any) -> str:

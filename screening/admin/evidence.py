@@ -9,7 +9,7 @@ from screening.cases.models import Case
 from screening.compiled import versions
 from screening.decisions import result_body
 from screening.models import Decision
-from screening.selectors import event_fields_of
+from screening.selectors import event_decided_on
 
 SHOWN = 25
 
@@ -37,7 +37,7 @@ def _result(alert: Alert, wordings: dict[tuple[int, int], Any]) -> dict[str, Any
     return result_body(
         packed,
         wordings[alert.rule_id, packed[1]],
-        event_fields_of(alert.transaction),
+        event_decided_on(alert.transaction, alert.decision),
         result_id=0,
         created_at="",
         screening_type="real_time",

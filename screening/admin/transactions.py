@@ -20,7 +20,7 @@ from ingestion.selectors import amount_text, transaction_get
 from screening.compiled import versions
 from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body
 from screening.models import Decision, Outcome
-from screening.selectors import decision_facts_of, event_fields_of
+from screening.selectors import decision_facts_of, event_decided_on
 
 OUTCOME_COLOURS = {"approve": "success", "review": "warning", "block": "danger", "pending": "info"}
 SEARCHED = (
@@ -153,8 +153,8 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
     """One payment: what came in, what was decided, and why, rule by rule, in words."""
     require(request, Action.READ)
     row = transaction_get(transaction_id)
-    event = event_fields_of(row)
     decision = Decision.objects.filter(transaction=row).first()
+    event = event_decided_on(row, decision) if decision else {}
     facts = decision_facts_of(decision) if decision else None
     results = decision_body(facts, event, replayed=False)["results"] if facts else []
     return render(

@@ -10,7 +10,7 @@ from screening.cases.selectors import case_body
 from screening.decisions import decision_body
 from screening.models import Decision
 from screening.outbox.models import OutboxEntry
-from screening.selectors import decision_facts_of, event_fields_of
+from screening.selectors import decision_facts_of, event_decided_on
 from screening.webhooks.models import Topic
 
 
@@ -50,6 +50,8 @@ def _decision(pk: int) -> tuple[str, dict[str, Any]] | None:
     decision = Decision.objects.select_related("transaction").filter(pk=pk).first()
     if decision is None:
         return None
-    body = decision_body(decision_facts_of(decision), event_fields_of(decision.transaction), replayed=False)
+    body = decision_body(
+        decision_facts_of(decision), event_decided_on(decision.transaction, decision), replayed=False
+    )
     body["results"] = [each for each in body["results"] if each["status"] in ("flagged", "error")]
     return Topic.DECISION.value, body

@@ -11,6 +11,7 @@ from django.db import connection
 
 from fraudsite.compressed_json import json_text
 from screening.alerts.models import Alert
+from screening.events import derivation_settings
 from screening.models import Decision
 from tests.clients import ApiClient
 from tests.screening.test_submit import payload
@@ -142,3 +143,50 @@ def test_the_migration_keeps_evidence_and_tells_its_verdicts() -> None:
         (stored[0], "18n 9f"),
         (stored[1], ""),
     ]
+
+
+PASSING = (
+    "hour",
+    "weekday",
+    "is_cnp",
+    "is_odd_hours",
+    "is_high_risk_mcc",
+    "customer.risk_tier",
+    "customer.age_days",
+    "account.age_days",
+    "metadata.shop",
+)
+
+
+def test_it_says_the_same_of_groups_that_the_transaction_alone_does_not_tell(
+    api: ApiClient, settings: Any
+) -> None:
+    profile = {
+        "user_id": payload(1)["user_id"],
+        "risk_tier": "high",
+        "kyc_status": "verified",
+        "account_type": "personal",
+        "updated_at": "2026-01-01T00:00:00Z",
+    }
+    assert api.post("events/kyc/", profile).status_code < 300
+    for name in PASSING:
+        body = rule(name, 0, by="user_id")
+        body["conditions"][0]["group_by"].append(name)
+        assert api.post("rules/", body).status_code == 201
+    body = payload(1, merchant_category="6011", metadata={"shop": "S1"})
+    first = api.post("transactions/", body).json()["screening"]
+    told = [each["details"]["conditions"][0]["text"] for each in first["results"]]
+    assert not [text for text in told if "nothing" in text or "None" in text], told
+    # Neither may change what was said: a setting, a later profile, a correction.
+    settings.BUSINESS_TIME_ZONE = "Asia/Tokyo"
+    derivation_settings.cache_clear()
+    try:
+        api.post("events/kyc/", profile | {"risk_tier": "low", "updated_at": "2026-02-01T00:00:00Z"})
+        api.patch(f"transactions/{body['transaction_id']}/", {"metadata": {"shop": "S2"}})
+        stored = api.get(f"transactions/{body['transaction_id']}/screening/").json()
+        listed_results = api.get("screening/results/", transaction_id=body["transaction_id"]).json()["items"]
+    finally:
+        derivation_settings.cache_clear()
+    assert [each["details"] for each in stored["results"]] == [each["details"] for each in first["results"]]
+    by_rule = {each["rule_id"]: each["details"] for each in first["results"]}
+    assert {each["rule_id"]: each["details"] for each in listed_results} == by_rule
