@@ -17,16 +17,17 @@ from rules.core.values import number_text, plain
 from rules.selectors import lists_snapshot
 from screening.batch.aggregate_query import MAX_GROUPS, AggregateQuery
 from screening.batch.columns.engine import ColumnRun
-from screening.batch.columns.fields import Column, column_of, group_column, quoted
+from screening.batch.columns.fields import column_of, group_column, quoted
 from screening.batch.columns.measures import MeasureMaker, sized
 from screening.batch.columns.raws import result_of
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.columns.windows import grouped_sql
+from screening.batch.group_names import group_names
 
 
 def groups_computed(query: AggregateQuery) -> list[dict[str, Any]]:
-    """`{values, value, events}` of every group. Raises Unprocessable."""
+    """`{name, values, value, events}` of every group. Raises Unprocessable."""
     scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
     lists = lists_snapshot()
     with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
@@ -78,13 +79,17 @@ def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
     moment = {"occurred_at": from_us(query.to_us)}
     if not rows and not query.groups:
         rows = [tuple([0] + [None] * (len(measure.raws) - 1))]
+    keys = [
+        [plain(column.decode(value)) for column, value in zip(columns, row, strict=False)] for row in rows
+    ]
     found = []
-    for row in rows:
-        values, numbers = row[: len(columns)], row[len(columns) :]
+    for name, values, row in zip(group_names(keys), keys, rows, strict=True):
+        numbers = row[len(columns) :]
         result = result_of(_ungrouped(query.aggregate), numbers, moment)
         found.append(
             {
-                "values": {c.name: _shown(c, value) for c, value in zip(columns, values, strict=True)},
+                "name": name,
+                "values": {c.name: _shown(value) for c, value in zip(columns, values, strict=True)},
                 "value": result.value,
                 "events": numbers[0] or 0,
             }
@@ -97,6 +102,5 @@ def _ungrouped(aggregate: Aggregate) -> Aggregate:
     return Aggregate(aggregate.function, aggregate.event, aggregate.field, ())
 
 
-def _shown(column: Column, value: Any) -> Any:
-    decoded = plain(column.decode(value))
-    return number_text(decoded) if isinstance(decoded, Decimal) else decoded
+def _shown(value: Any) -> Any:
+    return number_text(value) if isinstance(value, Decimal) else value

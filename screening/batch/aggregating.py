@@ -30,7 +30,6 @@ CACHE_S = 10
 # Whoever meets a Redis that hangs waits for one time-out; it is then left alone this long.
 CACHE_PAUSE_S = 5.0
 _cache_absence = Absence(CACHE_PAUSE_S)
-EVERYTHING = "all"
 
 
 def aggregate_answer(*, body: Any) -> dict[str, Any]:
@@ -113,18 +112,4 @@ def _computed(query: AggregateQuery) -> dict[str, Any]:
 
 
 def _result(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{group: value}; the values of several fields are joined by |, what is | in one is \\|; no group is "all"."""
-    return {_name(each["values"]): each["value"] for each in groups}
-
-
-def _name(values: Mapping[str, Any]) -> str:
-    if not values:
-        return EVERYTHING
-    texts = [
-        "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        for value in values.values()
-    ]
-    if len(texts) == 1:
-        return texts[0]
-    # Else two groups could have one name, and the one would replace the other.
-    return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+    return {each["name"]: each["value"] for each in groups}

@@ -116,9 +116,11 @@ class AggregateRequestSerializer(serializers.Serializer[Any]):
 
 class AggregateSerializer(serializers.Serializer[Any]):
     result = serializers.JSONField(
-        help_text="by group: {value of the group: value}; without groups one value"
+        help_text='by group: {value of the group: value}; without groups one value, of "all"'
     )
-    groups = serializers.JSONField()
+    groups = serializers.JSONField(
+        help_text="[{name, values, value, events}], `name` being the key in `result`"
+    )
     cache_hit = serializers.BooleanField()
     cache_max_age_s = serializers.IntegerField(help_text="how long an answer is kept")
     computation_time_ms = serializers.FloatField()

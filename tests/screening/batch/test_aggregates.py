@@ -147,6 +147,19 @@ def test_groups_whose_values_hold_the_separator_are_all_told(reader: ApiClient) 
         assert answer["result"][name] == 1
 
 
+def test_groups_whose_values_look_alike_are_all_told(reader: ApiClient) -> None:
+    values = [7, "7", '"7"', True, "true", "", 7.5]
+    for number, value in enumerate(values):
+        transaction_store(20 + number, user_id="alike", metadata={"v": value})
+    for _ in range(2):
+        answer = asked(
+            reader, aggregate_function="count", group_by=["metadata.v"], filters={"user_id": "alike"}
+        )
+        assert set(answer["result"]) == {"7", '"7"', '"\\"7\\""', "true", '"true"', "", "7.5"}
+        assert set(answer["result"].values()) == {1}
+        assert {each["name"] for each in answer["groups"]} == set(answer["result"])
+
+
 def test_labels_count_as_they_are_known_at_the_end(reader: ApiClient) -> None:
     """T0 and T1 of U1 proved to be fraud, T3 not; of T2 nothing is known."""
     for number, is_fraud, known in [(0, True, 10), (1, True, 20), (3, False, 10), (0, False, 5)]:
