@@ -1,8 +1,15 @@
-"""Numbers of the PostgreSQL advisory locks, in one place so that no two meanings share one.
+"""Advisory locks of PostgreSQL: their numbers, in one place so that no two meanings share one, and holding one of them.
 
 Counters and labels are locked besides by 64-bit hashes of their own names (screening/velocity/filling.py,
-ingestion/events/services.py), far from these.
+ingestion/events/services.py), far from these. Locks held here are the connection's: one that dies holds nothing up.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
 
 # Held shared by every statement that stores a decision (screening_fence), exclusively while what decisions are made
 # with changes: a publish, a switch between Redis and SQL windows.
@@ -16,6 +23,8 @@ VELOCITY_SWITCH_LOCK = 7021003
 VELOCITY_FILL_LOCK = 7021004
 # Held by the one process that works the outbox off.
 OUTBOX_LOCK = 7021005
+# Held by the one process that sends webhooks: slow receivers take up one of a worker's processes, never all.
+WEBHOOKS_LOCK = 7021008
 # Held by the one process that lets old transactions leave.
 RETIREMENT_LOCK = 7021006
 # Held by a batch from looking which alerts were opened before until its own are committed.
@@ -31,3 +40,37 @@ BACKTEST_LOCK = 7021011
 BACKTESTS_OF_PRINCIPAL_LOCK = 7021012
 # Held by the worker that advances the batch.
 BATCH_LOCK = 7021013
+
+
+@contextmanager
+def only_one(*lock: int) -> Iterator[bool]:
+    """Whether this is the one process that holds the lock (of the row, given a second key); it does not wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_try_advisory_lock({_places(lock)})", lock)
+        is_mine = bool(cursor.fetchone()[0])
+    try:
+        yield is_mine
+    finally:
+        if is_mine:
+            _unlock("pg_advisory_unlock", lock)
+
+
+@contextmanager
+def held_shared(*lock: int) -> Iterator[None]:
+    """Held together with others who hold it shared; waits for who holds it alone, and makes them wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock_shared({_places(lock)})", lock)
+    try:
+        yield
+    finally:
+        _unlock("pg_advisory_unlock_shared", lock)
+
+
+def _places(lock: tuple[int, ...]) -> str:
+    return ", ".join(["%s"] * len(lock))
+
+
+def _unlock(function: str, lock: tuple[int, ...]) -> None:
+    if not connection.needs_rollback and connection.connection and not connection.connection.closed:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}({_places(lock)})", lock)

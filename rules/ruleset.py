@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
 from django.db import connection, transaction
 
-from fraudsite.locks import RULES_LOCK
+from fraudsite.locks import RULES_LOCK, held_shared
 from rules.models import RulesetVersion, RuleVersion
 
 
@@ -29,18 +29,9 @@ def ruleset_lock() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
 
 
-@contextmanager
-def publishes_held_back() -> Iterator[None]:
+def publishes_held_back() -> AbstractContextManager[None]:
     """What is in force stays so meanwhile: who changes rules or lists waits. Waits for who is doing so."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [RULES_LOCK])
-    try:
-        yield
-    finally:
-        # With a connection that broke the lock is gone as well.
-        if connection.connection is not None:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [RULES_LOCK])
+    return held_shared(RULES_LOCK)
 
 
 def ruleset_publish(*, principal: str, reason: str, lists_changed: bool = False) -> RulesetVersion | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from django.db import connection, transaction
-
-from fraudsite.locks import VELOCITY_FILL_LOCK
+from fraudsite.locks import VELOCITY_FILL_LOCK, only_one
 from rules.selectors import ruleset_current_number
 from screening.engine import engines
 from screening.realtime import fence, store
@@ -24,19 +22,14 @@ def velocity_prepare() -> int:
     if not state.is_redis:
         return 0
     engine = engines.at_least(ruleset_current_number())
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [VELOCITY_FILL_LOCK])
-        mine = bool(cursor.fetchone()[0])
-    if not mine:
-        return 0
-    try:
-        return counters_fill_unready(store, state.epoch, engine.plan)
-    except StoreUnavailable as error:
-        fence.lost(state.epoch, reason=str(error))
-        return 0
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [VELOCITY_FILL_LOCK])
+    with only_one(VELOCITY_FILL_LOCK) as is_mine:
+        if not is_mine:
+            return 0
+        try:
+            return counters_fill_unready(store, state.epoch, engine.plan)
+        except StoreUnavailable as error:
+            fence.lost(state.epoch, reason=str(error))
+            return 0
 
 
 def velocity_rebuild() -> FenceState:

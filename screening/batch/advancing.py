@@ -17,12 +17,13 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
+from fraudsite.locks import only_one
 from rules.core.parse import parse_filters
 from screening.batch.columns.scope import Scope
 from screening.batch.counting import chunk_end, rows_left
 from screening.batch.models import Backtest
 from screening.batch.requests import us_of
-from screening.batch.states import FAILED, RUNNING, Stopped, move, only_one
+from screening.batch.states import FAILED, RUNNING, Stopped, move
 from screening.models import ScreeningBatch
 
 log = structlog.get_logger(__name__)

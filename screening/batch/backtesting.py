@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
+from fraudsite.locks import BACKTEST_LOCK
 from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
 from rules.core.evaluate import aggregated_data, instant_text
 from rules.core.lists import Lists
@@ -32,7 +33,7 @@ from screening.batch.columns.spans import Chosen, Span
 from screening.batch.columns.stage import Memory
 from screening.batch.lists import lists_seen
 from screening.batch.models import Backtest
-from screening.batch.states import BACKTEST_LOCK, COMPLETED, RUNNING, Stopped, move, still_running
+from screening.batch.states import COMPLETED, RUNNING, Stopped, move, still_running
 from screening.batch.sweeping import variant
 from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
 from screening.compiled import versions as compiled_versions

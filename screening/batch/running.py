@@ -14,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
+from fraudsite.locks import BATCH_LOCK
 from rules.core.compile import CompiledRuleset
 from rules.core.lists import Lists
 from rules.models import RuleVersion
@@ -23,7 +24,7 @@ from screening.batch.columns.runs import computed_run
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
 from screening.batch.lists import lists_seen
-from screening.batch.states import BATCH_LOCK, COMPLETED, move, still_running
+from screening.batch.states import COMPLETED, move, still_running
 from screening.batch.writing import BatchWriter
 from screening.compiled import versions as compiled_versions
 from screening.models import ScreeningBatch

@@ -7,15 +7,12 @@ Whoever moves a row says from where: of two that try, one wins, and a worker tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from django.db import connection, models
+from django.db import models
 
-# Kinds of locks of `only_one`, imported from here as well.
-from fraudsite.locks import BACKTEST_LOCK as BACKTEST_LOCK
-from fraudsite.locks import BATCH_LOCK as BATCH_LOCK
+from fraudsite.locks import only_one
 
 PENDING, RUNNING, COMPLETED, CANCELLED, FAILED = "pending", "running", "completed", "cancelled", "failed"
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -53,21 +50,6 @@ def still_running(row: models.Model) -> Callable[[], None]:
             raise Stopped
 
     return check
-
-
-@contextmanager
-def only_one(kind: int, pk: int) -> Iterator[bool]:
-    """Whether this process is the one that advances the row now. The lock dies with the connection, so a killed
-    worker holds nothing up."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [kind, pk])
-        is_mine = bool(cursor.fetchone()[0])
-    try:
-        yield is_mine
-    finally:
-        if is_mine and connection.connection is not None:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [kind, pk])
 
 
 def is_advancing(kind: int, pk: int) -> bool:

@@ -11,9 +11,10 @@ from celery import shared_task
 from django.db import models
 from django.utils import timezone
 
+from fraudsite.locks import BACKTEST_LOCK, BATCH_LOCK
 from fraudsite.queueing import enqueue
 from screening.batch.models import Backtest
-from screening.batch.states import BACKTEST_LOCK, BATCH_LOCK, OPEN, is_advancing
+from screening.batch.states import OPEN, is_advancing
 from screening.models import ScreeningBatch
 from screening.turns import is_turn, turn_begin, turn_of
 

@@ -9,9 +9,13 @@ chunk: a worker that dies loses and doubles nothing. Sending, which is slow and 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import connection, transaction
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from fraudsite.locks import OUTBOX_LOCK
@@ -22,6 +26,9 @@ from screening.live_first import live_first
 from screening.outbox.models import OutboxEntry
 from screening.risk.alerting import signals_assess
 from screening.webhooks.deliveries import deliveries_make
+
+log = structlog.get_logger(__name__)
+Done = TypeVar("Done")
 
 # What happens now waits for the round that is under way: 50 alerts take about a second on a busy machine.
 CHUNK = 50
@@ -50,7 +57,7 @@ def _round() -> int:
         if not _is_only_worker():
             return 0
         # Assessed first, so that a risk alert and what raised the risk meet in one case.
-        assessed = signals_assess(limit=CHUNK)
+        assessed = _contained(partial(signals_assess, limit=CHUNK), step="signals") or 0
         joined = _alerts_group()
         told = _entries_process()
     return assessed + joined + told
@@ -68,18 +75,34 @@ def _own_alerts_count() -> None:
 
 
 def _alerts_group() -> int:
-    alerts = live_first(alerts_without_case(), "occurred_at", CHUNK)
-    for alert in alerts:
-        alert_join(alert)
-    return len(alerts)
+    joined = 0
+    for alert in live_first(alerts_without_case(), "occurred_at", CHUNK):
+        joined += _contained(partial(alert_join, alert), step="alert", pk=alert.pk) is not None
+    return joined
 
 
 def _entries_process() -> int:
     entries = list(OutboxEntry.objects.filter(processed_at=None).order_by("id")[:CHUNK])
-    if entries:
-        deliveries_make(entries)
-        OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(processed_at=timezone.now())
+    if not entries:
+        return 0
+    if _contained(partial(deliveries_make, entries), step="entries") is None:
+        for entry in entries:
+            # One that cannot be told is given up, with its reason in the log, rather than in everybody's way for ever.
+            _contained(partial(deliveries_make, [entry]), step="entry", pk=entry.pk)
+    OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(processed_at=timezone.now())
     return len(entries)
+
+
+def _contained(work: Callable[[], Done], **step: Any) -> Done | None:
+    """What `work` returns; None where it failed, with nothing of it done, so that what is behind it is not held up."""
+    try:
+        with transaction.atomic():
+            return work()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("outbox_step_failed", **step)
+        return None
 
 
 def outbox_purge() -> int:

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from fraudsite.acting import acting_as
 from fraudsite.errors import Busy, Conflict, FieldError, Invalid
-from fraudsite.locks import RETIREMENT_LOCK
+from fraudsite.locks import RETIREMENT_LOCK, only_one
 from ingestion.models import RetirementRun
 from screening.retirement.export import ExportFile
 from screening.retirement.refusals import before_check, work_check
@@ -126,16 +126,10 @@ def _tell(done: Retirement, on_progress: Progress | None) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [RETIREMENT_LOCK])
-        if not cursor.fetchone()[0]:
+    with only_one(RETIREMENT_LOCK) as is_mine:
+        if not is_mine:
             raise Conflict("Another run lets transactions leave at this moment.")
-    try:
         yield
-    finally:
-        if not connection.needs_rollback and connection.connection and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [RETIREMENT_LOCK])
 
 
 def _chunk_retire(done: Retirement, pks: list[int], *, before: datetime, file: ExportFile | None) -> None:

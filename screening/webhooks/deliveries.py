@@ -16,6 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from fraudsite.exact_json import to_json
+from fraudsite.locks import WEBHOOKS_LOCK, only_one
 from screening.outbox.models import OutboxEntry
 from screening.webhooks.bodies import message_of
 from screening.webhooks.models import Webhook, WebhookDelivery
@@ -56,7 +57,7 @@ def deliveries_make(entries: Iterable[OutboxEntry]) -> int:
 
 
 # Of each (webhook, subject) only the oldest unfinished delivery may be sent, so that a subject's messages come in
-# order; SKIP LOCKED lets workers share the rest.
+# order. What a process took that died is taken again after its lease.
 _TAKE = """
 UPDATE screening_webhookdelivery SET leased_until = %(now)s::timestamptz + %(lease)s
 WHERE id IN (
@@ -74,15 +75,17 @@ WHERE id IN (
 
 
 def deliveries_send(*, send: Sender = message_send) -> int:
-    """Send what is due until nothing is; returns how many attempts were made."""
+    """Send what is due until nothing is; returns how many attempts were made. While another process is at it, none:
+    that one, or the sweep, sees what is there."""
     attempts = 0
     ends_at = time.monotonic() + MAX_RUN_S
-    while time.monotonic() < ends_at:
-        taken = _take()
-        if not taken:
-            break
-        _attempt(taken, send)
-        attempts += len(taken)
+    with only_one(WEBHOOKS_LOCK) as is_mine:
+        while is_mine and time.monotonic() < ends_at:
+            taken = _take()
+            if not taken:
+                break
+            _attempt(taken, send)
+            attempts += len(taken)
     return attempts
 
 

@@ -1,4 +1,4 @@
-"""Sending as a task, on a queue of its own (settings): receivers may be slow, screening must not wait."""
+"""Sending as a task, apart from screening's queue (settings): receivers may be slow, payments must not wait."""
 
 from celery import shared_task
 

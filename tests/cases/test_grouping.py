@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from structlog.testing import capture_logs
 
-from screening.models import Alert, Case, OutboxEntry, RiskSignal
+from screening.models import Alert, Case, OutboxEntry, RiskSignal, Webhook
 from screening.outbox import worker
 from screening.outbox.worker import outbox_work
 from tests.cases.making import AT, alert, case, rule, signal
@@ -43,6 +44,31 @@ def test_what_happens_now_comes_before_the_past(monkeypatch: pytest.MonkeyPatch)
     assert Case.objects.count() == len(past) + 1
     robbed.refresh_from_db()
     assert robbed.case is not None
+
+
+def test_what_cannot_be_worked_off_holds_up_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the alert that raises, nor the entry that cannot be told."""
+    join = worker.alert_join
+
+    def joined(each: Alert) -> Case:
+        if each.account_id == "broken":
+            raise ValueError("broken")
+        return join(each)
+
+    monkeypatch.setattr(worker, "alert_join", joined)
+    broken = alert(account_id="broken", user_id="U9")
+    Webhook.objects.create(name="Ours", url="https://example.com/", topics=["case"], secret="whsec_test")
+    entry = OutboxEntry.objects.create(kind="case", subject="case", payload={"no": "case"})
+    alert()
+    with capture_logs() as lines:
+        outbox_work()
+    assert list(Alert.objects.filter(case=None)) == [broken]
+    assert Case.objects.count() == 1
+    assert not OutboxEntry.objects.filter(processed_at=None).exists()
+    told = {
+        (line["step"], line["pk"]) for line in lines if line["event"] == "outbox_step_failed" and "pk" in line
+    }
+    assert told == {("alert", broken.pk), ("entry", entry.pk)}
 
 
 def test_it_keeps_users_that_share_nothing_apart() -> None:

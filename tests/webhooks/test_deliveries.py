@@ -8,9 +8,11 @@ import json
 import time
 from datetime import timedelta
 from ipaddress import ip_network
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from screening.models import OutboxEntry, Webhook, WebhookDelivery
@@ -74,6 +76,32 @@ def test_it_sends_alerts_and_cases_with_a_signature_the_receiver_can_check(setti
             assert abs(time.time() - int(stamp)) < 60
             assert headers["Fraudsite-Topic"] == json.loads(body)["topic"]
     assert set(WebhookDelivery.objects.values_list("status", "attempts")) == {("delivered", 1)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_process_sends_at_a_time() -> None:
+    """Receivers that answer slowly would take up every process that works off what follows from decisions."""
+    hook = webhook()
+    for number in range(3):
+        deliver(hook, f"S{number}", 1)
+    sent_by_the_other: list[int] = []
+
+    def beside() -> None:
+        try:
+            sent_by_the_other.append(deliveries_send(send=Recorder()))
+        finally:
+            connections.close_all()
+
+    def slow(_url: str, _message: Message) -> Outcome:
+        if not sent_by_the_other:
+            other = Thread(target=beside)
+            other.start()
+            other.join()
+        return Outcome(200)
+
+    assert deliveries_send(send=slow) == 3
+    assert set(sent_by_the_other) == {0}
+    assert deliveries_send(send=Recorder()) == 0
 
 
 def test_it_tells_only_active_webhooks_of_the_topics_they_chose() -> None:

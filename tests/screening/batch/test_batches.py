@@ -9,11 +9,11 @@ from unittest import mock
 import pytest
 from django.db import connection
 
+from fraudsite.locks import BATCH_LOCK
 from ingestion.models import Transaction
 from screening.batch import advancing, running, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
-from screening.batch.states import BATCH_LOCK
 from screening.batch.tasks import batch_run, batch_sweep
 from screening.models import Alert, ScreeningBatch
 from tests.clients import ApiClient, assert_problem
