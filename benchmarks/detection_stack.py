@@ -21,8 +21,8 @@ django.setup()
 from benchmarks.detection import START, STREAM_KINDS, Outcome, outcome_of, stream  # noqa: E402
 from benchmarks.detection_measures import Measures  # noqa: E402
 from benchmarks.detection_replay import ID_FIELDS, Raised, Screened, fields_of  # noqa: E402
-from fraudsite.api.json_body import decode  # noqa: E402
 from fraudsite.exact_json import to_json  # noqa: E402
+from fraudsite.json_body import decode  # noqa: E402
 from ingestion.models import AlertEvent  # noqa: E402
 from ingestion.simulator import SimulatedEvent, Simulation, SimulatorConfig  # noqa: E402
 from screening.events_api.services import events_take  # noqa: E402

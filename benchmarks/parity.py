@@ -155,8 +155,8 @@ def _take(
     seen: set[tuple[str, datetime]],
 ) -> None:
     """As the bulk endpoint and a worker do; a queue that delivers twice is part of it."""
-    from fraudsite.api.json_body import decode
     from fraudsite.exact_json import to_json
+    from fraudsite.json_body import decode
     from ingestion.payloads import transaction_parse
     from screening.pending import MAX_BATCH_SIZE as BATCH_SIZE
     from screening.services import pending_store

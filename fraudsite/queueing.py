@@ -30,16 +30,17 @@ _pool = redis.ConnectionPool.from_url(
 )
 
 
-def enqueue(task: Task, *args: Any, expires: float | None = None) -> bool:
-    """Whether `task` was handed over. False while the broker is away: call it only for what a sweep finds again."""
+def enqueue(task: str, *args: Any, expires: float | None = None) -> bool:
+    """Whether the task of that name was handed over. False while the broker is away: call it only for what a sweep
+    finds again."""
     if not _absence.may_try():
         return False
     try:
         with _producers(os.getpid()).acquire(block=True, timeout=PATIENCE_S) as producer:
-            task.apply_async(args, producer=producer, expires=expires)
+            _task(task).apply_async(args, producer=producer, expires=expires)
     except (KombuError, OSError) as error:
         _absence.begins()
-        log.warning("broker_away", task=task.name, reason=str(error))
+        log.warning("broker_away", task=task, reason=str(error))
         return False
     _absence.over()
     return True
@@ -57,6 +58,12 @@ def queue_depths() -> dict[str, int] | None:
         return None
     step = len(_PRIORITY_SUFFIXES)
     return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
+
+
+@cache
+def _task(name: str) -> Task:
+    app.loader.import_default_modules()
+    return app.tasks[name]
 
 
 @cache

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from fraudsite import json_body
 from fraudsite.admin_site import number_of, page, principal_of, render, require
-from fraudsite.api import json_body
 from fraudsite.errors import Conflict, DomainError, FieldError, Missing
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may

@@ -9,8 +9,8 @@ import structlog
 
 from fraudsite.logging import transactions_log
 from screening.alerts.own_events import own_alerts_of_decisions
-from screening.outbox.tasks import outbox_kick
-from screening.realtime import Candidate
+from screening.deciding import Candidate
+from screening.enqueueing import outbox_kick
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,6 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fraudsite.api.json_body import decode
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.parsers import JsonParser, NdjsonParser, PlainNdjsonParser, RawJsonParser
 from fraudsite.api.renderers import answer as json_answer
@@ -21,6 +20,7 @@ from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
 from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.json_body import decode
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
 from ingestion.serializers import TransactionSerializer
 from screening import services

@@ -14,6 +14,7 @@ from django.db.models import Model
 from rules.core.decide import DecisionDraft, decide
 from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
+from screening.deciding import effects_of
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import EVENT_SOURCES, event_of
 from screening.facts import facts_of_all
@@ -21,7 +22,6 @@ from screening.models import Alert, OutboxEntry, RiskSignal
 from screening.realtime import (
     catch_up,
     count_events,
-    effects_of,
     evaluate,
     fence,
     in_rounds,

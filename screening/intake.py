@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 from ingestion.payloads import ParsedTransaction
 from ingestion.retired.selectors import payload_digests
@@ -36,12 +35,3 @@ def intake_store(parsed: Sequence[ParsedTransaction]) -> Intake:
     conflicts = [i for i, each in enumerate(parsed) if digests[each.transaction_id] != each.digest]
     accepted = {name: stored[name] for name in first if name in stored}
     return Intake(accepted, conflicts, len(parsed) - len(accepted) - len(conflicts))
-
-
-def lanes(rows: Sequence[tuple[int, str]], n: int) -> list[list[int]]:
-    """Primary keys of (primary key, user) in at most `n` lists: those of one user are in one list, in their order, so
-    that lists may be screened side by side."""
-    found: list[list[int]] = [[] for _ in range(n)]
-    for pk, user_id in rows:
-        found[crc32(user_id.encode()) % n].append(pk)
-    return [lane for lane in found if lane]

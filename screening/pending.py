@@ -13,7 +13,8 @@ from fraudsite.exact_json import from_json
 from fraudsite.prepared import PreparedStatement
 from ingestion.payloads import FIELD_NAMES
 from screening.aftermath import decisions_follow_up
-from screening.realtime import Candidate, ScreeningBusy, may_complete, transactions_screen
+from screening.deciding import Candidate
+from screening.realtime import ScreeningBusy, may_complete, transactions_screen
 
 log = structlog.get_logger(__name__)
 

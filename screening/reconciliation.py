@@ -13,8 +13,9 @@ from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
 from rules.core.durations import from_us
 from rules.selectors import ruleset_current_number
+from screening.deciding import Candidate, prepare
 from screening.engine import engines
-from screening.realtime import Candidate, fence, prepare, store, take_back
+from screening.realtime import fence, store, take_back
 from screening.velocity.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)

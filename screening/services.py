@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from fraudsite.api.json_body import JsonBodyError, array_items, decode
 from fraudsite.errors import Conflict, FieldError, Invalid
 from fraudsite.exact_json import to_json
+from fraudsite.json_body import JsonBodyError, array_items, decode
 from fraudsite.logging import about_transaction, transactions_log
 from fraudsite.prepared import PreparedStatement
 from ingestion.models import RetiredTransaction, Transaction, TransactionRevision
@@ -29,11 +29,12 @@ from rules.core.durations import to_us
 from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.backlog import backlog_admit
+from screening.deciding import Candidate
 from screening.decisions import fresh_decision_body
 from screening.engine import engines
+from screening.enqueueing import transactions_enqueue
 from screening.events import event_of
 from screening.realtime import (
-    Candidate,
     ScreeningBusy,
     fence,
     may_complete,
@@ -145,7 +146,7 @@ def transaction_accept(*, document: Any) -> Answer:
             raise ScreeningBusy
         return known
     transactions_log("transaction_accepted", [{"transaction_id": parsed.transaction_id}])
-    enqueue(list(accepted.values()))
+    transactions_enqueue(list(accepted.values()))
     fields = {**parsed.fields, "base_amount": None, "received_at": received_at}
     return Answer(
         202,
@@ -209,13 +210,6 @@ SELECT id, $2, payload_digest, {",".join(FIELD_NAMES)} FROM keyed ORDER BY trans
 ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id, id
 """,  # noqa: S608 - names of columns, no input
 )
-
-
-def enqueue(pks: Sequence[int]) -> None:
-    """Hand stored transactions to the workers; when the broker is away the sweep does it later."""
-    from screening.tasks import transactions_enqueue
-
-    transactions_enqueue(pks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +280,7 @@ def transactions_accept_bulk(*, documents: Sequence[tuple[Any, list[FieldError]]
     transactions_log(
         "transaction_accepted", ({"transaction_id": name, "job_id": job_id} for name in accepted)
     )
-    enqueue(list(accepted.values()))
+    transactions_enqueue(list(accepted.values()))
     known = [(index, each) for index, each in parsed if each.transaction_id not in accepted]
     replayed, conflicts = _replays([*known, *((i, e) for i, e in repeated if e.transaction_id in accepted)])
     return BulkAnswer(

@@ -17,9 +17,9 @@ from rules.core.durations import from_us
 from rules.core.errors import EvaluationFailed
 from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
+from screening.deciding import Candidate, decided_row, prepare
 from screening.engine import Engine
-from screening.realtime import Candidate, catch_up, decided_row, prepare
-from screening.storing import decisions_store
+from screening.storing import StoreResult, decisions_store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity.history import history_result
@@ -30,16 +30,19 @@ from screening.velocity.sql_windows import window_results
 LONGEST_STATEMENT_MS = 8_000
 
 
-def round_in_sql(engine: Engine, state: FenceState, candidates: list[Candidate]) -> list[Candidate]:
-    """One attempt for each candidate; returns those that must be tried again under another state."""
+def round_in_sql(
+    engine: Engine, state: FenceState, candidates: list[Candidate]
+) -> tuple[list[Candidate], StoreResult | None]:
+    """One attempt for each candidate; (those that must be tried again, the state under which they must)."""
     for position, candidate in enumerate(candidates):
-        if not _screen_one(engine, state, candidate):
-            return candidates[position:]
-    return []
+        refused = _screen_one(engine, state, candidate)
+        if refused is not None:
+            return candidates[position:], refused
+    return [], None
 
 
-def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool:
-    """False: rules or epoch changed, nothing stored."""
+def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> StoreResult | None:
+    """What the fence said when rules or epoch had changed and nothing was stored; else None."""
     started = time.perf_counter()
     candidate.arrival = None
     prepare(engine, [candidate])
@@ -50,7 +53,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
     with groups_locked([*tags, f"transaction:{event['transaction_id']}"]):
         _limit_waiting()
         if _is_stored(candidate):
-            return True
+            return None
         candidate.arrival = event["arrival"] = arrival_next()
         if candidate.fields["occurred_at"] is None:
             event["occurred_at"] = from_us(candidate.arrival)
@@ -67,10 +70,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> bool
                 row.decision.pk = int(pk)
                 candidate.decided = row.decision
                 candidate.effects = row.effects
-    if not result.passed:
-        catch_up(engine, state, result)
-        return False
-    return True
+    return None if result.passed else result
 
 
 def history_results(engine: Engine, event: dict[str, Any], kind: str) -> list[Any]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
-from math import ceil
 
 import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from fraudsite.queueing import enqueue, queue_depths
+from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
-from screening.intake import lanes
+from screening.enqueueing import TRANSACTIONS_SCREEN, transactions_enqueue
 from screening.pending import pending_screen
 from screening.reconciliation import counts_reconcile
 from screening.velocity_services import velocity_prepare
 
 log = structlog.get_logger(__name__)
 
-TRANSACTIONS_A_TASK = 500
 # A pending transaction older than this was not enqueued, or its worker died; the sweep enqueues it again.
 SWEEP_AFTER = timedelta(seconds=20)
 SWEEP_AT_MOST = 20_000
@@ -28,20 +25,10 @@ SWEEP_AT_MOST = 20_000
 SHORT_QUEUE = 50
 
 
-@shared_task(name="screening.transactions_screen_pending")
+@shared_task(name=TRANSACTIONS_SCREEN)
 def transactions_screen_pending(pks: list[int]) -> int:
     """Screen these transactions if they are still pending; returns how many were."""
     return pending_screen(pks)
-
-
-def transactions_enqueue(pks: Sequence[int]) -> None:
-    """Enqueue in tasks of many, those of one user in one task, so that workers side by side keep their order."""
-    tasks = [list(pks)] if pks else []
-    if len(pks) > TRANSACTIONS_A_TASK:
-        users = dict(Transaction.objects.filter(pk__in=pks).values_list("pk", "user_id"))
-        tasks = lanes([(pk, users[pk]) for pk in pks if pk in users], ceil(len(pks) / TRANSACTIONS_A_TASK))
-    for task in tasks:
-        enqueue(transactions_screen_pending, task)
 
 
 @shared_task(name="screening.pending_sweep")

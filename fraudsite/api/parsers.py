@@ -6,8 +6,8 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from fraudsite.api.json_body import decode
 from fraudsite.api.problems import PayloadTooLarge
+from fraudsite.json_body import decode
 
 MAX_BODY_BYTES = 1024 * 1024
 # What is read and thrown away of a body that is too large, so that the client reads the answer instead of a

@@ -15,7 +15,6 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from fraudsite.api.json_body import JsonBodyError
 from fraudsite.errors import (
     Busy,
     Conflict,
@@ -29,6 +28,7 @@ from fraudsite.errors import (
     TooLarge,
     Unprocessable,
 )
+from fraudsite.json_body import JsonBodyError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fraudsite.api.json_body import JsonBodyError, decode
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.json_body import JsonBodyError, decode
 from ingestion.payloads import FIELD_NAMES
 
 REQUIRED = ("transaction_id", "user_id", "account_id", "amount", "transaction_type", "channel")

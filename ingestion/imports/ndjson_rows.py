@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fraudsite.api.json_body import JsonBodyError, decode
+from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.source import MAX_RECORD_BYTES, UTF8_BOM, RawRow, TextSource
 
 

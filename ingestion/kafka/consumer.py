@@ -15,8 +15,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from fraudsite.api.json_body import JsonBodyError, decode
 from fraudsite.errors import Busy, FieldError
+from fraudsite.json_body import JsonBodyError, decode
 from ingestion.kafka.dead_letters import (
     FAILED,
     INVALID,

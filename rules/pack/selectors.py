@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from rules.models import RuleVersion
-from rules.pack.entry import PackEntry
-from rules.pack.services import entries_in_use
+from rules.pack import PackEntry, pack_entries
 from rules.selectors import versions_shown
 
 
@@ -17,6 +18,11 @@ class PackStatus:
     entry: PackEntry
     state: str
     rule_id: int | None = None
+
+
+def entries_in_use() -> tuple[PackEntry, ...]:
+    """The pack with this installation's settings."""
+    return pack_entries(structuring_threshold=settings.STRUCTURING_THRESHOLD)
 
 
 def pack_status() -> tuple[PackStatus, ...]:

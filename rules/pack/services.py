@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid
 from rules.models import Rule
-from rules.pack import PackEntry, pack_entries
+from rules.pack import PackEntry
+from rules.pack.selectors import entries_in_use
 from rules.ruleset import ruleset_lock
 from rules.selectors import version_shown
 from rules.services import rule_create, rule_update
@@ -26,11 +26,6 @@ class PackChange:
     is_active: bool = False
     is_in_force: bool = False
     reason: str = ""
-
-
-def entries_in_use() -> tuple[PackEntry, ...]:
-    """The pack with this installation's settings."""
-    return pack_entries(structuring_threshold=settings.STRUCTURING_THRESHOLD)
 
 
 def pack_install(

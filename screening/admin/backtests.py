@@ -11,9 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite import charts
+from fraudsite import charts, json_body
 from fraudsite.admin_site import page, principal_of, render
-from fraudsite.api import json_body
 from fraudsite.errors import DomainError, FieldError
 from fraudsite.roles import Action, may
 from fraudsite.templatetags.workspace import rule_panels

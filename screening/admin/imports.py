@@ -15,7 +15,6 @@ from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action, may
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
-from screening.imports.tasks import import_enqueue
 from screening.imports.uploads import SpoolHandler, options_of
 
 Status = ImportJob.Status
@@ -71,7 +70,6 @@ def import_new(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:imports"))
     finally:
         file.discard()
-    import_enqueue(str(job.import_id))
     return HttpResponseRedirect(reverse("admin:import", args=[job.import_id]))
 
 
@@ -116,7 +114,6 @@ def import_action(request: HttpRequest, import_id: Any, what: str) -> HttpRespon
             services.import_cancel(job=job)
         elif what == "resume":
             services.import_resume(job=job)
-            import_enqueue(str(job.import_id))
         else:
             raise Invalid(f"There is no action {what!r} on an import.")
         messages.success(request, "It is cancelled." if what == "cancel" else "It goes on.")

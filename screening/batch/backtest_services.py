@@ -21,6 +21,7 @@ from screening.batch import requests
 from screening.batch.models import Backtest
 from screening.batch.states import CANCELLED, OPEN, move
 from screening.batch.sweeping import sweep_read
+from screening.enqueueing import backtest_enqueue
 
 KEYS = ("rule", "rule_id", "version", "date_from", "date_to", "transaction_filters", "sweep", "as_of")
 _NOT_VALID = "The input is not valid."
@@ -51,14 +52,8 @@ def backtest_create(*, body: Any, principal: str) -> Backtest:
             created_by=principal,
             **selected,
         )
-        transaction.on_commit(lambda: _enqueue(backtest))
+        transaction.on_commit(lambda: backtest_enqueue(backtest.pk))
     return backtest
-
-
-def _enqueue(backtest: Backtest) -> None:
-    from screening.batch.tasks import backtest_enqueue  # tasks import what services do
-
-    backtest_enqueue(backtest.pk)
 
 
 def _limit(principal: str) -> None:

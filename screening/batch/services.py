@@ -11,6 +11,7 @@ from fraudsite.errors import Conflict, Missing
 from rules.selectors import ruleset_load
 from screening.batch import requests
 from screening.batch.states import CANCELLED, PENDING, move
+from screening.enqueueing import batch_enqueue
 from screening.models import ScreeningBatch
 
 KEYS = (
@@ -80,6 +81,4 @@ def batch_get(batch_id: str) -> ScreeningBatch:
 
 
 def _enqueue(batch: ScreeningBatch) -> None:
-    from screening.batch.tasks import batch_enqueue  # tasks import what services do
-
     transaction.on_commit(lambda: batch_enqueue(batch.pk))

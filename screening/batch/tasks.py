@@ -15,14 +15,15 @@ from fraudsite.locks import BACKTEST_LOCK, BATCH_LOCK
 from fraudsite.queueing import enqueue
 from screening.batch.models import Backtest
 from screening.batch.states import OPEN, is_advancing
+from screening.enqueueing import BACKTEST_ADVANCE, BATCH_ADVANCE, backtest_enqueue, batch_enqueue
 from screening.models import ScreeningBatch
-from screening.turns import is_turn, turn_begin, turn_of
+from screening.turns import is_turn, turn_of
 
 # A row that waits longer was never enqueued, or its worker died.
 SWEEP_AFTER = timedelta(seconds=30)
 
 
-@shared_task(name="screening.batch_advance")
+@shared_task(name=BATCH_ADVANCE)
 def batch_run(pk: int, turn: str | None = None) -> None:
     from screening.batch.running import batch_advance
 
@@ -30,7 +31,7 @@ def batch_run(pk: int, turn: str | None = None) -> None:
         batch_enqueue(pk)
 
 
-@shared_task(name="screening.backtest_advance")
+@shared_task(name=BACKTEST_ADVANCE)
 def backtest_run(pk: int, turn: str | None = None) -> None:
     from screening.batch.backtesting import backtest_advance
 
@@ -38,23 +39,15 @@ def backtest_run(pk: int, turn: str | None = None) -> None:
         backtest_enqueue(pk)
 
 
-def batch_enqueue(pk: int) -> None:
-    enqueue(batch_run, pk, turn_begin(ScreeningBatch.objects.filter(pk=pk)))
-
-
-def backtest_enqueue(pk: int) -> None:
-    enqueue(backtest_run, pk, turn_begin(Backtest.objects.filter(pk=pk)))
-
-
 @shared_task(name="screening.batch_sweep")
 def batch_sweep() -> int:
     """Enqueue open batches and backtests that no worker holds: their message or their worker was lost."""
     swept = 0
-    for run, pk, turn in (
-        *((batch_run, *each) for each in _abandoned(ScreeningBatch, BATCH_LOCK)),
-        *((backtest_run, *each) for each in _abandoned(Backtest, BACKTEST_LOCK)),
+    for task, pk, turn in (
+        *((BATCH_ADVANCE, *each) for each in _abandoned(ScreeningBatch, BATCH_LOCK)),
+        *((BACKTEST_ADVANCE, *each) for each in _abandoned(Backtest, BACKTEST_LOCK)),
     ):
-        enqueue(run, pk, turn)
+        enqueue(task, pk, turn)
         swept += 1
     return swept
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ingestion.events.api import EventView, post_of
 from ingestion.events.payloads import KINDS
 from ingestion.events.services import Stored
+from screening.enqueueing import events_enqueue
 from screening.events_api.services import INLINE, stored_screen
-from screening.events_api.tasks import events_enqueue
 
 
 class ScreenedEventView(EventView):

@@ -14,7 +14,7 @@ from ingestion.events.payloads import KINDS, EventKind
 from ingestion.events.services import BulkResult, Stored, events_store_bulk
 from screening import event_screening
 from screening.alerts.own_events import own_alerts_of_events
-from screening.outbox.tasks import outbox_kick
+from screening.enqueueing import outbox_kick
 from screening.realtime import ScreeningBusy
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,6 @@ from fraudsite.api.views import ApiListView, ApiView
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
 from screening.imports.serializers import ImportDetailSerializer, ImportSerializer, ImportUploadSerializer
-from screening.imports.tasks import import_enqueue
 from screening.imports.uploads import options_of, spool_to_disk, uploaded_file
 
 CONFLICT = OpenApiResponse(ProblemSerializer, description="Its state does not allow this.")
@@ -69,7 +68,6 @@ class ImportsView(ApiListView):
             )
         finally:
             file.discard()
-        import_enqueue(str(job.import_id))
         return Response(selectors.import_detail_body(job), status=202)
 
 
@@ -111,5 +109,4 @@ class ImportResumeView(ApiView):
         job = selectors.import_get(import_id)
         check_no_body(request)
         job = services.import_resume(job=job)
-        import_enqueue(str(job.import_id))
         return Response(selectors.import_detail_body(job), status=202)

@@ -31,10 +31,10 @@ from ingestion.imports.models import ImportJob, ImportRowError
 from ingestion.imports.source import RawRow, SourceUnreadable
 from ingestion.models import Transaction
 from ingestion.payloads import ParsedTransaction, transaction_parse
-from screening.intake import TAKEN, intake_store, lanes
+from screening.enqueueing import TRANSACTIONS_SCREEN, lanes
+from screening.intake import TAKEN, intake_store
 from screening.pending import pending_screen
 from screening.realtime import ScreeningBusy
-from screening.tasks import transactions_screen_pending
 
 log = structlog.get_logger(__name__)
 
@@ -240,7 +240,7 @@ class _Run:
         """Hand a chunk to the workers. One that was handed out before is screened here: its users are not known."""
         if self._here or is_again or not rows:
             return
-        if not all(enqueue(transactions_screen_pending, lane) for lane in lanes(rows, LANES)):
+        if not all(enqueue(TRANSACTIONS_SCREEN, lane) for lane in lanes(rows, LANES)):
             # What the broker did not get is screened here, and so is what follows.
             log.warning("import_screens_itself", import_id=str(self._job.import_id))
             self._here = True

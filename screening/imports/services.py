@@ -19,6 +19,7 @@ from django.utils import timezone
 from fraudsite.errors import Busy, Conflict
 from ingestion.imports.layout import Layout, Options, layout_of
 from ingestion.imports.models import ImportJob
+from screening.enqueueing import import_enqueue
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,8 @@ def import_create(
     is_own_file: bool = True,
 ) -> ImportJob:
     """Look at the file and promise its import. Raises Invalid for one that can never be imported. With `is_own_file`
-    the file is moved into the store and deleted when it is done; else it stays where it is."""
+    the file is moved into the store, a worker imports it and deletes it when it is done; else it stays where it is, and
+    whoever asked imports it (`running.import_run`)."""
     layout = layout_of(path, options)
     job = _job(path, file_name, options, layout, principal=principal, name=name, is_own_file=is_own_file)
     if is_own_file:
@@ -67,6 +69,8 @@ def import_create(
             _move(path, kept)
     else:
         job.save(force_insert=True)
+    if is_own_file:
+        transaction.on_commit(lambda: import_enqueue(str(job.import_id)))
     log.info("import_created", import_id=str(job.import_id), format=job.format, size_bytes=job.size_bytes)
     return job
 
@@ -122,7 +126,7 @@ def import_cancel(*, job: ImportJob) -> ImportJob:
 
 
 def import_resume(*, job: ImportJob) -> ImportJob:
-    """Go on behind the last row that was done. Raises Conflict unless it was cancelled or failed."""
+    """Have a worker go on behind the last row that was done. Raises Conflict unless it was cancelled or failed."""
     if not Path(job.path).is_file():
         raise Conflict(
             "The file is not kept any more; upload it again: rows that were accepted are replays then."
@@ -130,6 +134,8 @@ def import_resume(*, job: ImportJob) -> ImportJob:
     stopped = ImportJob.objects.filter(pk=job.pk, status__in=RESUMABLE)
     if not stopped.update(status=Status.PENDING, attempts=0, error="", completed_at=None):
         raise Conflict(f"The import is {_status(job)}: only a cancelled or failed one can be resumed.")
+    if job.is_own_file:
+        transaction.on_commit(lambda: import_enqueue(str(job.import_id)))
     return ImportJob.objects.get(pk=job.pk)
 
 

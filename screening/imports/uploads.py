@@ -10,9 +10,9 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from rest_framework.request import Request
 
-from fraudsite.api.json_body import JsonBodyError, decode
 from fraudsite.api.problems import PayloadTooLarge
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from screening.imports.services import incoming_file
 

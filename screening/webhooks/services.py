@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from screening.enqueueing import webhooks_kick
 from screening.webhooks.addresses import AddressRefused, addresses_resolve, target_parse
 from screening.webhooks.models import NAME_LENGTH, Topic, Webhook, WebhookDelivery
 
@@ -89,6 +90,7 @@ def webhook_test(*, webhook_id: int, principal: str) -> WebhookDelivery:
         "created_at": now.isoformat(),
         "data": {"requested_by": principal},
     }
+    transaction.on_commit(webhooks_kick)
     return WebhookDelivery.objects.create(
         webhook=webhook,
         topic=TEST_TOPIC,
@@ -115,6 +117,7 @@ def delivery_replay(*, webhook_id: int, delivery_id: UUID) -> WebhookDelivery:
     delivery.status = WebhookDelivery.Status.PENDING
     delivery.attempts, delivery.next_attempt_at, delivery.leased_until = 0, timezone.now(), None
     delivery.save()
+    transaction.on_commit(webhooks_kick)
     return delivery
 
 

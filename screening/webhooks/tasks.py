@@ -2,15 +2,10 @@
 
 from celery import shared_task
 
-from fraudsite.queueing import enqueue
+from screening.enqueueing import WEBHOOKS_SEND
 from screening.webhooks import deliveries
 
 
-@shared_task(name="screening.webhooks_send")
+@shared_task(name=WEBHOOKS_SEND)
 def webhooks_send() -> int:
     return deliveries.deliveries_send()
-
-
-def webhooks_kick() -> None:
-    """Send now rather than at the next sweep; never raises."""
-    enqueue(webhooks_send, expires=10)

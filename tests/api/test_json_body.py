@@ -1,4 +1,4 @@
-"""fraudsite.api.json_body: what is taken, and where what is refused went wrong."""
+"""fraudsite.json_body: what is taken, and where what is refused went wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudsite.api import json_body, parsers
-from fraudsite.api.json_body import MAX_DEPTH, JsonBodyError, decode
+from fraudsite import json_body
+from fraudsite.api import parsers
 from fraudsite.api.problems import PayloadTooLarge
+from fraudsite.json_body import MAX_DEPTH, JsonBodyError, decode
 
 
 def fault(raw: bytes) -> JsonBodyError:

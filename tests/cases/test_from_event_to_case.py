@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingestion.models import AlertEvent, Label
-from rules.pack.services import entries_in_use
+from rules.pack.selectors import entries_in_use
 from rules.services import rule_create
 from screening.alerts.selectors import snoozes
 from screening.engine import engines

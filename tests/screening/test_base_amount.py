@@ -49,7 +49,7 @@ def test_it_takes_the_newest_rate_of_the_day() -> None:
 def test_each_of_a_micro_batch_has_the_rate_of_its_own_currency_and_day(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("screening.tasks.transactions_enqueue", lambda pks: None)
+    monkeypatch.setattr("screening.services.transactions_enqueue", lambda pks: None)
     api = ApiClient()
     rate(api, "USD", "2026-01-01", "10")
     rate(api, "EUR", "2026-01-02", "30")

@@ -156,7 +156,7 @@ def test_it_gives_each_of_fifty_concurrent_transactions_a_count_of_its_own(api: 
 
 def test_it_counts_a_micro_batch_in_the_order_given(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted: list[int] = []
-    monkeypatch.setattr("screening.tasks.transactions_enqueue", accepted.extend)
+    monkeypatch.setattr("screening.services.transactions_enqueue", accepted.extend)
     whose = [{"user_id": f"U{n % 3}", "account_id": f"A{n % 3}"} for n in range(60)]
     rows = [payload(n, amount="10", merchant_id="M1", device_id="D1", **each) for n, each in enumerate(whose)]
     assert api.post("transactions/bulk/", rows).status_code == 202

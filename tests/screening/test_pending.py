@@ -32,7 +32,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def queued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What would be handed to workers."""
     found: list[int] = []
-    monkeypatch.setattr("screening.tasks.transactions_enqueue", found.extend)
+    for who in ("services", "tasks"):
+        monkeypatch.setattr(f"screening.{who}.transactions_enqueue", found.extend)
     return found
 
 
@@ -262,8 +263,8 @@ def test_it_refuses_more_than_may_wait_for_workers_until_they_caught_up(
 
 def test_it_gives_all_rows_of_a_user_to_one_task_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[list[int]] = []
-    monkeypatch.setattr("screening.tasks.TRANSACTIONS_A_TASK", 10)
-    monkeypatch.setattr("screening.tasks.enqueue", lambda _task, pks: tasks.append(pks))
+    monkeypatch.setattr("screening.enqueueing.TRANSACTIONS_A_TASK", 10)
+    monkeypatch.setattr("screening.enqueueing.enqueue", lambda _task, pks: tasks.append(pks))
     api = ApiClient()
     rows = [payload(number, user_id=f"U{number % 7}") for number in range(40)]
     assert api.post("transactions/bulk/", rows).json()["accepted"] == 40

@@ -28,7 +28,7 @@ def counted_only(monkeypatch: pytest.MonkeyPatch, number: int) -> int:
     """Pending transaction `number`, counted by a worker that dies before it stores the decision; its row."""
     found: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr("screening.tasks.transactions_enqueue", found.extend)
+        patch.setattr("screening.services.transactions_enqueue", found.extend)
         ApiClient().post("transactions/?mode=async", payload(number))
 
     def dies(*_args: Any, **_kwargs: Any) -> Any:
@@ -125,7 +125,7 @@ def test_a_worker_goes_on_with_the_count_of_a_request_that_died(
         raise Killed
 
     queued: list[int] = []
-    monkeypatch.setattr("screening.tasks.transactions_enqueue", queued.extend)
+    monkeypatch.setattr("screening.services.transactions_enqueue", queued.extend)
     with monkeypatch.context() as patch:
         patch.setattr(realtime, "decisions_store", dies)
         with pytest.raises(Killed):

@@ -118,7 +118,7 @@ def test_it_leaves_what_came_in_or_was_decided_or_corrected_later(api: ApiClient
 
 def test_it_leaves_what_is_pending(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     pay_long_ago(api, 0, 1)
-    monkeypatch.setattr("screening.tasks.transactions_enqueue", lambda _pks: None)
+    monkeypatch.setattr("screening.services.transactions_enqueue", lambda _pks: None)
     api.post("transactions/?mode=async", old_payload(2))
     grow_old(2)
 

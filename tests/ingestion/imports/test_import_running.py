@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from ingestion.imports.layout import Options
 from ingestion.models import ImportJob, Transaction
-from screening import realtime, reconciliation, storing
+from screening import enqueueing, realtime, reconciliation, storing
+from screening.enqueueing import lanes
 from screening.imports import running, services, tasks
 from screening.imports.running import import_run
-from screening.intake import lanes
 from screening.models import Decision
 from screening.realtime import ScreeningBusy
 from screening.streams import stream_take
@@ -182,7 +182,8 @@ def test_sweeping_again_and_again_does_not_multiply_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(tasks, "enqueue", lambda _task, *arguments: messages.append(arguments))
+    for module in (tasks, enqueueing):
+        monkeypatch.setattr(module, "enqueue", lambda _task, *arguments: messages.append(arguments))
     monkeypatch.setattr(tasks, "SLICE_S", 0.001)
     monkeypatch.setattr(running, "STALL_S", 0.0)
     job = job_of(tmp_path, [row(number) for number in range(35)])

@@ -15,6 +15,7 @@ from screening.batch import advancing, running, writing
 from screening.batch.models import BatchHit, BatchResult
 from screening.batch.running import batch_advance
 from screening.batch.tasks import batch_run, batch_sweep
+from screening.enqueueing import BATCH_ADVANCE
 from screening.models import Alert, ScreeningBatch
 from tests.clients import ApiClient, assert_problem
 from tests.screening.batch.conftest import rule_create, rule_document, transaction_store
@@ -231,7 +232,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(api: ApiClient, monkeypatch: 
     ScreeningBatch.objects.filter(pk=batch.pk).update(enqueued_at="2026-01-01T00:00:00Z")
     with mock.patch("screening.batch.tasks.enqueue") as enqueue:
         assert batch_sweep() == 1
-    enqueue.assert_called_once_with(batch_run, batch.pk, "2026-01-01T00:00:00+00:00")
+    enqueue.assert_called_once_with(BATCH_ADVANCE, batch.pk, "2026-01-01T00:00:00+00:00")
     batch = run(batch_id)
     assert batch.status == "completed"
     assert batch.processed_transactions == 12
@@ -251,15 +252,16 @@ def test_sweeping_again_and_again_does_not_multiply_its_work(
     batch = ScreeningBatch.objects.get(batch_id=start(api))
     ScreeningBatch.objects.filter(pk=batch.pk).update(enqueued_at="2026-01-01T00:00:00Z")
     messages: list[tuple[Any, ...]] = []
-    with mock.patch("screening.batch.tasks.enqueue", lambda task, *arguments: messages.append(arguments)):
-        for _ in range(3):
-            assert batch_sweep() == 1
-        turns = 0
-        while messages:
-            waiting = len(messages)
-            batch_run(*messages.pop(0))
-            turns += len(messages) == waiting
-            assert len(messages) <= 3
+    for module in ("screening.batch.tasks", "screening.enqueueing"):
+        monkeypatch.setattr(f"{module}.enqueue", lambda _task, *arguments: messages.append(arguments))
+    for _ in range(3):
+        assert batch_sweep() == 1
+    turns = 0
+    while messages:
+        waiting = len(messages)
+        batch_run(*messages.pop(0))
+        turns += len(messages) == waiting
+        assert len(messages) <= 3
     batch.refresh_from_db()
     assert (batch.status, batch.processed_transactions) == ("completed", 12)
     # Three chunks, and each but the last has put the batch into the queue once.
