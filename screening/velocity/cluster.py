@@ -51,6 +51,7 @@ from screening.velocity.store import (
     VelocityStore,
     counters_in,
     eviction_told,
+    names_of_epochs_before,
     unavailable_otherwise,
 )
 
@@ -191,6 +192,7 @@ class ClusterVelocityStore(VelocityStore):
                 (bucket, ("SET", name + "run_ids", run_ids)),
                 (bucket, ("SET", name + "arrival", last_arrival)),
                 (bucket, ("DEL", name + "recent")),
+                *((bucket, ("DEL", name + old)) for old in names_of_epochs_before(epoch)),
             ]
         _raise_errors(self._ask(commands))
         _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))

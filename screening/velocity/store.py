@@ -219,6 +219,7 @@ class VelocityStore:
                 pipeline.set(self.namespace + "run_id", run_id)
                 pipeline.set(self.namespace + "arrival", last_arrival)
                 pipeline.delete(self.namespace + "recent")
+                pipeline.delete(*(self.namespace + name for name in names_of_epochs_before(epoch)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
 
@@ -374,6 +375,11 @@ def unavailable_otherwise() -> Iterator[None]:
         yield
     except (redis.RedisError, OSError) as error:
         raise StoreUnavailable(str(error)) from error
+
+
+def names_of_epochs_before(epoch: int) -> list[str]:
+    """What two epochs before left without an end of its own: one is of Redis, the next of SQL."""
+    return [f"{name}:{epoch - back}" for back in (1, 2) for name in ("ready", "ready_at")]
 
 
 def eviction_told(policy: str, where: str = "") -> str:
