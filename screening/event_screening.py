@@ -11,14 +11,14 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Model
 
-from rules.core.decide import DecisionDraft, decide
+from rules.core.decide import decide
 from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
 from screening.deciding import effects_of
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import EVENT_SOURCES, event_of
 from screening.facts import facts_of_all
-from screening.models import Alert, OutboxEntry, RiskSignal
+from screening.models import Alert, RiskSignal
 from screening.realtime import (
     catch_up,
     count_events,
@@ -123,7 +123,7 @@ def _store(
     with transaction.atomic():
         passed = _pass_fence(engine, state)
         if passed and _mark_counted(candidate):
-            _insert_effects(candidate, effects, draft)
+            _insert_effects(candidate, effects)
     return passed
 
 
@@ -144,9 +144,7 @@ def _mark_counted(candidate: EventCandidate) -> bool:
     return rows.update(arrival=candidate.arrival) == 1
 
 
-def _insert_effects(candidate: EventCandidate, effects: Effects, draft: DecisionDraft) -> None:
-    if not (draft.hits or draft.errors):
-        return
+def _insert_effects(candidate: EventCandidate, effects: Effects) -> None:
     event = candidate.event
     event_id = str(event[ID_FIELDS[candidate.kind]])
     about = {"event_kind": candidate.kind, "event_id": event_id, "user_id": event.get("user_id")}
@@ -162,9 +160,6 @@ def _insert_effects(candidate: EventCandidate, effects: Effects, draft: Decision
     RiskSignal.objects.bulk_create(
         [_signal(each, about, account_id, event["occurred_at"]) for each in effects.signals]
     )
-    subject = account_id or event.get("user_id") or event_id
-    payload = {"event_kind": candidate.kind, "event_id": event_id, "outcome": draft.outcome}
-    OutboxEntry.objects.create(kind="signal", subject=subject, payload=payload)
 
 
 def _signal(

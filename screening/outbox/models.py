@@ -19,7 +19,6 @@ class OutboxEntry(models.Model):
         DECISION = "decision"
         ALERT = "alert"
         CASE = "case"
-        SIGNAL = "signal"
 
     kind = models.CharField(max_length=12, choices=Kind)
     subject = models.CharField(max_length=160)
