@@ -100,9 +100,12 @@ def test_it_leaves_an_import_to_whoever_holds_its_lease(tmp_path: Path) -> None:
     ImportJob.objects.filter(pk=job.pk).update(status="running", lease=job.import_id, leased_until=held)
     assert not import_run(import_id=str(job.import_id), screens_here=True)
     assert not Transaction.objects.exists()
+    ImportJob.objects.filter(pk=job.pk).update(enqueued_at=timezone.now() - services.SWEEP_AFTER)
     assert services.imports_waiting() == []
     ImportJob.objects.filter(pk=job.pk).update(leased_until=timezone.now())
-    assert services.imports_waiting() == [str(job.import_id)]
+    assert services.imports_waiting() == [job]
+    ImportJob.objects.filter(pk=job.pk).update(enqueued_at=timezone.now())
+    assert services.imports_waiting() == []
 
 
 def test_it_stores_a_chunk_once_when_two_workers_believe_it_is_theirs(tmp_path: Path) -> None:

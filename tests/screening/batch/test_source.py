@@ -79,7 +79,7 @@ def backends_end(pids_before: set[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'fraudsite-batch' "
-            "AND pid <> ALL(%s)",
+            "AND datname = current_database() AND pid <> ALL(%s)",
             [list(pids_before)],
         )
         assert cursor.fetchall() == [(True,)]
@@ -87,7 +87,10 @@ def backends_end(pids_before: set[int]) -> None:
 
 def backends() -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'fraudsite-batch'")
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'fraudsite-batch' "
+            "AND datname = current_database()"
+        )
         return {pid for (pid,) in cursor.fetchall()}
 
 
