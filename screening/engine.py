@@ -45,8 +45,7 @@ class Engine:
         self.rules = tuple(rules)
         self.shadow_ids = shadow_ids
         self.since = dict(since)
-        everything = CompiledRuleset(rules)
-        self.kinds = {kind: _kind(everything.for_trigger(kind)) for kind in EVENTS}
+        self.kinds = {kind: _kind(rule for rule in rules if kind in rule.rule.trigger) for kind in EVENTS}
         self.plan = VelocityPlan(
             {kind: each.ruleset.aggregates for kind, each in self.kinds.items()}, since, number
         )
@@ -69,7 +68,8 @@ class Engine:
         return id(outcome.rule) in self.shadow_ids
 
 
-def _kind(ruleset: CompiledRuleset) -> KindOfEvent:
+def _kind(rules: Iterable[CompiledRule]) -> KindOfEvent:
+    ruleset = CompiledRuleset(rules)
     names = {
         name for rule in ruleset.rules for comparison in rule.comparisons for name in _fields_read(comparison)
     }
@@ -131,7 +131,8 @@ def counters_since(number: int) -> dict[str, int]:
 
 
 def _counter_keys(members: Iterable[int]) -> list[str]:
-    rules = [versions.of(version) for version in RuleVersion.objects.filter(pk__in=members)]
+    known = RuleVersion.objects.filter(pk__in=members).order_by("pk").values_list("rule_id", "number")
+    rules = versions.get(known).values()
     counters, _ = plan_counters(each for rule in rules for each in rule.aggregates)
     return [counter.key for counter in counters]
 
