@@ -153,30 +153,6 @@ def test_it_says_what_is_missing_beside_the_field_it_is_about(log_in: LogIn) -> 
     expect(page.locator(".fs-problem:visible")).to_have_count(0)
 
 
-def test_it_builds_every_shape_of_rule_and_reads_it_back(log_in: LogIn) -> None:
-    """What the builder shows of a rule and writes again means the same, for every rule of the pack."""
-    from rules.core.documents import rule_to_document
-    from rules.core.parse import parse_rule
-    from rules.pack import pack_entries
-    from rules.services import rule_create
-
-    staff("ada", "Rule author")
-    page = log_in("ada")
-    for entry in pack_entries():
-        try:
-            saved = rule_create(document=dict(entry.document), principal="user:pack", as_draft=True)
-        except Exception as error:
-            if "list" in str(getattr(error, "errors", error)):
-                continue
-            raise
-        page.goto(f"/admin/rules/rule/{saved.version.rule_id}/edit/")
-        expect(page.locator("#rule-builder")).to_be_visible()
-        page.locator("#rule-builder input").first.dispatch_event("input")
-        written = page.evaluate("JSON.parse(document.getElementById('rule-document').value)")
-        again = rule_to_document(parse_rule(written).rule)
-        assert again == rule_to_document(parse_rule(saved.version.definition).rule), entry.key
-
-
 def test_it_can_be_written_with_the_keyboard_alone(log_in: LogIn) -> None:
     staff("ada", "Rule author")
     page = log_in("ada")

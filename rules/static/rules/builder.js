@@ -2,7 +2,7 @@
 // this script shows it as controls, keeps it up to date, and asks the server what it means and what is wrong.
 
 import { button, check, h, idOf, input, labelled, select, word } from "./builder_controls.js";
-import { emptyAggregate, emptyComparison, readGroup, splitDuration, writeConditions } from "./builder_model.js";
+import { documentText, emptyAggregate, emptyComparison, noNumber, parseDocument, readGroup, readNumber, splitDuration, writeConditions, writtenNumber } from "./builder_model.js";
 
 const choices = JSON.parse(document.getElementById("rule-choices").textContent);
 const form = document.getElementById("rule-form");
@@ -17,6 +17,7 @@ const EXTENTS = [{ name: "window", label: "in the last" }, { name: "lifetime", l
 
 let rule;            // the document without its conditions
 let conditions;      // the tree that is edited
+let refused = [];    // what this page itself cannot take: a text that is no number
 let problems = JSON.parse(document.getElementById("rule-problems").textContent);
 let showAll = problems.length > 0;
 const touched = new Set();
@@ -39,7 +40,7 @@ function kindOf(event, name) {
   return found ? found.kind : "any";
 }
 
-const writing = () => ({ operators, kindOf, event: rule.trigger[0] ?? "transaction", inFilter: false });
+const writing = () => ({ operators, kindOf, event: rule.trigger[0] ?? "transaction", inFilter: false, problem: refuse });
 
 function operatorsFor(kind, isAggregate) {
   return choices.operators.filter((each) => each.kinds.includes(kind) && (!isAggregate || each.fits_aggregates));
@@ -273,7 +274,9 @@ function constantView(node, kind, at, text) {
 }
 
 function typePicker(value, at) {
-  return select(`${at}#type`, "kind of value", [{ name: "text", label: "text" }, { name: "number", label: "a number" }, { name: "boolean", label: "yes or no" }], value.type, (type) => changed(() => { value.type = type; }, true));
+  const kinds = [{ name: "text", label: "text" }, { name: "number", label: "a number" }, { name: "boolean", label: "yes or no" }];
+  if (value.type === "mixed") kinds.push({ name: "mixed", label: "of several kinds", help: "each as it is written: 5 is a number, true is yes, anything else is text" });
+  return select(`${at}#type`, "kind of value", kinds, value.type, (type) => changed(() => { value.type = type; }, true));
 }
 
 function listBox(value, at, label) {
@@ -323,7 +326,7 @@ function actionView(action, index) {
   const at = `actions[${index}]`;
   const parameters = (action.parameters ??= {});
   const put = (key, toValue = (text) => text) => (text) => changed(() => { if (text === "") delete parameters[key]; else parameters[key] = toValue(text); });
-  const decimal = (text) => (Number.isFinite(Number(text)) && text.trim() ? Number(text) : text);
+  const decimal = (text) => writtenNumber(text.trim());
   const field = (key, label, extra = {}, toValue) => labelled(`${at}.parameters.${key}`, label, input(`${at}.parameters.${key}`, label, String(parameters[key] ?? ""), put(key, toValue), { class: "fs-wide", ...extra }));
   const [count, unit] = splitDuration(parameters.horizon, ["", "m"]);
   const horizon = [count, unit];
@@ -348,7 +351,7 @@ function actionView(action, index) {
 // ---------------------------------------------------------------- drawing, writing, asking
 
 function load() {
-  const written = JSON.parse(source.value);
+  const written = parseDocument(source.value);
   conditions = readGroup(written.conditions);
   if (conditions.type !== "group") conditions = { type: "group", mode: "all", items: [conditions] };
   rule = { ...written };
@@ -357,9 +360,16 @@ function load() {
 }
 
 function write() {
+  refused = [];
   rule.conditions = writeConditions(conditions, "conditions", writing());
-  source.value = JSON.stringify(rule, null, 2);
+  rule.actions.forEach(({ parameters = {} }, index) => ["risk_score", "weight"].forEach((key) => {
+    const given = parameters[key];
+    if (typeof given === "string" && readNumber(given) === undefined) refuse(`actions[${index}].parameters.${key}`, noNumber(given));
+  }));
+  source.value = documentText(rule);
 }
+
+function refuse(path, message) { refused.push({ path, message, isWrong: true }); }
 
 function changed(change, redraw = false) {
   change();
@@ -376,6 +386,8 @@ function render() {
   root.replaceChildren(headView(),
     h("section", { class: "fs-card fs-stack", "data-path": "conditions" }, h("h2", {}, "The rule hits when"), groupView(conditions, "conditions", scope, null)),
     actionsView());
+  // Drawing fills in what a control cannot leave open, such as yes or no.
+  write();
   if (focused) document.getElementById(focused)?.focus();
   showProblems();
 }
@@ -404,8 +416,9 @@ async function validate() {
     document.getElementById("rule-notes").textContent = `The rule could not be checked just now (${error.message}).`;
     return [];
   }
-  if (turn !== asked) return answer.problems;
-  problems = answer.problems;
+  if (turn !== asked) return [...answer.problems, ...refused];
+  // What the page refuses it says better than the server, which sees only what became of it.
+  problems = [...answer.problems.filter((each) => !refused.some(({ path }) => path === each.path)).map((each) => ({ ...each, isWrong: !isMissing(each.path) })), ...refused];
   showAnswer(answer);
   showProblems();
   return problems;
@@ -430,8 +443,25 @@ function offerKept() {
   form.prepend(offer);
 }
 
+// Whether nothing stands there yet, rather than something wrong.
+function isMissing(path) {
+  let found = rule;
+  for (const [key] of path.matchAll(/[^.[\]]+/g)) found = found?.[key];
+  return found == null || found === "" || (Array.isArray(found) && !found.length);
+}
+
+function stateInWords() {
+  const wrong = problems.filter((each) => each.isWrong).length;
+  const missing = problems.length - wrong;
+  const said = [
+    missing && (missing === 1 ? "One thing is still to be filled in." : `${missing} things are still to be filled in.`),
+    wrong && (wrong === 1 ? "One thing is not right:" : `${wrong} things are not right. The first:`) + ` ${problems.find((each) => each.isWrong).message}`,
+  ];
+  return said.filter(Boolean).join(" ");
+}
+
 function showAnswer({ sentence, warnings, counts }) {
-  document.getElementById("rule-sentence").textContent = sentence || (problems.length === 1 ? "One thing is still to be filled in." : `${problems.length} things are still to be filled in.`);
+  document.getElementById("rule-sentence").textContent = problems.length ? stateInWords() : sentence;
   const notes = [...warnings.map((each) => `Take care (${each.path}): ${each.message}`), ...(counts.length ? [`Counts ${counts.join("; ")}.`] : [])];
   document.getElementById("rule-notes").replaceChildren(...notes.map((each) => h("p", { class: "fs-muted" }, each)));
 }

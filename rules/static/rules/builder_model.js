@@ -2,6 +2,28 @@
 // so that what the server says about a path can be shown beside the control it is about.
 
 const NUMERIC = new Set(["number", "money"]);
+const HOW_TO_WRITE = "write it like 1500.75: a point before the decimals, commas only between thousands as in 1,000,000.50";
+
+// A number with more digits than JavaScript's numbers hold, as it is written.
+class Exact {
+  constructor(digits) { this.digits = digits; }
+  toString() { return this.digits; }
+}
+
+// JSON in and out with every digit of every number: what is not looked at is not changed.
+const MARK = "\u0001exact:";
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+export function parseDocument(text) {
+  JSON.parse(text);
+  const marked = text.replace(TOKENS, (token) => token[0] === '"' || String(Number(token)) === token ? token : JSON.stringify(MARK + token));
+  return JSON.parse(marked, (_, value) => (typeof value === "string" && value.startsWith(MARK) ? new Exact(value.slice(MARK.length)) : value));
+}
+
+export function documentText(document) {
+  const text = JSON.stringify(document, (_, value) => (value instanceof Exact ? MARK + value.digits : value), 2);
+  return text.replace(TOKENS, (token) => (token[0] === '"' && token.startsWith(JSON.stringify(MARK).slice(0, -1)) ? JSON.parse(token).slice(MARK.length) : token));
+}
 
 export function splitDuration(text, fallback = ["24", "h"]) {
   const found = /^(\d+)([smhdw])$/.exec(text ?? "");
@@ -26,7 +48,8 @@ export function emptyAggregate() {
 
 export function readGroup(conditions) {
   const list = Array.isArray(conditions) ? conditions : [];
-  if (list.length === 1 && isTree(list[0])) return readCondition(list[0]);
+  // `[{"all": […]}]` says what `[…]` says, and stays as it is written.
+  if (list.length === 1 && isTree(list[0])) return Object.assign(readCondition(list[0]), { isWrapped: true });
   return { type: "group", mode: "all", items: list.map(readCondition) };
 }
 
@@ -39,9 +62,9 @@ function readCondition(document) {
   if (Array.isArray(doc.all)) return { type: "group", mode: "all", items: doc.all.map(readCondition) };
   if (Array.isArray(doc.any)) return { type: "group", mode: "any", items: doc.any.map(readCondition) };
   if (doc.not != null) {
-    if (Array.isArray(doc.not.any)) return { type: "group", mode: "none", items: doc.not.any.map(readCondition) };
-    if (Array.isArray(doc.not.all)) return { type: "group", mode: "notall", items: doc.not.all.map(readCondition) };
-    return { type: "group", mode: "none", items: [readCondition(doc.not)] };
+    if (Array.isArray(doc.not.any)) return { type: "group", mode: "none", isBare: false, items: doc.not.any.map(readCondition) };
+    if (Array.isArray(doc.not.all)) return { type: "group", mode: "notall", isBare: false, items: doc.not.all.map(readCondition) };
+    return { type: "group", mode: "none", isBare: true, items: [readCondition(doc.not)] };
   }
   return { type: "comparison", measure: doc.aggregate_function ?? "", field: doc.field ?? "", operator: doc.operator ?? "eq",
     value: readValue(doc), aggregate: readAggregate(doc) };
@@ -73,17 +96,29 @@ function readValue(doc) {
   const value = doc.value;
   if (doc.threshold != null) model.threshold = String(doc.threshold);
   if (Array.isArray(value)) {
-    model.list = value.map(String).join("\n");
+    model.items = value;
+    model.list = value.map(shownInList).join("\n");
     [model.text, model.high] = [value[0] == null ? "" : String(value[0]), value[1] == null ? "" : String(value[1])];
-    model.type = typeof value[0];
-  } else if (value && typeof value === "object") {
+    const types = [...new Set(value.map(typeOf))];
+    model.type = types.length > 1 ? "mixed" : types[0] ?? "text";
+  } else if (value && typeof value === "object" && !(value instanceof Exact)) {
     readObjectValue(model, value);
   } else if (value != null) {
-    model.text = model.list = String(value);
-    model.type = typeof value === "string" ? "text" : typeof value;
+    model.items = [value];
+    model.text = shown(value);
+    model.list = model.text;
+    model.type = typeOf(value);
   }
+  model.stored = value;
   return model;
 }
+
+function typeOf(value) { return value instanceof Exact ? "number" : typeof value === "string" ? "text" : typeof value; }
+
+// Boxes hold one line: a line break inside a text is shown as a sign for it.
+function shown(value) { return String(value).replace(/\r\n|\r|\n/g, "␤"); }
+function shownInList(value) { return value === "" ? '""' : shown(value); }
+function meant(text) { return text.replaceAll("␤", "\n"); }
 
 function readObjectValue(model, value) {
   if (value.threshold != null) model.threshold = String(value.threshold);
@@ -100,7 +135,7 @@ function readObjectValue(model, value) {
     model.source = "current";
     model.name = value.current;
   } else {
-    model.text = String(value.list ?? value.text ?? "");
+    model.text = shown(value.list ?? value.text ?? "");
   }
 }
 
@@ -108,7 +143,7 @@ function readObjectValue(model, value) {
 
 export function writeConditions(group, at, kinds) {
   group.at = at;
-  if (group.mode === "all") return group.items.map((each, index) => writeCondition(each, `${at}[${index}]`, kinds));
+  if (group.mode === "all" && !(group.isWrapped && group.items.length)) return group.items.map((each, index) => writeCondition(each, `${at}[${index}]`, kinds));
   return group.items.length ? [writeCondition(group, `${at}[0]`, kinds)] : [];
 }
 
@@ -117,7 +152,7 @@ function writeCondition(node, at, kinds) {
   if (node.type === "comparison") return writeComparison(node, at, kinds);
   const key = node.mode === "all" || node.mode === "notall" ? "all" : "any";
   const negated = node.mode === "none" || node.mode === "notall";
-  if (negated && node.items.length === 1) return { not: writeCondition(node.items[0], `${at}.not`, kinds) };
+  if (negated && node.items.length === 1 && node.isBare !== false) return { not: writeCondition(node.items[0], `${at}.not`, kinds) };
   const base = negated ? `${at}.not.${key}` : `${at}.${key}`;
   const list = node.items.map((each, index) => writeCondition(each, `${base}[${index}]`, kinds));
   return negated ? { not: { [key]: list } } : { [key]: list };
@@ -152,41 +187,113 @@ function writeValue(node, at, kinds) {
   value.at = at;
   const operator = kinds.operators[node.operator] ?? { shape: "scalar" };
   const kind = node.measure ? "number" : kinds.kindOf(kinds.event, node.field);
+  if (isAsStored(value, operator.shape, kind)) return value.stored;
+  const writing = { kind, type: value.type, problem: kinds.problem };
+  const number = { kind: "number", problem: kinds.problem };
   switch (operator.shape) {
     case "none": return undefined;
-    case "list": return items(value.list).map((each) => constant(each, kind, value.type));
-    case "pair": return [constant(value.text, kind, "number"), constant(value.high, kind, "number")];
-    case "networks": return items(value.list);
-    case "step": return constant(value.text, "number");
+    case "list": return listItems(value, at, writing);
+    case "pair": return kind === "time" ? [text(value.text), text(value.high)] : [constant(value.text, `${at}[0]`, number), constant(value.high, `${at}[1]`, number)];
+    case "networks": return lines(value.list).map((line) => line.trim());
+    case "step": return constant(value.text, at, number);
     case "list_name": return value.text;
-    case "fuzzy_list": return { list: value.text, ...threshold(value) };
-    case "similar": return value.source === "constant" ? { text: value.text, ...threshold(value) }
-      : { [value.source]: value.name, ...threshold(value) };
+    case "fuzzy_list": return { list: value.text, ...threshold(value, at, kinds) };
+    case "similar": return value.source === "constant" ? { text: meant(value.text), ...threshold(value, at, kinds) }
+      : { [value.source]: value.name, ...threshold(value, at, kinds) };
   }
-  if (value.source === "aggregate") return { aggregate: writeAggregate(value.measure, value.aggregate, `${at}.aggregate`, kinds), ...scale(value) };
-  if (value.source !== "constant" && operator.takes_operand) return { [value.source]: value.name, ...scale(value) };
-  const ordered = ["gt", "gte", "lt", "lte"].includes(node.operator);
-  return constant(value.text, kind === "any" && ordered ? "number" : operator.shape === "scalar" ? kind : "text", value.type);
+  if (value.source === "aggregate") return { aggregate: writeAggregate(value.measure, value.aggregate, `${at}.aggregate`, kinds), ...scale(value, at, kinds) };
+  if (value.source !== "constant" && operator.takes_operand) return { [value.source]: value.name, ...scale(value, at, kinds) };
+  if (operator.shape !== "scalar") return text(value.text);
+  return constant(value.text, at, kind === "any" && ORDERED.has(node.operator) ? number : writing);
 }
 
-function constant(text, kind, type = "text") {
-  const trimmed = text.trim();
-  if (kind === "boolean" || (kind === "any" && type === "boolean")) return trimmed === "" ? null : trimmed === "true";
-  if (NUMERIC.has(kind) || (kind === "any" && type === "number")) return number(trimmed);
-  return text === "" ? null : text;
+const ORDERED = new Set(["gt", "gte", "lt", "lte"]);
+
+// Constants that nobody has touched stay exactly what they were: an empty text, one network that is no list.
+function isAsStored(value, shape, kind) {
+  const isScalar = shape === "scalar" && typeof value.stored === "string" && ["text", "any", "time"].includes(kind);
+  const isKept = isScalar || (value.stored !== "" && ["networks", "similar", "fuzzy_list", "text", "pattern"].includes(shape));
+  if (value.source !== "constant" || value.stored == null || !isKept) return false;
+  const state = JSON.stringify([shape, kind, value.text, value.list, value.type, value.threshold]);
+  value.storedState ??= state;
+  return value.storedState === state;
 }
 
-// A JSON number where JavaScript keeps every digit of it, else the text, which the server reads exactly.
-function number(text) {
-  const plain = text.replaceAll(",", "");
-  if (plain === "") return null;
+// ---------------------------------------------------------------- constants
+
+function constant(given, at, { kind, type = "text", problem }) {
+  const trimmed = given.trim();
+  if (kind === "boolean" || (kind === "any" && type === "boolean")) return flag(trimmed, at, problem);
+  if (NUMERIC.has(kind)) return writtenNumber(trimmed, at, problem);
+  if (kind !== "any") return text(given);
+  // Free data takes text as readily as a number: what is none must not be sent as one that it might be.
+  if (type === "number") return trimmed === "" || readNumber(trimmed) !== undefined ? writtenNumber(trimmed, at) : (problem?.(at, noNumber(trimmed)), null);
+  return type === "mixed" ? guessed(given) : text(given);
+}
+
+function text(given) { return given === "" ? null : meant(given); }
+
+function flag(given, at, problem) {
+  if (given === "") return null;
+  if (["true", "yes"].includes(given.toLowerCase())) return true;
+  if (["false", "no"].includes(given.toLowerCase())) return false;
+  problem?.(at, `“${given}” is neither true nor false`);
+  return null;
+}
+
+function guessed(given) {
+  if (given === "true" || given === "false") return given === "true";
+  return readNumber(given.trim()) ?? text(given);
+}
+
+// One value a line. A line that stood there before is the value it was, with its type and its spaces.
+function listItems(value, at, writing) {
+  const before = new Map();
+  for (const each of value.items ?? []) before.set(shownInList(each), [...(before.get(shownInList(each)) ?? []), each]);
+  return lines(value.list, before).map((line, index) => {
+    const known = before.get(line);
+    if (known && fits(known[0], writing)) return known.length > 1 ? known.shift() : known[0];
+    return constant(line.trim(), `${at}[${index}]`, writing);
+  });
+}
+
+function fits(value, { kind, type }) {
+  const wanted = kind === "any" ? type : NUMERIC.has(kind) ? "number" : kind === "boolean" ? "boolean" : "text";
+  return wanted === "mixed" || typeOf(value) === wanted;
+}
+
+function lines(written, before = new Map()) { return written.split("\n").filter((line) => line.trim() || before.has(line)); }
+
+const NUMBER = /^[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?([eE][+-]?\d{1,3})?$/;
+
+// The number a text is, with every digit; undefined when it is none.
+export function readNumber(written) {
+  const short = written.replace(/^([+-]?)\./, "$10.");
+  if (!NUMBER.test(short)) return undefined;
+  const plain = short.replaceAll(",", "").replace(/^\+/, "").replace(/^(-?)0+(?=\d)/, "$1").replace(/\.(?=$|e)/i, "");
   const value = Number(plain);
-  return Number.isFinite(value) && String(value) === plain.replace(/^\+/, "").replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") ? value : plain;
+  const least = plain.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  // JavaScript writes what is smaller than a millionth with an exponent.
+  const kept = Math.abs(value) < 1e-6 && value ? value.toFixed(10).replace(/0+$/, "") : String(value);
+  if (Number.isFinite(value) && kept === least) return value;
+  return new Exact(plain);
+}
+
+export function noNumber(written) { return `“${written}” is no number: ${HOW_TO_WRITE}`; }
+
+// What is no number is sent as it is written, and refused here in words that help.
+export function writtenNumber(written, at, problem) {
+  if (written === "") return null;
+  const found = readNumber(written);
+  if (found === undefined) { problem?.(at, noNumber(written)); return written; }
+  // Fractions that JavaScript cannot hold are text in the document, which the server reads exactly.
+  return found instanceof Exact && found.digits.includes(".") ? found.digits : found;
 }
 
 function integer(text) { return /^\d+$/.test(text) ? Number(text) : text || null; }
-function items(text) { return text.split(/[\n,;]/).map((each) => each.trim()).filter(Boolean); }
-function threshold(value) { return value.threshold === "" ? {} : { threshold: number(value.threshold) }; }
-function scale(value) {
-  return { ...(value.times.trim() && { times: number(value.times.trim()) }), ...(value.plus.trim() && { plus: number(value.plus.trim()) }) };
+function threshold(value, at, kinds) { return value.threshold.trim() === "" ? {} : { threshold: writtenNumber(value.threshold.trim(), `${at}.threshold`, kinds.problem) }; }
+function scale(value, at, kinds) {
+  const written = {};
+  for (const key of ["times", "plus"]) if (value[key].trim()) written[key] = writtenNumber(value[key].trim(), `${at}.${key}`, kinds.problem);
+  return written;
 }
