@@ -16,7 +16,7 @@ from screening.alerts.models import Alert
 from screening.cases.selectors import cases_about
 from screening.models import RiskSignal
 from screening.risk.selectors import RiskyAccounts, account_require_known, account_risk
-from screening.risk.tiers import RECOMMENDATIONS
+from screening.risk.tiers import RECOMMENDATIONS, advice
 
 TIERS = ("critical", "high", "medium")
 
@@ -63,7 +63,7 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
         title=f"Account {account_id}",
         account_id=account_id,
         risk=risk,
-        recommendation=RECOMMENDATIONS[risk.tier],
+        advice=advice(risk.tier, has_open_case=cases_about(account_id=account_id).filter(closed_at=None).exists()),
         payments=payments[:25],
         amounts=_chart(payments),
         users=users[:10],

@@ -24,13 +24,15 @@ from screening.admin.history import amounts_chart, timeline
 from screening.admin.picture import connections_picture
 from screening.cases import services
 from screening.cases.models import Case
-from screening.cases.selectors import case_get, cases_open
-from screening.cases.services import BulkItem
+from screening.cases.selectors import case_get, cases_open, colleagues
+from screening.cases.services import NOTE_LENGTH, BulkItem
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 from screening.risk.selectors import account_risk
-from screening.risk.tiers import RECOMMENDATIONS
+from screening.risk.tiers import advice
 
 PER_PAGE = 50
+# Longer notes are folded.
+FOLDED_LENGTH, FOLDED_LINES = 1_000, 12
 FILTERS = ("status", "priority", "assignee", "overdue", "who")
 ENTRY_WORDS = {
     "opened": "opened the case",
@@ -79,18 +81,20 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
         case=case,
         now=until,
         risk=risk,
-        recommendation=RECOMMENDATIONS[risk.tier] if risk else None,
+        advice=advice(risk.tier, has_open_case=case.status != Case.Status.CLOSED) if risk else "",
         alerts=alerts,
         timeline=timeline(case),
         amounts=amounts_chart(case, marked=marked),
         picture=connections_picture(case.account_id) if case.account_id else None,
-        notes=case.notes.all(),
+        notes=[{"note": each, "is_long": _is_long(each.text)} for each in case.notes.all()],
+        note_length=NOTE_LENGTH,
         entries=[{"entry": each, "words": _entry_words(each)} for each in case.entries.order_by("-id")[:60]],
         moves=sorted(TRANSITIONS[case.status]),
         dispositions=Case.Disposition.choices,
         may_work=may(request.user, Action.CASES_WRITE),
         may_dispose=may(request.user, Action.CASES_DISPOSE) and case.status in MAY_BE_DISPOSED,
         me=principal_of(request),
+        colleagues=[name for name in colleagues() if name not in (principal_of(request), case.assignee)],
         next_case=_next_case(case),
     )
 
@@ -118,7 +122,8 @@ def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
     if not (version.isascii() and version.isdecimal() and len(version) < 10):
         raise Invalid("Say which version of the case you have seen.", [FieldError("version", "is missing")])
     common: dict[str, Any] = {"case_id": case_id, "principal": principal, "version": int(version)}
-    note = given.get("note", "").strip()
+    # Browsers send a line's end as two characters, and count it as one.
+    note = given.get("note", "").replace("\r\n", "\n").strip()
     match what:
         case "assign":
             assignee = given.get("assignee", "").strip()
@@ -204,6 +209,10 @@ def _chosen(text: str) -> BulkItem:
 def _next_case(case: Case) -> Case | None:
     """The one to work after this: the queue's first that nobody has, or that has this one's owner."""
     return cases_open().exclude(pk=case.pk).filter(assignee__in=["", case.assignee]).first()
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > FOLDED_LENGTH or text.count("\n") >= FOLDED_LINES
 
 
 def _entry_words(entry: Any) -> str:

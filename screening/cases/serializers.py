@@ -10,9 +10,7 @@ from fraudsite.api.serializers import StrictSerializer
 from ingestion.events.models import Severity
 from screening.alerts.serializers import AlertSerializer
 from screening.cases.models import PRINCIPAL_LENGTH, Case, CaseEntry
-from screening.cases.services import MAX_BULK
-
-NOTE_LENGTH = 10_000
+from screening.cases.services import MAX_BULK, NOTE_LENGTH
 
 
 class CaseSerializer(serializers.Serializer[Any]):

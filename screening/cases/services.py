@@ -22,6 +22,7 @@ Disposition = Case.Disposition
 LABEL_SOURCE = "case"
 LABEL_OF: dict[str, bool] = {Disposition.CONFIRMED_FRAUD: True, Disposition.FALSE_POSITIVE: False}
 MAX_BULK = 200
+NOTE_LENGTH = 10_000
 
 
 @transaction.atomic
@@ -45,6 +46,7 @@ def case_assign(*, case_id: UUID, assignee: str, principal: str, version: int | 
 @transaction.atomic
 def case_note(*, case_id: UUID, text: str, principal: str, version: int | None = None) -> CaseNote:
     """Add a note. Notes are never changed, so they do not need the newest version."""
+    _check_length(text, "text")
     case = _locked(case_id, version)
     note = CaseNote.objects.create(case=case, text=text, author=principal)
     _record(case, Kind.NOTED, principal, {"note_id": note.pk})
@@ -143,7 +145,14 @@ def _record(case: Case, kind: str, principal: str, details: dict[str, Any]) -> N
 
 def _add_note(case: Case, text: str, principal: str, details: dict[str, Any]) -> None:
     if text:
+        _check_length(text, "note")
         details["note_id"] = CaseNote.objects.create(case=case, text=text, author=principal).pk
+
+
+def _check_length(text: str, path: str) -> None:
+    if len(text) > NOTE_LENGTH:
+        message = f"is at most {NOTE_LENGTH:,} characters long, and this has {len(text):,}"
+        raise Invalid("The note is too long.", [FieldError(path, message)])
 
 
 def _alerts_follow(case: Case) -> None:

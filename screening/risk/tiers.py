@@ -33,6 +33,18 @@ RECOMMENDATIONS: dict[str, Recommendation] = {
 }
 
 
+# Signals lapse before somebody has looked: what is open stays to be worked.
+WORK_IT = "There is an open case: work it."
+
+
+def advice(tier: str, *, has_open_case: bool) -> str:
+    """What to do about an account, in words."""
+    text = RECOMMENDATIONS[tier].text
+    if not has_open_case or tier in OPENS_CASE:
+        return text
+    return WORK_IT if tier == LOW else f"{text} {WORK_IT}"
+
+
 def score_of(weights: Iterable[Decimal]) -> Decimal:
     """min(1, 0.1 + the weights of the distinct signals that hold)."""
     return min(HIGHEST, BASE + sum(weights, Decimal(0)))

@@ -8,6 +8,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from rules.models import RuleVersion
+from screening.cases.services import case_dispose
 from screening.models import Case, CaseNote
 from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
@@ -87,6 +88,47 @@ def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: L
     expect(page.locator("#content")).to_contain_text("Spoke with the customer")
     assert CaseNote.objects.count() == 1
     expect(page.get_by_label("New note")).to_have_value("")
+
+
+def test_it_keeps_a_finding_and_its_reason_when_the_case_was_changed_in_another_tab(log_in: LogIn) -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    case = Case.objects.get()
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto(f"/admin/cases/{case.case_id}/")
+    other = page.context.new_page()
+    other.goto(f"/admin/cases/{case.case_id}/")
+    other.get_by_role("button", name="Assign to me").click()
+    expect(other.locator("#content")).to_contain_text("user:ivy has it")
+
+    page.get_by_label("Confirmed Fraud").check()
+    page.get_by_label("Why").fill("The customer did not make these.")
+    page.get_by_role("button", name="Close", exact=True).click()
+
+    expect(page.locator("#content")).to_contain_text("user:ivy has it")
+    expect(page.locator("body")).to_contain_text("The case was changed in the meantime")
+    expect(page.get_by_label("Why")).to_have_value("The customer did not make these.")
+    expect(page.get_by_label("Confirmed Fraud")).to_be_checked()
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator("#content")).to_contain_text("confirmed fraud")
+    assert CaseNote.objects.get().text == "The customer did not make these."
+
+
+def test_it_shows_a_reason_whose_form_is_gone_because_somebody_closed_the_case(log_in: LogIn) -> None:
+    rule()
+    payment(ApiClient())
+    outbox_work()
+    case = Case.objects.get()
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto(f"/admin/cases/{case.case_id}/")
+    case_dispose(case_id=case.case_id, disposition="inconclusive", principal="user:grace")
+    page.get_by_label("Confirmed Fraud").check()
+    page.get_by_label("Why").fill("The customer did not make these.")
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator(".fs-callout")).to_contain_text("The customer did not make these.")
 
 
 def test_it_takes_a_form_that_was_open_before_a_login_in_another_tab(log_in: LogIn) -> None:
