@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -103,7 +104,7 @@ def _refused(errors: Any) -> JsonResponse:
 
 def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
     result: dict[str, Any] = backtest.result or {}
-    days = [{**row, "others": row["transactions"] - row["hits"]} for row in result.get("per_day", [])]
+    days = _every_day(result.get("per_day", []))
     sweep = result.get("sweep", [])
     return {
         "backtest": backtest,
@@ -119,6 +120,7 @@ def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
         )
         if days
         else "",
+        "span": len(days),
         "day_legend": charts.legend(HITS),
         "sweep": sweep,
         "sweep_chart": charts.columns(
@@ -127,6 +129,21 @@ def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
         if sweep
         else "",
     }
+
+
+def _every_day(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Quiet days between the first and the last as well: a chart without them would show another rhythm."""
+    known = {date.fromisoformat(row["day"]): row for row in rows}
+    if not known:
+        return []
+    first, last = min(known), max(known)
+    days = [first + timedelta(days=index) for index in range((last - first).days + 1)]
+    quiet = {"transactions": 0, "hits": 0}
+    return [
+        {"day": day.isoformat(), "hits": row["hits"], "others": row["transactions"] - row["hits"]}
+        for day in days
+        for row in (known.get(day, quiet),)
+    ]
 
 
 def _value(value: Any) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from fraudsite.admin_site import page, principal_of, render
-from fraudsite.errors import DomainError, Invalid
+from fraudsite.errors import DomainError, FieldError, Invalid
+from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
@@ -19,7 +26,7 @@ from screening.imports.uploads import SpoolHandler, options_of
 
 Status = ImportJob.Status
 OPEN = (Status.PENDING, Status.RUNNING)
-FORM_FIELDS = ("name", "delimiter", "time_zone")
+FORM_FIELDS = ("name", "delimiter", "time_zone", "ignore_unknown", "mapping")
 
 
 @page("imports/", name="imports")
@@ -48,14 +55,10 @@ def _spooled(view: Any) -> Any:
 @require_POST
 def import_new(request: HttpRequest) -> HttpResponse:
     file = request.FILES.get("file")
-    if file is None or not hasattr(file, "path"):
-        raise Invalid("Choose a file.")
     try:
-        form = request.POST.copy()
-        for name in list(form):
-            if name not in FORM_FIELDS or not form[name].strip():
-                del form[name]
-        name, options = options_of(form)
+        if file is None or not hasattr(file, "path"):
+            raise Invalid("Choose a file.")
+        name, options = options_of(_form(request))
         job = services.import_create(
             path=file.path,
             file_name=file.name or "",
@@ -69,8 +72,36 @@ def import_new(request: HttpRequest) -> HttpResponse:
         )
         return HttpResponseRedirect(reverse("admin:imports"))
     finally:
-        file.discard()
+        if hasattr(file, "path"):
+            file.discard()
     return HttpResponseRedirect(reverse("admin:import", args=[job.import_id]))
+
+
+def _form(request: HttpRequest) -> QueryDict:
+    """The fields that were filled in, as the API takes them."""
+    form = request.POST.copy()
+    for name in list(form):
+        if name not in FORM_FIELDS or not form[name].strip():
+            del form[name]
+    if "mapping" in form:
+        form["mapping"] = to_json(_mapping(form["mapping"])).decode()
+    return form
+
+
+def _mapping(text: str) -> dict[str, str | None]:
+    """`column = field`, one a line; nothing behind the sign leaves the column out."""
+    mapping: dict[str, str | None] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        # A field has no equals sign in its name; a column may.
+        column, sign, field = (part.strip() for part in line.rpartition("="))
+        if not sign or not column:
+            raise Invalid("The import cannot be made.", [FieldError(f"line {number}", "write column = field")])
+        if column in mapping:
+            raise Invalid("The import cannot be made.", [FieldError(f"line {number}", "is that column again")])
+        mapping[column] = field or None
+    return mapping
 
 
 @page("imports/<uuid:import_id>/", name="import")

@@ -43,6 +43,12 @@ def share(part: Any, whole: Any) -> float | None:
     return round(float(part) / float(whole), 6) if whole else None
 
 
+def span_days(days: Mapping[str, Any]) -> int:
+    """The days from the first with traffic to the last, quiet ones between them too."""
+    numbers = [int(day) for day in days]
+    return max(numbers) - min(numbers) + 1 if numbers else 1
+
+
 def measured(place: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     """Hits and, where labels are known, how right they were."""
     hits, transactions = int(place["hits"]), int(tally["transactions"])
@@ -55,7 +61,7 @@ def measured(place: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "amount": amount_text(place["units"]),
         "not_applicable": int(place["not_applicable"]),
         "errors": int(place["errors"]),
-        "hits_per_day": share(hits, max(1, len(tally["days"]))),
+        "hits_per_day": share(hits, span_days(tally["days"])),
         "labelled": None,
     }
     if fraud + legitimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,14 +15,16 @@ from django.utils import timezone
 from fraudsite.celery import app
 from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
+from ingestion.imports.models import ImportJob
 from rules import list_csv
 from rules.list_services import NewEntry, entries_put, list_create
 from rules.models import NamedListEntry
-from screening.models import Alert, Case, Snooze, Webhook
+from screening.batch.models import Backtest
+from screening.models import Alert, Case, RiskSignal, Snooze, Webhook
 from screening.outbox.worker import outbox_work
-from tests.admin.samples import payment, rule
+from tests.admin.samples import LARGE, payment, rule
 from tests.clients import ApiClient
-from tests.staff import StaffClient, messages_of
+from tests.staff import StaffClient, messages_of, staff
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +81,48 @@ def test_it_tells_who_acts_on_a_case_that_somebody_else_has_changed(case: Case) 
     assert "changed in the meantime, by user:ada" in messages_of(response)
     case.refresh_from_db()
     assert case.status != "closed"
+
+
+def test_it_refuses_a_note_beyond_ten_thousand_characters_and_folds_long_ones(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    for what, given in (("note", {}), ("dispose", {"disposition": "inconclusive"})):
+        told = messages_of(act(client, case, what, note="x" * 10_001, **given))
+        assert "at most 10,000 characters long, and this has 10,001" in told
+    case.refresh_from_db()
+    assert (case.status, case.notes.count()) == ("open", 0)
+    # A line's end counts once, as the browser counts it.
+    act(client, case, "note", note="line\r\n" * 1_999 + "end")
+    html = client.page(reverse("admin:case", args=[case.case_id]))
+    assert 'maxlength="10000"' in html
+    assert "(all 9,998 characters)" in html
+
+
+def test_it_gives_a_case_to_a_colleague_who_may_work_it(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    staff("grace", "Analyst")
+    staff("otto", "Auditor")
+    gone = staff("gone", "Analyst")
+    gone.is_active = False
+    gone.save()
+    html = client.page(reverse("admin:case", args=[case.case_id]))
+    assert re.findall(r"<option>(.*?)</option>", html) == ["user:grace"]
+    assert "user:grace" in messages_of(act(client, case, "assign", assignee="user:grace"))
+    case.refresh_from_db()
+    assert case.assignee == "user:grace"
+
+
+def test_it_advises_to_work_an_open_case_when_the_account_s_signals_have_lapsed(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    lapsed = timezone.now() - timedelta(hours=1)
+    RiskSignal.objects.update(raised_at=lapsed - timedelta(hours=1), holds_until=lapsed)
+    pages = [reverse("admin:case", args=[case.case_id]), reverse("admin:account", args=["A1"])]
+    for address in pages:
+        html = client.page(address)
+        assert "There is an open case: work it." in html
+        assert "Nothing to do" not in html
+    act(client, case, "dispose", disposition="inconclusive")
+    for address in pages:
+        assert "Nothing to do" in client.page(address)
 
 
 def test_it_goes_on_to_the_next_case(case: Case) -> None:
@@ -270,6 +315,40 @@ def test_it_imports_a_file_and_gives_its_errors_to_download(
     assert errors.status_code == 200
 
 
+def test_it_imports_columns_under_other_names_and_leaves_out_unknown_ones(eager: None) -> None:
+    client = StaffClient("ada", "Administrator")
+    rows = b"Txn Ref,user_id,account_id,amount,transaction_type,channel,a=b,Teller,Extra\nI1,U,A,5,debit,web,1,Bo,x\n"
+    given = {"mapping": "Txn Ref = transaction_id\r\na=b = metadata.ab\r\n\r\nTeller =", "ignore_unknown": "true"}
+    client.post(reverse("admin:import_new"), {"file": SimpleUploadedFile("p.csv", rows), **given})
+    job = ImportJob.objects.get()
+    assert job.mapping == {"Txn Ref": "transaction_id", "a=b": "metadata.ab", "Teller": None}
+    assert job.ignore_unknown
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"mapping": "Txn Ref"}, "line 1: write column = field"),
+        ({"mapping": "a = amount\na = channel"}, "line 2: is that column again"),
+        ({"mapping": "a = amont"}, "is neither a field"),
+        ({"time_zone": "Lagos"}, "names no time zone"),
+        ({"file": ""}, "Choose a file"),
+    ],
+)
+def test_it_says_on_the_page_of_imports_what_is_wrong_with_one(given: dict[str, str], told: str) -> None:
+    client = StaffClient("ada", "Administrator")
+    file = SimpleUploadedFile("p.csv", b"transaction_id\nI1\n")
+    response = client.post(reverse("admin:import_new"), {"file": file, **given}, follow=True)
+    assert told in messages_of(response)
+    assert not ImportJob.objects.exists()
+
+
+def test_it_chooses_no_time_zone_and_says_what_that_means() -> None:
+    html = StaffClient("ada", "Administrator").page(reverse("admin:imports"))
+    assert 'placeholder="UTC"' not in html
+    assert "Left empty, rows whose time has no offset are rejected" in html
+
+
 def test_it_takes_no_import_from_who_may_not() -> None:
     client = StaffClient("ada", "Analyst")
     file = SimpleUploadedFile("p.csv", b"transaction_id\n")
@@ -290,3 +369,18 @@ def test_it_says_why_a_rule_cannot_be_tried_on_history() -> None:
     response = client.post(reverse("admin:backtest_try"), body, content_type="application/json")
     assert response.status_code == 422
     assert response.json()["problems"][0]["message"] == "selects no transaction that was screened"
+
+
+def test_it_draws_quiet_days_of_a_backtest_and_says_what_it_divides_by() -> None:
+    days = [
+        {"day": day, "transactions": 4, "hits": 2, "amount": "10"} for day in ("2026-03-01", "2026-03-11")
+    ]
+    measured = {"transactions": 8, "hits": 4, "hits_per_day": 0.4, "per_day": days, "labelled": None}
+    backtest = Backtest.objects.create(
+        definition=LARGE, created_by="user:ada", status="completed", result=measured
+    )
+    html = StaffClient("ada", "Analyst").page(reverse("admin:backtest", args=[backtest.backtest_id]))
+    assert "over the 11 days from the first payment to the last" in html
+    # The two days stand at the ends of eleven, not beside each other.
+    places = sorted({float(x) for x in re.findall(r'<rect x="([\d.]+)"', html)})
+    assert places[1] - places[0] > 300

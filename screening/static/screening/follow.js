@@ -8,8 +8,17 @@ async function follow() {
     const response = await fetch(part.dataset.follow, { credentials: "same-origin", headers: { "X-Requested-With": "live" } });
     if (!response.ok || response.redirected) return stopped(response.redirected ? "your session has ended; log in again" : `the server answered ${response.status}; load the page again`);
     part.innerHTML = await response.text();
-    if (response.headers.get("X-Done") === "1") return;
+    if (response.headers.get("X-Done") === "1") return renewActions();
   }
+}
+
+// What may be done with it is another thing once it is over: nothing to cancel, errors to download.
+async function renewActions() {
+  const actions = document.querySelector("[data-follow-actions]");
+  if (!actions) return;
+  const response = await fetch(location.href, { credentials: "same-origin" });
+  const renewed = response.ok && new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-follow-actions]");
+  if (renewed) actions.replaceWith(document.adoptNode(renewed));
 }
 
 function stopped(why) {

@@ -52,10 +52,21 @@ function asked() {
   return body;
 }
 
+// The builder's text goes as it is: numbers may have more digits than this script could hold.
+function askedText() {
+  const body = asked();
+  const source = byId("rule-document");
+  if (!source || !body.rule) return JSON.stringify(body);
+  delete body.rule;
+  return JSON.stringify(body).replace(/^\{/, `{"rule": ${source.value}${Object.keys(body).length ? "," : ""}`);
+}
+
 async function start() {
   const problems = byId("try-problems");
   problems.textContent = "";
-  const response = await fetch(panel.dataset.try, { method: "POST", credentials: "same-origin", body: JSON.stringify(asked()), headers: { "Content-Type": "application/json", "X-CSRFToken": token } });
+  // What an earlier try answered is not the answer to this one.
+  result.replaceChildren();
+  const response = await fetch(panel.dataset.try, { method: "POST", credentials: "same-origin", body: askedText(), headers: { "Content-Type": "application/json", "X-CSRFToken": token } });
   if (response.redirected || response.status === 403) throw new Error(ENDED);
   const answer = await response.json().catch(() => ({ problems: [{ path: "$", message: `it could not be started (${response.status})` }] }));
   if (!response.ok) {
@@ -75,11 +86,22 @@ async function follow(url) {
   }
 }
 
-byId("try-start").addEventListener("click", () => { start().catch((error) => { byId("try-problems").textContent = String(error.message); }); });
+byId("try-start").addEventListener("click", async () => {
+  const button = byId("try-start");
+  // A second click while the first is under way would start a second one.
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  try { await start(); } catch (error) { byId("try-problems").textContent = String(error.message); }
+  button.removeAttribute("aria-disabled");
+});
 byId("try-path").addEventListener("focus", offerNumbers);
 byId("try-path").addEventListener("change", () => {
   const found = offerNumbers().find((each) => each.path === byId("try-path").value);
-  if (found) { byId("try-low").value ||= String(found.value / 2); byId("try-high").value ||= String(found.value * 2); }
+  if (!found) return;
+  // The range around this number: what stood there was the range of another.
+  const [low, high] = [found.value / 2, found.value * 2].sort((a, b) => a - b);
+  byId("try-low").value = String(low);
+  byId("try-high").value = String(high);
 });
 byId("try-version")?.addEventListener("change", offerNumbers);
 document.addEventListener("DOMContentLoaded", offerNumbers);

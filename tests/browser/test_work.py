@@ -1,0 +1,82 @@
+"""What pages do while work goes on: nothing twice, nothing stale, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from ingestion.imports.models import ImportJob
+from screening.batch.models import Backtest
+from tests.admin.samples import payment, rule
+from tests.clients import ApiClient
+from tests.staff import staff
+
+LogIn = Callable[..., Page]
+
+
+def test_it_keeps_an_import_s_form_when_it_is_refused(log_in: LogIn, tmp_path: Any) -> None:
+    file = tmp_path / "payments.csv"
+    file.write_text("Txn Ref,Teller\nI1,Bo\n")
+    staff("adam", "Administrator")
+    page = log_in("adam")
+    page.goto("/admin/imports/")
+    page.get_by_label("File (CSV").set_input_files(file)
+    page.get_by_label("Name", exact=True).fill("March")
+    page.get_by_label("Delimiter of a CSV").select_option("semicolon")
+    page.get_by_text("Columns that are called something else").click()
+    page.get_by_label("Columns and the fields they fill").fill("Txn Ref = transaction_id")
+    page.get_by_role("button", name="Import it").click()
+
+    expect(page.locator(".fs-callout")).to_contain_text("Choose the file once more")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("March")
+    expect(page.get_by_label("Delimiter of a CSV")).to_have_value("semicolon")
+    expect(page.get_by_label("Columns and the fields they fill")).to_have_value("Txn Ref = transaction_id")
+
+
+def test_it_offers_what_may_be_done_with_an_import_once_it_is_over(log_in: LogIn) -> None:
+    job = ImportJob.objects.create(
+        file_name="p.csv", path="/none", format="csv", created_by="user:adam", status="running"
+    )
+    staff("adam", "Administrator")
+    page = log_in("adam")
+    page.goto(f"/admin/imports/{job.import_id}/")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    ImportJob.objects.update(status="completed", rows_read=2, accepted=1, rejected=1)
+    expect(page.get_by_role("link", name="Download the errors")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_it_tries_a_rule_once_and_shows_no_earlier_result_as_the_answer_to_another_try(log_in: LogIn) -> None:
+    version = rule()
+    payment(ApiClient())
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto(f"/admin/rules/rule/{version.rule_id}/change/")
+    page.get_by_role("button", name="Try it", exact=True).dblclick()
+    expect(page.locator("#try-result .fs-figure").first).to_have_text("1")
+    assert Backtest.objects.count() == 1
+    asked: list[Route] = []
+    page.route("**/backtests/try/", lambda route: asked.append(route))
+    page.get_by_role("button", name="Try it", exact=True).click()
+    expect(page.locator("#try-result")).to_be_empty()
+    asked[0].continue_()
+    expect(page.locator("#try-result .fs-figure").first).to_have_text("1")
+
+
+def test_it_offers_a_range_around_the_number_that_is_chosen(log_in: LogIn) -> None:
+    version = rule(
+        conditions=[
+            {"field": "amount", "operator": "gt", "value": 1000},
+            {"field": "hour", "operator": "gt", "value": 6},
+        ]
+    )
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto(f"/admin/rules/rule/{version.rule_id}/change/")
+    page.get_by_text("Try several values of a number").click()
+    for path, low, high in (("conditions[0].value", "500", "2000"), ("conditions[1].value", "3", "12")):
+        page.get_by_label("Number", exact=True).select_option(path)
+        expect(page.locator("#try-low")).to_have_value(low)
+        expect(page.locator("#try-high")).to_have_value(high)
