@@ -14,6 +14,7 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
@@ -36,6 +37,12 @@ for model in (User, Group, TOTPDevice, StaticDevice):
         admin.site.unregister(model)
 
 
+class RoleFilter(admin.RelatedFieldListFilter):
+    def __init__(self, field: Any, *args: Any, **options: Any) -> None:
+        super().__init__(field, *args, **options)
+        self.title = "role"
+
+
 @admin.register(User)
 class UserAdmin(UsersOnly, DjangoUserAdmin):
     """A user is made inactive, not deleted: the record of what they did keeps their name."""
@@ -44,7 +51,7 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "first_name", "last_name", "role_names", "is_active", "last_login")
-    list_filter = ("groups", "is_active")
+    list_filter = (("groups", RoleFilter), "is_active")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
@@ -55,11 +62,20 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         (None, {"classes": ("wide",), "fields": ("username", "usable_password", "password1", "password2")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    filter_horizontal = ("groups",)
+    filter_horizontal = ()
     actions = ("reset_second_factor",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """What Django calls groups are roles here. Few enough to tick, where two lists side by side are too wide."""
+        if db_field.name == "groups":
+            options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if db_field.name == "groups" and field is not None:
+            field.label, field.help_text = "Roles", "Several are allowed: a person may do what any of them may."
+        return field
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody but a superuser changes a superuser, or an administrator could take their place."""
@@ -89,7 +105,6 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
 class RoleAdmin(UsersOnly):
     list_display = ("name", "actions_shown")
     search_fields = ("name",)
-    filter_horizontal = ("permissions",)
     delete_action = Action.USERS_WRITE
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -98,9 +113,11 @@ class RoleAdmin(UsersOnly):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         if db_field.name == "permissions":
             options["queryset"] = action_permissions()
+            options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.name == "permissions" and field is not None:
             field.label_from_instance = lambda permission: permission.name  # type: ignore[attr-defined]
+            field.label, field.help_text = "May", ""
         return field
 
     @display(description="may")

@@ -10,6 +10,13 @@ from reporting.models import Report
 NUMBER = re.compile(r"-?\d{1,3}(,\d{3})*(\.\d+)?|-?\d+(\.\d+)?")
 
 
+# Said at the head of every copy: a payment that came in late is in the report of the day it was screened.
+COUNTED_BY = (
+    "Counted by when payments were screened, alerts raised and cases worked (UTC), "
+    "not by when the payments occurred."
+)
+
+
 def provenance(report: Report) -> list[tuple[str, str]]:
     """What every copy says about where it comes from."""
     return [

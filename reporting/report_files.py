@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 
 from fraudsite.spreadsheets import harmless
 from reporting.models import Report
-from reporting.report_cells import NUMBER, provenance
+from reporting.report_cells import COUNTED_BY, NUMBER, provenance
 
 FORMATS = {
     "html": "text/html",
@@ -55,7 +55,7 @@ def report_content(report: Report, wanted: str) -> bytes:
 
 
 def _html(report: Report) -> bytes:
-    context = {"report": report, "figures": report.figures, "provenance": provenance(report)}
+    context = {"report": report, "figures": report.figures, "counted_by": COUNTED_BY, "provenance": provenance(report)}
     return render_to_string("reporting/report.html", context).encode()
 
 
@@ -63,6 +63,7 @@ def _csv(report: Report) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([report.figures["title"], report.figures["period"]])
+    writer.writerow([COUNTED_BY])
     for section in report.figures["sections"]:
         writer.writerow([])
         writer.writerow([section["title"]])

@@ -9,7 +9,7 @@ from fpdf import FPDF
 from fpdf.fonts import FontFace
 
 from reporting.models import Report
-from reporting.report_cells import NUMBER, provenance
+from reporting.report_cells import COUNTED_BY, NUMBER, provenance
 
 _FONTS = Path(__file__).parent / "fonts"
 
@@ -25,6 +25,7 @@ def pdf_content(report: Report) -> bytes:
     pdf.cell(0, 10, report.figures["title"], new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("DejaVu", "", 10)
     pdf.cell(0, 6, report.figures["period"], new_x="LMARGIN", new_y="NEXT")
+    pdf.cell(0, 6, COUNTED_BY, new_x="LMARGIN", new_y="NEXT")
     for section in report.figures["sections"]:
         _section(pdf, section)
     pdf.ln(6)

@@ -10,7 +10,7 @@ from typing import Any
 import xlsxwriter
 
 from reporting.models import Report
-from reporting.report_cells import NUMBER, provenance
+from reporting.report_cells import COUNTED_BY, NUMBER, provenance
 
 
 def xlsx_content(report: Report) -> bytes:
@@ -32,6 +32,7 @@ def xlsx_content(report: Report) -> bytes:
         about = [
             ("Report", report.figures["title"]),
             ("Period", report.figures["period"]),
+            ("Counted", COUNTED_BY),
             *provenance(report),
         ]
         for row, (label, value) in enumerate(about):

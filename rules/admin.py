@@ -14,6 +14,7 @@ from unfold.decorators import display
 from fraudsite.admin_site import WorkspaceModelAdmin, number_of
 from fraudsite.roles import Action
 from rules import admin_pages, lists_pages  # noqa: F401
+from rules.approval import STATE_WORDS
 from rules.models import Rule, RulesetVersion, RuleVersion
 
 State = RuleVersion.State
@@ -106,24 +107,13 @@ class RuleAdmin(WorkspaceModelAdmin):
     def waiting(self, rule: Any) -> str:
         if not rule.open or rule.open["number"] == (rule.shown or {}).get("number"):
             return ""
-        return state_words(rule.open["state"])
-
-
-def state_words(state: str) -> str:
-    return {
-        "live": "in force",
-        "draft": "draft",
-        "pending_approval": "waiting for approval",
-        "shadow": "in shadow",
-        "rejected": "rejected",
-        "retired": "retired",
-    }[state]
+        return STATE_WORDS[rule.open["state"]]
 
 
 def standing_words(shown: dict[str, Any]) -> str:
     if shown.get("state") == State.LIVE and not shown.get("is_active"):
         return "switched off"
-    return state_words(shown["state"]) if shown else ""
+    return STATE_WORDS[shown["state"]] if shown else ""
 
 
 @admin.register(RulesetVersion)

@@ -16,7 +16,7 @@ from fraudsite.errors import Conflict, DomainError, FieldError, Missing
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
 from rules import approval, selectors, services
-from rules.builder import builder_choices, empty_document
+from rules.builder import builder_choices, clock_note, empty_document, warning_words
 from rules.core.errors import RuleErrors
 from rules.core.features import features_of
 from rules.core.parse import parse_rule
@@ -71,7 +71,8 @@ def rule_validate(request: HttpRequest) -> HttpResponse:
         {
             "sentence": describe_rule(parsed.rule),
             "problems": [],
-            "warnings": [{"path": each.path, "message": each.message} for each in parsed.warnings],
+            "warnings": [warning_words(document, each) for each in parsed.warnings],
+            "clock": clock_note(document),
             "counts": [reader["text"] for each in features_of(parsed.rule) for reader in each["aggregates"]],
         }
     )
@@ -307,7 +308,7 @@ def _save(request: HttpRequest, *, rule: Rule | None) -> HttpResponse:
         saved.version.refresh_from_db()
     messages.success(request, _news(saved.version))
     for warning in saved.warnings:
-        messages.warning(request, f"{warning.path}: {warning.message}")
+        messages.warning(request, f"Take care: {warning_words(saved.version.definition, warning)}.")
     return HttpResponseRedirect(reverse("admin:rules_rule_change", args=[saved.version.rule_id]))
 
 
@@ -344,15 +345,18 @@ def _said(version: RuleVersion) -> str:
 
 
 def _news(version: RuleVersion) -> str:
+    needs_approval = version.needs_approval or settings.REQUIRE_RULE_APPROVAL
     what = {
         State.LIVE: "is in force" if version.is_active else "is in force: the rule is switched off",
-        State.DRAFT: "is kept as a draft; submit it for approval when it is ready",
+        State.DRAFT: "is kept as a draft; "
+        + ("submit it for approval" if needs_approval else "put it in force")
+        + " when it is ready",
         State.PENDING_APPROVAL: "waits for approval by another person",
         State.SHADOW: "is evaluated in shadow, without effect",
         State.REJECTED: "was rejected",
         State.RETIRED: "was withdrawn",
     }[State(version.state)]
-    return f"Version {version.number} {what}."
+    return f"{version.definition['name']}: version {version.number} {what}."
 
 
 def _problems(problems: Any) -> JsonResponse:
@@ -360,6 +364,7 @@ def _problems(problems: Any) -> JsonResponse:
         {
             "sentence": "",
             "warnings": [],
+            "clock": "",
             "counts": [],
             "problems": [{"path": each.path, "message": each.message} for each in problems],
         }

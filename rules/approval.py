@@ -17,6 +17,15 @@ from rules.ruleset import ruleset_lock, ruleset_publish
 from rules.selectors import State, rule_get, version_get
 from rules.services import make_live, touch
 
+# What a state is called wherever people read it.
+STATE_WORDS: dict[str, str] = {
+    State.LIVE: "in force",
+    State.DRAFT: "draft",
+    State.PENDING_APPROVAL: "waiting for approval",
+    State.SHADOW: "in shadow",
+    State.REJECTED: "rejected",
+    State.RETIRED: "retired",
+}
 # From which states each action may be taken.
 MOVES: dict[str, tuple[str, ...]] = {
     "submit": (State.DRAFT,),
@@ -116,9 +125,9 @@ def _needs_approval(version: RuleVersion) -> bool:
 def _check_move(version: RuleVersion, action: str) -> None:
     moves = MOVES if _needs_approval(version) else MOVES_WITHOUT_APPROVAL
     if version.state not in moves[action]:
-        allowed = " or ".join(moves[action])
+        allowed = " or ".join(STATE_WORDS[each] for each in moves[action])
         raise Conflict(
-            f"Version {version.number} of rule {version.rule_id} is {version.state}; "
+            f"Version {version.number} of rule {version.rule_id} is {STATE_WORDS[version.state]}; "
             f"to {action} it, it must be {allowed}."
         )
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
+
+from django.conf import settings
 
 from rules.core import limits
 from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS
 from rules.core.durations import UNITS_US
+from rules.core.errors import RuleProblem
 from rules.core.fields import DISTANCE_TO_CURRENT, EVENTS, FIELDS, NOUNS, Field
 from rules.core.operators import OPERATORS
 from rules.core.parse import ACTION_TYPES, SEVERITIES
+from rules.core.parse_values import to_number
+from rules.core.values import number_text
 from rules.list_selectors import list_names
 from rules.models import RuleVersion
 
@@ -21,6 +28,7 @@ ACTION_LABELS = {
     "allow": "Allow: other rules' hits have no effect",
 }
 RULE_TYPES = ("velocity", "amount_limit", "blacklist", "pattern", "geo", "structuring", "account_takeover")
+CLOCK_FIELDS = frozenset({"hour", "weekday", "is_weekend", "is_odd_hours"})
 UNIT_LABELS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -68,6 +76,74 @@ def builder_choices() -> dict[str, Any]:
             "similarity": int(limits.DEFAULT_SIMILARITY),
         },
     }
+
+
+def warning_words(definition: dict[str, Any], warning: RuleProblem) -> str:
+    """What is doubtful about a rule and where, for whoever chose it in the builder and never saw a path."""
+    hint = _bounds_hint(_found_at(definition, warning.path))
+    return f"{place_in_words(warning.path)}: {warning.message}" + (f". {hint}" if hint else "")
+
+
+def place_in_words(path: str) -> str:
+    """`conditions[2].any[1]` is "condition 3, part 2"."""
+    words = []
+    for name, index in re.findall(r"(\w+)(?:\[(\d+)\])?", path):
+        number = int(index) + 1 if index else 0
+        match name:
+            case "conditions":
+                words.append(f"condition {number}" if index else "the rule as a whole")
+            case "all" | "any":
+                words.append(f"part {number}")
+            case "filters":
+                words.append(f"filter {number}" if index else "its filters")
+            case "time_window":
+                words.append("its window")
+            case "aggregate":
+                words.append("the figure it is compared with")
+    return ", ".join(words) or path
+
+
+def clock_note(definition: Any) -> str:
+    """Whose hours are meant, where a rule looks at the clock."""
+    if not CLOCK_FIELDS.intersection(_fields_in(definition)):
+        return ""
+    return f"Hours and days of the week are those of {settings.BUSINESS_TIME_ZONE}."
+
+
+def _bounds_hint(comparison: Any) -> str:
+    """Why nothing lies between bounds that are the wrong way round, and how a night is written."""
+    if not isinstance(comparison, dict) or comparison.get("operator") != "between":
+        return ""
+    bounds = [to_number(each) for each in comparison.get("value") or ()]
+    if len(bounds) != 2 or None in bounds or bounds[0] <= bounds[1]:  # type: ignore[operator]
+        return ""
+    low, high = (number_text(each) for each in bounds if each is not None)
+    if comparison.get("field") != "hour":
+        return f"Nothing is at least {low} and at most {high}: the lower bound comes first"
+    return (
+        f"No hour is at least {low} and at most {high}. For a night over midnight add a group of which at least one "
+        f"holds, with two conditions: hour of day is at least {low}, hour of day is at most {high}"
+    )
+
+
+def _found_at(definition: Any, path: str) -> Any:
+    for name, index in re.findall(r"(\w+)|\[(\d+)\]", path):
+        try:
+            definition = definition[name or int(index)]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return definition
+
+
+def _fields_in(document: Any) -> Iterator[str]:
+    if isinstance(document, list):
+        for each in document:
+            yield from _fields_in(each)
+    elif isinstance(document, dict):
+        if isinstance(field := document.get("field"), str):
+            yield field
+        for value in document.values():
+            yield from _fields_in(value)
 
 
 def _field(field: Field) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -18,6 +19,7 @@ from rules.list_services import NewEntry, entry_errors
 
 COLUMNS = ("value", "note", "expires_at")
 MAX_ROWS = 500_000
+UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_FILE_BYTES = 20 * 1024 * 1024
 # Spreadsheets of half the world write semicolons. Only a header tells: a value may hold one itself.
 _HEADER = re.compile(r'\s*"?value"? *([,;\t|])', re.IGNORECASE)
@@ -69,6 +71,8 @@ def read_entries(raw: bytes) -> Rows:
 
 
 def _text(raw: bytes) -> str:
+    if raw[:2] in UTF16_BOMS:
+        raise Invalid("The file cannot be read.", [FieldError("file", "is UTF-16; save it as UTF-8")])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from fraudsite.admin_site import page, principal_of, render
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action
 from reporting.models import Report
+from reporting.report_cells import COUNTED_BY
 from reporting.report_files import FORMATS, report_file
 from reporting.reports import report_get, report_make
 
@@ -33,6 +34,7 @@ def reports(request: HttpRequest) -> HttpResponse:
         kinds=Report.Kind.choices,
         kind=kind,
         formats=FORMATS,
+        counted_by=COUNTED_BY,
     )
 
 
@@ -45,6 +47,7 @@ def report_page(request: HttpRequest, report_id: str) -> HttpResponse:
         title=f"{report.figures['title']}, {report.figures['period']}",
         report=report,
         formats=list(FORMATS),
+        counted_by=COUNTED_BY,
     )
 
 

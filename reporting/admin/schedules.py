@@ -104,6 +104,11 @@ class ScheduleForm(forms.ModelForm):
             )
         return chosen
 
+    def validate_unique(self) -> None:
+        """The model also asks for its schedule here, which a form that is not valid has not made."""
+        if not self.errors:
+            super().validate_unique()
+
 
 def _crontab(chosen: dict[str, Any]) -> CrontabSchedule:
     """The row of this time, shared by whoever has the same; none is ever changed."""

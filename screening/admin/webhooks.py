@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -35,6 +36,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
         title="Webhooks",
         webhooks=counted.order_by("name"),
         topics=Topic.values,
+        address_help=_address_help(),
         given={"name": "", "url": "", "topics": list(Topic.values)},
     )
 
@@ -101,6 +103,14 @@ def _act(request: HttpRequest, webhook_id: int, what: str) -> str:
             services.webhook_delete(webhook_id=webhook_id)
             return "The webhook was deleted."
     raise Invalid(f"There is no action {what!r} on a webhook.")
+
+
+def _address_help() -> str:
+    own = ", ".join(str(each) for each in settings.WEBHOOK_ALLOWED_NETWORKS)
+    return (
+        "https://; http:// is taken too, and whoever is on the way can read it. Only public addresses"
+        + (f", and those of {own} (WEBHOOK_ALLOWED_NETWORKS)." if own else ".")
+    )
 
 
 def _delivery_id(text: str) -> UUID:

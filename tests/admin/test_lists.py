@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.urls import reverse
 
 from fraudsite import large_tables
+from fraudsite.roles import ROLES
 from tests.admin.samples import payment
 from tests.clients import ApiClient
 from tests.staff import StaffClient
@@ -25,6 +28,16 @@ pytestmark = pytest.mark.django_db
 def test_it_calls_a_list_what_the_menu_calls_it(name: str, title: str) -> None:
     html = StaffClient("root", is_superuser=True).page(reverse(f"admin:{name}_changelist"))
     assert f"{title}</a></h1>" in html
+
+
+def test_it_says_roles_where_django_says_groups() -> None:
+    root = StaffClient("root", "Administrator")
+    html = root.page(reverse("admin:auth_user_change", args=[root.user.pk]))
+    labels = re.findall(r'<input type="checkbox" name="groups"[^>]*>\s*<span[^>]*>\s*(.*?)\s*</span>', html)
+    assert labels == list(ROLES)
+    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", html, flags=re.DOTALL)
+    assert "roup" not in text.replace("group_", "")
+    assert "By role" in root.page(reverse("admin:auth_user_changelist"))
 
 
 def test_it_writes_an_id_as_it_is_at_the_head_of_its_page() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from rules.builder import place_in_words
 from rules.models import RuleVersion
 from rules.services import rule_update
 from tests.admin.samples import LARGE, rule
@@ -29,7 +30,7 @@ def test_it_saves_what_the_builder_wrote_and_puts_it_in_force() -> None:
     version = RuleVersion.objects.get()
     assert version.state == "live"
     assert version.authored_by == "user:ada"
-    assert "Version 1 is in force" in messages_of(response)
+    assert "Large amount: version 1 is in force" in messages_of(response)
     assert "amount is more than 1,000" in response.content.decode()
 
 
@@ -113,7 +114,7 @@ def test_it_rolls_back_and_says_what_changed_in_words() -> None:
     assert "9,000" in diff
     assert "conditions[0].value" in diff
     response = author.post(reverse("admin:rule_move", args=[version.rule_id, 1, "rollback"]), follow=True)
-    assert "Version 3 is in force" in messages_of(response)
+    assert "Large amount: version 3 is in force" in messages_of(response)
     assert RuleVersion.objects.get(state="live").definition["conditions"][0]["value"] == 1000
 
 
@@ -145,10 +146,59 @@ def test_it_tries_a_version_in_shadow_and_rejects_it(settings: Any) -> None:
         assert version.state == state
 
 
-def test_it_keeps_a_draft_out_of_force() -> None:
+@pytest.mark.parametrize(
+    ("needs_approval", "told"),
+    [
+        (True, "Large amount: version 1 is kept as a draft; submit it for approval when it is ready."),
+        (False, "Large amount: version 1 is kept as a draft; put it in force when it is ready."),
+    ],
+)
+def test_it_keeps_a_draft_out_of_force_and_names_the_next_step(
+    settings: Any, needs_approval: bool, told: str
+) -> None:
+    settings.REQUIRE_RULE_APPROVAL = needs_approval
     author = StaffClient("ada", "Rule author")
-    save(author, LARGE, as_draft="1")
+    assert told in messages_of(save(author, LARGE, as_draft="1"))
     assert RuleVersion.objects.get().state == "draft"
+
+
+def test_it_names_states_in_words_when_a_move_is_not_possible(settings: Any) -> None:
+    version = rule()
+    settings.REQUIRE_RULE_APPROVAL = True
+    approver = StaffClient("grace", "Approver")
+    response = approver.post(reverse("admin:rule_move", args=[version.rule_id, 1, "approve"]), follow=True)
+    assert "it must be waiting for approval or in shadow" in messages_of(response)
+
+
+NIGHT = {"any": [{"field": "amount", "operator": "gt", "value": 5}, {"field": "hour", "operator": "between", "value": [22, 5]}]}
+
+
+def test_it_says_where_in_words_and_how_a_night_over_midnight_is_written(settings: Any) -> None:
+    settings.BUSINESS_TIME_ZONE = "Africa/Lagos"
+    author = StaffClient("ada", "Rule author")
+    document = {**LARGE, "conditions": [*LARGE["conditions"], NIGHT]}
+    url = reverse("admin:rule_validate")
+    answer = author.post(url, json.dumps(document), content_type="application/json").json()
+    (warning,) = answer["warnings"]
+    assert warning.startswith("condition 2, part 2: this is never true. No hour is at least 22 and at most 5.")
+    assert "hour of day is at least 22, hour of day is at most 5" in warning
+    assert answer["clock"] == "Hours and days of the week are those of Africa/Lagos."
+    assert "Take care: condition 2, part 2: this is never true" in messages_of(save(author, document))
+    without = author.post(url, json.dumps(LARGE), content_type="application/json").json()
+    assert (without["warnings"], without["clock"]) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("conditions", "the rule as a whole"),
+        ("conditions[2].any[1]", "condition 3, part 2"),
+        ("conditions[0].not.all[0].filters", "condition 1, part 1, its filters"),
+        ("conditions[0].value.aggregate.time_window", "condition 1, the figure it is compared with, its window"),
+    ],
+)
+def test_it_says_places_of_a_rule_in_words(path: str, words: str) -> None:
+    assert place_in_words(path) == words
 
 
 def test_it_switches_a_rule_off() -> None:

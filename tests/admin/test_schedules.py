@@ -50,6 +50,14 @@ def test_it_schedules_a_report_by_choosing() -> None:
     assert "board@example.org, ada@example.org" in html
 
 
+def test_it_says_of_a_wrong_form_what_is_wrong_and_nothing_of_fields_there_are_not() -> None:
+    staff = StaffClient("root", "Administrator")
+    html = staff.post(ADD, chosen(mail_to="nobody")).content.decode()
+    assert "is not a mail address" in html
+    assert "clocked" not in html
+    assert not PeriodicTask.objects.filter(name="Rules for the board").exists()
+
+
 def test_it_shows_what_was_chosen_and_changes_it() -> None:
     staff = StaffClient("root", "Administrator")
     staff.post(ADD, chosen())

@@ -222,6 +222,9 @@ def test_it_adds_removes_uploads_and_downloads_entries_of_a_list() -> None:
     assert "A2" in text
     client.post(action("remove"), {"value": ["A1", "A2"]})
     assert list(NamedListEntry.objects.filter(removed_in=None).values_list("value", flat=True)) == ["=1+1"]
+    utf16 = SimpleUploadedFile("e.csv", "value\nA3\n".encode("utf-16"))
+    told = messages_of(client.post(action("upload"), {"file": utf16}, follow=True))
+    assert "UTF-16; save it as UTF-8" in told
     bad = SimpleUploadedFile("e.csv", b"value\nok\n" + b"x" * 300 + b"\n")
     assert "Nothing was changed" in messages_of(client.post(action("upload"), {"file": bad}, follow=True))
 

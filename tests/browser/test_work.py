@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import Page, Route, expect
 
 from ingestion.imports.models import ImportJob
+from rules.list_services import list_create
 from screening.batch.models import Backtest
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient
@@ -46,6 +47,34 @@ def test_it_offers_what_may_be_done_with_an_import_once_it_is_over(log_in: LogIn
     ImportJob.objects.update(status="completed", rows_read=2, accepted=1, rejected=1)
     expect(page.get_by_role("link", name="Download the errors")).to_be_visible(timeout=15_000)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_it_keeps_what_was_typed_of_a_list_whose_name_is_taken(log_in: LogIn) -> None:
+    list_create(name="blocked", principal="user:x")
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto("/admin/lists/")
+    page.get_by_label("Name").fill("blocked")
+    page.get_by_label("What it is for").fill("Accounts that are blocked")
+    page.get_by_label("upper and lower case are different").uncheck()
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_label("Name")).to_have_value("blocked")
+    expect(page.get_by_label("What it is for")).to_have_value("Accounts that are blocked")
+    expect(page.get_by_label("upper and lower case are different")).not_to_be_checked()
+
+
+def test_it_shows_the_newest_payments_of_a_narrow_chart_first(log_in: LogIn) -> None:
+    rule()
+    api = ApiClient()
+    for index in range(20):
+        payment(api, f"T{index}")
+    staff("ivy", "Investigator")
+    page = log_in("ivy", width=390)
+    page.goto("/admin/accounts/A1/")
+    newest = page.locator(".fs-stems circle").last
+    place = newest.bounding_box()
+    assert place is not None
+    assert 0 <= place["x"] <= 390
 
 
 def test_it_tries_a_rule_once_and_shows_no_earlier_result_as_the_answer_to_another_try(log_in: LogIn) -> None:

@@ -239,6 +239,18 @@ def test_it_is_mailed_with_its_files(settings: Any) -> None:
     assert made.created_by == "schedule:reports"
 
 
+def test_it_says_at_the_head_of_every_copy_that_it_counts_by_screening(api: ApiClient) -> None:
+    made = hostile_report(api)
+    said = "not by when the payments occurred"
+    assert said in report_content(made, "html").decode()
+    assert said in report_content(made, "csv").decode("utf-8-sig").splitlines()[1]
+    with zipfile.ZipFile(io.BytesIO(report_content(made, "xlsx"))) as book:
+        assert said in "".join(book.read(name).decode() for name in book.namelist())
+    staff = StaffClient("root", "Administrator")
+    assert said in staff.page(reverse("admin:report", args=[made.report_id]))
+    assert said in staff.page(reverse("admin:reports"))
+
+
 def test_it_keeps_the_report_when_the_mail_server_is_away(settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9

@@ -118,7 +118,7 @@ def test_it_keeps_a_draft_out_of_force(api: ApiClient, rule_id: int) -> None:
 @pytest.mark.parametrize("step", ["submit", "approve", "reject", "retire"])
 def test_it_refuses_a_step_the_state_does_not_allow(api: ApiClient, rule_id: int, step: str) -> None:
     problem = assert_problem(api.post(f"rules/{rule_id}/versions/1/{step}/"), 409)
-    assert "live" in problem["detail"]
+    assert "is in force; to" in problem["detail"]
 
 
 def test_it_needs_the_scopes(api: ApiClient, rule_id: int) -> None:

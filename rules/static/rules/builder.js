@@ -460,9 +460,9 @@ function stateInWords() {
   return said.filter(Boolean).join(" ");
 }
 
-function showAnswer({ sentence, warnings, counts }) {
+function showAnswer({ sentence, warnings, clock, counts }) {
   document.getElementById("rule-sentence").textContent = problems.length ? stateInWords() : sentence;
-  const notes = [...warnings.map((each) => `Take care (${each.path}): ${each.message}`), ...(counts.length ? [`Counts ${counts.join("; ")}.`] : [])];
+  const notes = [...warnings.map((each) => `Take care: ${each}.`), ...(clock ? [clock] : []), ...(counts.length ? [`Counts ${counts.join("; ")}.`] : [])];
   document.getElementById("rule-notes").replaceChildren(...notes.map((each) => h("p", { class: "fs-muted" }, each)));
 }
 
