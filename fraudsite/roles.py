@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import models
 
 
@@ -67,6 +68,15 @@ def may(user: Any, *actions: str) -> bool:
     if not (getattr(user, "is_active", False) and getattr(user, "is_staff", False)):
         return False
     return any(user.has_perm(f"fraudsite.{codename(action)}") for action in actions)
+
+
+def staff_who_may(action: str) -> list[str]:
+    """Active staff whose roles allow an action, superusers too, as the record names them."""
+    # Of several backends Django asks to be told which one knows permissions.
+    backend = "django.contrib.auth.backends.ModelBackend"
+    users = get_user_model().objects.with_perm(f"fraudsite.{codename(action)}", backend=backend)
+    names = users.filter(is_staff=True).order_by("username").values_list("username", flat=True)
+    return [f"user:{name}" for name in names]
 
 
 def roles_install(apps: Any) -> None:

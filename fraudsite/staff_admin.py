@@ -6,6 +6,7 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet
@@ -69,12 +70,22 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         return super().get_queryset(request).prefetch_related("groups")
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """What Django calls groups are roles here. Few enough to tick, where two lists side by side are too wide."""
+        """Few enough to tick, where two lists side by side are too wide."""
         if db_field.name == "groups":
             options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.name == "groups" and field is not None:
-            field.label, field.help_text = "Roles", "Several are allowed: a person may do what any of them may."
+            field.label, field.help_text = (
+                "Roles",
+                "Several are allowed: a person may do what any of them may.",
+            )
+        return field
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if db_field.name == "groups" and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # Without what adds "another group": roles have a page of their own.
+            field.widget = field.widget.widget
         return field
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

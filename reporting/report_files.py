@@ -55,7 +55,12 @@ def report_content(report: Report, wanted: str) -> bytes:
 
 
 def _html(report: Report) -> bytes:
-    context = {"report": report, "figures": report.figures, "counted_by": COUNTED_BY, "provenance": provenance(report)}
+    context = {
+        "report": report,
+        "figures": report.figures,
+        "counted_by": COUNTED_BY,
+        "provenance": provenance(report),
+    }
     return render_to_string("reporting/report.html", context).encode()
 
 

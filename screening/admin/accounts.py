@@ -63,7 +63,9 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
         title=f"Account {account_id}",
         account_id=account_id,
         risk=risk,
-        advice=advice(risk.tier, has_open_case=cases_about(account_id=account_id).filter(closed_at=None).exists()),
+        advice=advice(
+            risk.tier, has_open_case=cases_about(account_id=account_id).filter(closed_at=None).exists()
+        ),
         payments=payments[:25],
         amounts=_chart(payments),
         users=users[:10],

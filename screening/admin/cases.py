@@ -17,14 +17,14 @@ from fraudsite.admin_site import page, principal_of, render, require
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.models import SavedFilter
-from fraudsite.roles import Action, may
+from fraudsite.roles import Action, may, staff_who_may
 from ingestion.events.models import Severity
 from screening.admin.evidence import alerts_with_evidence
 from screening.admin.history import amounts_chart, timeline
 from screening.admin.picture import connections_picture
 from screening.cases import services
 from screening.cases.models import Case
-from screening.cases.selectors import case_get, cases_open, colleagues
+from screening.cases.selectors import case_get, cases_open
 from screening.cases.services import NOTE_LENGTH, BulkItem
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 from screening.risk.selectors import account_risk
@@ -94,7 +94,11 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
         may_work=may(request.user, Action.CASES_WRITE),
         may_dispose=may(request.user, Action.CASES_DISPOSE) and case.status in MAY_BE_DISPOSED,
         me=principal_of(request),
-        colleagues=[name for name in colleagues() if name not in (principal_of(request), case.assignee)],
+        colleagues=[
+            name
+            for name in staff_who_may(Action.CASES_WRITE)
+            if name not in (principal_of(request), case.assignee)
+        ],
         next_case=_next_case(case),
     )
 

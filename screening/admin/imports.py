@@ -97,9 +97,13 @@ def _mapping(text: str) -> dict[str, str | None]:
         # A field has no equals sign in its name; a column may.
         column, sign, field = (part.strip() for part in line.rpartition("="))
         if not sign or not column:
-            raise Invalid("The import cannot be made.", [FieldError(f"line {number}", "write column = field")])
+            raise Invalid(
+                "The import cannot be made.", [FieldError(f"line {number}", "write column = field")]
+            )
         if column in mapping:
-            raise Invalid("The import cannot be made.", [FieldError(f"line {number}", "is that column again")])
+            raise Invalid(
+                "The import cannot be made.", [FieldError(f"line {number}", "is that column again")]
+            )
         mapping[column] = field or None
     return mapping
 

@@ -107,9 +107,8 @@ def _act(request: HttpRequest, webhook_id: int, what: str) -> str:
 
 def _address_help() -> str:
     own = ", ".join(str(each) for each in settings.WEBHOOK_ALLOWED_NETWORKS)
-    return (
-        "https://; http:// is taken too, and whoever is on the way can read it. Only public addresses"
-        + (f", and those of {own} (WEBHOOK_ALLOWED_NETWORKS)." if own else ".")
+    return "https://; http:// is taken too, and whoever is on the way can read it. Only public addresses" + (
+        f", and those of {own} (WEBHOOK_ALLOWED_NETWORKS)." if own else "."
     )
 
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import Missing
-from fraudsite.roles import Action
 from screening.alerts.selectors import alert_body, alerts_shown
 from screening.cases.models import Case, CaseEntry, CaseNote
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 
-# The backend that knows roles; with several configured Django wants to be told.
-PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 # How many alerts a case's own page shows; `GET alerts/?case_id=` has all.
 ALERTS_SHOWN = 200
 
@@ -35,13 +31,6 @@ def cases_open() -> QuerySet[Case]:
 
 def cases_overdue() -> QuerySet[Case]:
     return cases_open().filter(due_at__lt=timezone.now())
-
-
-def colleagues() -> list[str]:
-    """Who may be given a case, as the record names them: active staff who may work cases."""
-    users = get_user_model().objects.with_perm(Action.CASES_WRITE.permission, backend=PERMISSIONS)
-    names = users.filter(is_staff=True).order_by("username").values_list("username", flat=True)
-    return [f"user:{name}" for name in names]
 
 
 def cases_about(*, account_id: str | None = None, user_id: str | None = None) -> QuerySet[Case]:

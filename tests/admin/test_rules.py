@@ -170,7 +170,12 @@ def test_it_names_states_in_words_when_a_move_is_not_possible(settings: Any) -> 
     assert "it must be waiting for approval or in shadow" in messages_of(response)
 
 
-NIGHT = {"any": [{"field": "amount", "operator": "gt", "value": 5}, {"field": "hour", "operator": "between", "value": [22, 5]}]}
+NIGHT = {
+    "any": [
+        {"field": "amount", "operator": "gt", "value": 5},
+        {"field": "hour", "operator": "between", "value": [22, 5]},
+    ]
+}
 
 
 def test_it_says_where_in_words_and_how_a_night_over_midnight_is_written(settings: Any) -> None:
@@ -180,7 +185,9 @@ def test_it_says_where_in_words_and_how_a_night_over_midnight_is_written(setting
     url = reverse("admin:rule_validate")
     answer = author.post(url, json.dumps(document), content_type="application/json").json()
     (warning,) = answer["warnings"]
-    assert warning.startswith("condition 2, part 2: this is never true. No hour is at least 22 and at most 5.")
+    assert warning.startswith(
+        "condition 2, part 2: this is never true. No hour is at least 22 and at most 5."
+    )
     assert "hour of day is at least 22, hour of day is at most 5" in warning
     assert answer["clock"] == "Hours and days of the week are those of Africa/Lagos."
     assert "Take care: condition 2, part 2: this is never true" in messages_of(save(author, document))
@@ -194,7 +201,10 @@ def test_it_says_where_in_words_and_how_a_night_over_midnight_is_written(setting
         ("conditions", "the rule as a whole"),
         ("conditions[2].any[1]", "condition 3, part 2"),
         ("conditions[0].not.all[0].filters", "condition 1, part 1, its filters"),
-        ("conditions[0].value.aggregate.time_window", "condition 1, the figure it is compared with, its window"),
+        (
+            "conditions[0].value.aggregate.time_window",
+            "condition 1, the figure it is compared with, its window",
+        ),
     ],
 )
 def test_it_says_places_of_a_rule_in_words(path: str, words: str) -> None:

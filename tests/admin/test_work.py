@@ -321,7 +321,10 @@ def test_it_imports_a_file_and_gives_its_errors_to_download(
 def test_it_imports_columns_under_other_names_and_leaves_out_unknown_ones(eager: None) -> None:
     client = StaffClient("ada", "Administrator")
     rows = b"Txn Ref,user_id,account_id,amount,transaction_type,channel,a=b,Teller,Extra\nI1,U,A,5,debit,web,1,Bo,x\n"
-    given = {"mapping": "Txn Ref = transaction_id\r\na=b = metadata.ab\r\n\r\nTeller =", "ignore_unknown": "true"}
+    given = {
+        "mapping": "Txn Ref = transaction_id\r\na=b = metadata.ab\r\n\r\nTeller =",
+        "ignore_unknown": "true",
+    }
     client.post(reverse("admin:import_new"), {"file": SimpleUploadedFile("p.csv", rows), **given})
     job = ImportJob.objects.get()
     assert job.mapping == {"Txn Ref": "transaction_id", "a=b": "metadata.ab", "Teller": None}

@@ -40,7 +40,11 @@ AWKWARD: tuple[dict[str, Any], ...] = (
     {"field": "amount", "operator": "in", "value": ["123456789012345.0123456789", 1, "0.0000001"]},
     {"field": "amount", "operator": "between", "value": ["0.0000000001", "999999999999999.9999999999"]},
     {"field": "amount", "operator": "between", "value": [{"field": "base_amount", "times": 2}, 100]},
-    {"field": "occurred_at", "operator": "between", "value": ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]},
+    {
+        "field": "occurred_at",
+        "operator": "between",
+        "value": ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"],
+    },
     {"field": "is_cnp", "operator": "in", "value": [True, False]},
     {"field": "ip_address", "operator": "in_cidr", "value": "10.0.0.0/8"},
     {"field": "ip_address", "operator": "in_cidr", "value": ["10.0.0.0/8"]},
@@ -132,7 +136,9 @@ def test_it_keeps_the_lines_of_a_list_beside_one_that_is_added(log_in: LogIn) ->
     box.fill(box.input_value() + "\nA, B; C \n\n")
     assert written(page)["conditions"][0]["value"] == [*values, "A, B; C"]
 
-    show(page, {**LARGE, "conditions": [{"field": "metadata.code", "operator": "in", "value": [1, "2", True]}]})
+    show(
+        page, {**LARGE, "conditions": [{"field": "metadata.code", "operator": "in", "value": [1, "2", True]}]}
+    )
     box = at(page, "conditions[0].value")
     box.fill(box.input_value() + "\n7\nseven")
     assert written(page)["conditions"][0]["value"] == [1, "2", True, 7, "seven"]
@@ -164,7 +170,9 @@ def test_it_takes_commas_only_between_thousands_and_says_how_to_write_a_number(l
         expect(value).to_have_attribute("aria-invalid", "true")
         expect(page.locator("#rule-sentence")).to_contain_text("One thing is not right")
         if given != "1e400":
-            expect(page.locator("#rule-builder .fs-problem")).to_contain_text(f"“{given}” is no number: write it like")
+            expect(page.locator("#rule-builder .fs-problem")).to_contain_text(
+                f"“{given}” is no number: write it like"
+            )
     page.get_by_role("button", name="Save and put in force").click()
     expect(value).to_be_focused()
     assert not RuleVersion.objects.exists()

@@ -71,7 +71,9 @@ def test_it_tells_hits_per_day_their_share_and_amount(api: ApiClient) -> None:
 def test_it_divides_hits_by_the_days_between_the_first_and_the_last_payment(api: ApiClient) -> None:
     history_store([200, 300])
     Transaction.objects.filter(transaction_id="T1").update(occurred_at=START + timedelta(days=9))
-    result = finished(api, rule=over(100), sweep={"path": "conditions[0].value", "from": 100, "to": 400, "steps": 2})
+    result = finished(
+        api, rule=over(100), sweep={"path": "conditions[0].value", "from": 100, "to": 400, "steps": 2}
+    )
     assert len(result["per_day"]) == 2
     assert result["hits_per_day"] == 0.2
     assert result["sweep"][0]["hits_per_day"] == 0.2
