@@ -26,6 +26,7 @@ function bring(kept, why) {
   const needsFile = forms().some((form) => form.querySelector("input[type=file]") && fields(form).some((field) => kept.some(([at]) => at === place(form, field))));
   const note = document.createElement("div");
   note.className = "fs-callout warn";
+  note.style.marginBottom = "1rem";
   note.setAttribute("role", "status");
   note.append(paragraph(`${why} What you had typed is here again.${needsFile ? " Choose the file once more: browsers do not keep it." : ""}`));
   // A form may be gone, as that of a case which somebody else has closed; its words are still here to copy.

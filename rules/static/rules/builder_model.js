@@ -286,6 +286,7 @@ export function writtenNumber(written, at, problem) {
   if (written === "") return null;
   const found = readNumber(written);
   if (found === undefined) { problem?.(at, noNumber(written)); return written; }
+  if (!Number.isFinite(Number(found))) { problem?.(at, `“${written}” is larger than any number a rule may hold`); return written; }
   // Fractions that JavaScript cannot hold are text in the document, which the server reads exactly.
   return found instanceof Exact && found.digits.includes(".") ? found.digits : found;
 }
