@@ -8,7 +8,6 @@ from typing import Any
 
 import redis
 import structlog
-from celery import Task
 from django.conf import settings
 from kombu import pools
 from kombu.exceptions import KombuError
@@ -37,7 +36,8 @@ def enqueue(task: str, *args: Any, expires: float | None = None) -> bool:
         return False
     try:
         with _producers(os.getpid()).acquire(block=True, timeout=PATIENCE_S) as producer:
-            _task(task).apply_async(args, producer=producer, expires=expires)
+            # By name: whoever hands work over need not import what does it.
+            app.send_task(task, args=args, producer=producer, expires=expires)
     except (KombuError, OSError) as error:
         _absence.begins()
         log.warning("broker_away", task=task, reason=str(error))
@@ -58,12 +58,6 @@ def queue_depths() -> dict[str, int] | None:
         return None
     step = len(_PRIORITY_SUFFIXES)
     return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
-
-
-@cache
-def _task(name: str) -> Task:
-    app.loader.import_default_modules()
-    return app.tasks[name]
 
 
 @cache

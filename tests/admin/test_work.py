@@ -12,7 +12,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
-from fraudsite.celery import app
 from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
 from ingestion.imports.models import ImportJob
@@ -24,6 +23,7 @@ from screening.models import Alert, Case, RiskSignal, Snooze, Webhook
 from screening.outbox.worker import outbox_work
 from tests.admin.samples import LARGE, payment, rule
 from tests.clients import ApiClient
+from tests.eager import tasks_done_at_once
 from tests.staff import StaffClient, messages_of, staff
 
 pytestmark = pytest.mark.django_db
@@ -296,10 +296,8 @@ def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> Non
 
 @pytest.fixture
 def eager() -> Any:
-    before = app.conf.task_always_eager
-    app.conf.task_always_eager = True
-    yield
-    app.conf.task_always_eager = before
+    with tasks_done_at_once():
+        yield
 
 
 def test_it_imports_a_file_and_gives_its_errors_to_download(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from fraudsite.celery import app
 from fraudsite.short_cache import forget_kept
 from rules.list_selectors import forget_lists
 from screening.engine import engines
 from screening.realtime import fence, store
+from tests.eager import tasks_done_at_once
 
 ARGUMENTS = (
     "--headless",
@@ -56,10 +56,8 @@ def _fresh(transactional_db: Any, settings: Any) -> Iterator[None]:
     store.forget_everything()
     engines.forget()
     fence.forget()
-    before = app.conf.task_always_eager
-    app.conf.task_always_eager = True
-    yield
-    app.conf.task_always_eager = before
+    with tasks_done_at_once():
+        yield
 
 
 @pytest.fixture
