@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 from redis import Redis
 
+from fraudsite.collecting import collect_seldom
 from tests.databases import database_close, database_is_emptied_quickly, trail_may_be_emptied
 
 hypothesis_settings.register_profile(
@@ -35,6 +36,11 @@ WITHOUT_REDIS = "tests/screening/test_sql_agreement.py"
 def pytest_configure() -> None:
     # A password's hash is made to cost half a second, and hundreds of tests make a person.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
+def pytest_collection_finish() -> None:
+    # As our own processes do once everything is imported: a tenth of the time went into looking for garbage in it.
+    collect_seldom()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
