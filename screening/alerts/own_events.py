@@ -22,7 +22,8 @@ ALERT_EVENT = "alert"
 
 def own_alerts_of_decisions(decision_pks: Iterable[int]) -> int:
     """Make the alerts of these decisions events, and screen them; returns how many there were."""
-    return own_alerts_screen(Alert.objects.filter(decision_id__in=list(decision_pks)).order_by("pk"))
+    alerts = Alert.objects.filter(decision_id__in=list(decision_pks)).select_related("transaction")
+    return own_alerts_screen(alerts.order_by("pk"))
 
 
 def own_alerts_of_events(kind: str, event_ids: Iterable[str]) -> int:
