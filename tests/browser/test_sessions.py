@@ -66,7 +66,7 @@ def test_it_saves_once_what_is_clicked_twice(log_in: LogIn) -> None:
     assert RuleVersion.objects.count() == 1
 
 
-def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: LogIn) -> None:
+def case_opened_by_ivy(log_in: LogIn) -> tuple[Page, Case]:
     rule()
     payment(ApiClient())
     outbox_work()
@@ -74,6 +74,11 @@ def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: L
     staff("ivy", "Investigator")
     page = log_in("ivy")
     page.goto(f"/admin/cases/{case.case_id}/")
+    return page, case
+
+
+def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: LogIn) -> None:
+    page, case = case_opened_by_ivy(log_in)
     page.get_by_label("New note").fill("Spoke with the customer for half an hour.")
     Session.objects.all().delete()
 
@@ -91,13 +96,7 @@ def test_it_keeps_a_note_that_was_being_written_when_the_session_ended(log_in: L
 
 
 def test_it_keeps_a_finding_and_its_reason_when_the_case_was_changed_in_another_tab(log_in: LogIn) -> None:
-    rule()
-    payment(ApiClient())
-    outbox_work()
-    case = Case.objects.get()
-    staff("ivy", "Investigator")
-    page = log_in("ivy")
-    page.goto(f"/admin/cases/{case.case_id}/")
+    page, case = case_opened_by_ivy(log_in)
     other = page.context.new_page()
     other.goto(f"/admin/cases/{case.case_id}/")
     other.get_by_role("button", name="Assign to me").click()
@@ -117,13 +116,7 @@ def test_it_keeps_a_finding_and_its_reason_when_the_case_was_changed_in_another_
 
 
 def test_it_shows_a_reason_whose_form_is_gone_because_somebody_closed_the_case(log_in: LogIn) -> None:
-    rule()
-    payment(ApiClient())
-    outbox_work()
-    case = Case.objects.get()
-    staff("ivy", "Investigator")
-    page = log_in("ivy")
-    page.goto(f"/admin/cases/{case.case_id}/")
+    page, case = case_opened_by_ivy(log_in)
     case_dispose(case_id=case.case_id, disposition="inconclusive", principal="user:grace")
     page.get_by_label("Confirmed Fraud").check()
     page.get_by_label("Why").fill("The customer did not make these.")
@@ -132,13 +125,7 @@ def test_it_shows_a_reason_whose_form_is_gone_because_somebody_closed_the_case(l
 
 
 def test_it_takes_a_form_that_was_open_before_a_login_in_another_tab(log_in: LogIn) -> None:
-    rule()
-    payment(ApiClient())
-    outbox_work()
-    case = Case.objects.get()
-    staff("ivy", "Investigator")
-    page = log_in("ivy")
-    page.goto(f"/admin/cases/{case.case_id}/")
+    page, _case = case_opened_by_ivy(log_in)
     page.get_by_label("New note").fill("Written before")
     Session.objects.all().delete()
     other = page.context.new_page()
