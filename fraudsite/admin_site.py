@@ -24,6 +24,7 @@ from django.views.decorators.csrf import csrf_exempt
 from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
+from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import Conflict, DomainError, Missing, Refused
 from fraudsite.navigation import navigation
 from fraudsite.roles import Action, may
@@ -81,7 +82,7 @@ def require(request: HttpRequest, *actions: str) -> None:
 
 def number_of(text: str) -> int:
     """The id in an address or a form; 0, which no row has, where it is no number."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+    return whole_number(text) or 0
 
 
 def principal_of(request: HttpRequest) -> str:

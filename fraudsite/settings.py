@@ -291,7 +291,7 @@ CELERY_TASK_ROUTES = {
     "reporting.*": {"queue": "batch"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# `expires` keeps a queue from filling while no worker runs.
+# What waited past `expires` is thrown away unread: a worker that comes back does not first do a night's sweeps.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "rollups": {
         "task": "reporting.rollups",
