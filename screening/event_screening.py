@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Model
 
 from rules.core.decide import decide
@@ -90,10 +90,7 @@ def _round_in_redis(
         fence.lost(state.epoch, reason=str(error))
         return candidates
     stale = [each[0] for each in counted if each[2].status == "stale"]
-    for position, (candidate, outcomes) in enumerate(judged):
-        if not _store(engine, state, candidate, outcomes):
-            return [each for each, _ in judged[position:]] + stale
-    return stale
+    return _store(engine, state, judged) + stale
 
 
 def _round_in_sql(
@@ -107,23 +104,52 @@ def _round_in_sql(
             candidate.arrival = event["arrival"] = arrival_next()
             ruleset = engine.kinds[candidate.kind].ruleset
             results = history_results(engine, event, candidate.kind)
-            stored = _store(engine, state, candidate, ruleset.evaluate(event, results, engine.lists))
-        if not stored:
+            again = _store(engine, state, [(candidate, ruleset.evaluate(event, results, engine.lists))])
+        if again:
             return candidates[position:]
     return []
 
 
-def _store(
-    engine: Engine, state: FenceState, candidate: EventCandidate, outcomes: Sequence[RuleOutcome]
-) -> bool:
-    """The event's arrival and what its rules do, past the fence, in one transaction. False: the fence refused."""
-    live, shadow = outcomes_split(engine, outcomes)
-    draft = decide(live, on_rule_error=settings.ON_RULE_ERROR)
-    effects = effects_of(draft, shadow, candidate.event)
+Judged = tuple[EventCandidate, tuple[RuleOutcome, ...]]
+
+
+def _store(engine: Engine, state: FenceState, judged: Sequence[Judged]) -> list[EventCandidate]:
+    """The events' arrivals and what their rules do, past the fence, in one transaction. Returns all of them where the
+    fence refused. One that PostgreSQL does not take is raised when its neighbours are stored."""
+    try:
+        passed = _store_together(engine, state, judged)
+    except (DataError, IntegrityError):
+        if len(judged) == 1:
+            raise
+        return _store_singly(engine, state, judged)
+    return [] if passed else [candidate for candidate, _ in judged]
+
+
+def _store_singly(engine: Engine, state: FenceState, judged: Sequence[Judged]) -> list[EventCandidate]:
+    again, refused = [], None
+    for each in judged:
+        try:
+            again += _store(engine, state, [each])
+        except (DataError, IntegrityError) as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    return again
+
+
+def _store_together(engine: Engine, state: FenceState, judged: Sequence[Judged]) -> bool:
+    if not judged:
+        return True
+    effects = []
+    for candidate, outcomes in judged:
+        live, shadow = outcomes_split(engine, outcomes)
+        draft = decide(live, on_rule_error=settings.ON_RULE_ERROR)
+        effects.append((candidate, effects_of(draft, shadow, candidate.event)))
     with transaction.atomic():
         passed = _pass_fence(engine, state)
-        if passed and _mark_counted(candidate):
-            _insert_effects(candidate, effects)
+        if passed:
+            marked = _mark_counted([candidate for candidate, _ in effects])
+            _insert_effects([each for each in effects if each[0].pk in marked])
     return passed
 
 
@@ -138,28 +164,39 @@ def _pass_fence(engine: Engine, state: FenceState) -> bool:
     return bool(passed)
 
 
-def _mark_counted(candidate: EventCandidate) -> bool:
-    model = EVENT_SOURCES[candidate.kind].model
-    rows = model._default_manager.filter(pk=candidate.pk, arrival__isnull=True)
-    return rows.update(arrival=candidate.arrival) == 1
+def _mark_counted(candidates: Sequence[EventCandidate]) -> set[int]:
+    """Give events their arrivals; returns the keys of those that had none. Rows are locked in the order of their keys:
+    two that screen the same events must not wait in a circle."""
+    model = EVENT_SOURCES[candidates[0].kind].model
+    arrivals = {candidate.pk: candidate.arrival for candidate in candidates}
+    uncounted = model._default_manager.filter(pk__in=arrivals, arrival__isnull=True)
+    marked = list(uncounted.order_by("pk").select_for_update().values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {model._meta.db_table} event SET arrival = counted.arrival"  # noqa: S608 - name of a table
+            " FROM unnest(%s::bigint[], %s::bigint[]) AS counted (pk, arrival) WHERE event.id = counted.pk",
+            [marked, [arrivals[pk] for pk in marked]],
+        )
+    return set(marked)
 
 
-def _insert_effects(candidate: EventCandidate, effects: Effects) -> None:
-    event = candidate.event
-    event_id = str(event[ID_FIELDS[candidate.kind]])
-    about = {"event_kind": candidate.kind, "event_id": event_id, "user_id": event.get("user_id")}
-    # A signal of a user's event holds for all of the user's accounts: null says so.
-    account_id = event.get("account_id")
-    Alert.objects.bulk_create(
-        [
+def _insert_effects(made: Sequence[tuple[EventCandidate, Effects]]) -> None:
+    alerts, signals = [], []
+    for candidate, effects in made:
+        event = candidate.event
+        event_id = str(event[ID_FIELDS[candidate.kind]])
+        about = {"event_kind": candidate.kind, "event_id": event_id, "user_id": event.get("user_id")}
+        # A signal of a user's event holds for all of the user's accounts: null says so.
+        account_id = event.get("account_id")
+        alerts += [
             Alert(**about, account_id=account_id, occurred_at=event["occurred_at"], **each)
             for each in effects.alerts
-        ],
-        ignore_conflicts=True,
-    )
-    RiskSignal.objects.bulk_create(
-        [_signal(each, about, account_id, event["occurred_at"]) for each in effects.signals]
-    )
+        ]
+        signals += [_signal(each, about, account_id, event["occurred_at"]) for each in effects.signals]
+    if alerts:
+        Alert.objects.bulk_create(alerts, ignore_conflicts=True)
+    if signals:
+        RiskSignal.objects.bulk_create(signals)
 
 
 def _signal(

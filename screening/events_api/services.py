@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.db import DataError, IntegrityError
 from django.db.models import Model
 from django.utils import timezone
 
@@ -70,6 +71,9 @@ def _screen(kind: str, rows: Sequence[Model]) -> int:
     except ScreeningBusy:
         log.warning("events_left_to_the_sweep", kind=kind, n=len(rows))
         return 0
+    except (DataError, IntegrityError):
+        # Its neighbours are counted and stored; what came with it waits for nobody.
+        log.exception("event_not_stored", kind=kind, n=len(rows))
     _own_alerts(kind, rows)
     outbox_kick()
     return len(rows)

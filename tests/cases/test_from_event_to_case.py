@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.models import AlertEvent, Label
+from ingestion.models import AlertEvent, Label, LoginEvent
 from rules.pack.selectors import entries_in_use
 from rules.services import rule_create
 from screening.alerts.selectors import snoozes
@@ -16,6 +16,7 @@ from screening.engine import engines
 from screening.models import Alert, Case, RiskSignal
 from screening.outbox.worker import outbox_work
 from screening.realtime import fence, store
+from screening.storing import Effects
 from tests.clients import ApiClient
 from tests.events.bodies import login
 
@@ -221,3 +222,23 @@ def test_it_screens_a_long_list_of_events_by_the_sweep(
     assert services.events_sweep() == 120
     assert signals() == [("brute_force", None)] * 40
     assert services.events_sweep() == 0
+
+
+def test_one_event_that_cannot_be_stored_keeps_none_of_its_neighbours_waiting(
+    pack: None, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from screening import event_screening
+
+    def spoilt(draft: Any, shadow: Any, event: dict[str, Any]) -> Effects:
+        made = effects_of(draft, shadow, event)
+        if event.get("event_id") == "L5":
+            made.alerts.append({"severity": "longer than its column"})
+        return made
+
+    effects_of = event_screening.effects_of
+    monkeypatch.setattr(event_screening, "effects_of", spoilt)
+    bodies = [login(event_id=f"L{number}", user_id=f"U{number % 4}") for number in range(16)]
+    assert api.post("events/login/", bodies).json()["accepted"] == 16
+    assert [each.event_id for each in LoginEvent.objects.filter(arrival=None)] == ["L5"]
+    # The third and the fourth login of each of four users, but for its own.
+    assert signals() == [("brute_force", None)] * 7
