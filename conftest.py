@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 from redis import Redis
+from xdist.scheduler import LoadFileScheduling
 
 from fraudsite.collecting import collect_seldom
 from tests.databases import database_close, database_is_emptied_quickly, trail_may_be_emptied
@@ -31,6 +33,23 @@ ON_REDIS = (
     "tests/platform/test_health.py",
 )
 WITHOUT_REDIS = "tests/screening/test_sql_agreement.py"
+
+
+# Folders whose files share something that is dear to make: one process runs all of them.
+TOGETHER = ("tests/faults",)
+
+
+class FilesAndFolders(LoadFileScheduling):
+    """`--dist loadfile`, but the folders of TOGETHER go as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next(
+            (folder for folder in TOGETHER if nodeid.startswith(f"{folder}/")), super()._split_scope(nodeid)
+        )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return FilesAndFolders(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,4 @@
-"""One platform for all fault tests of a run: each test repairs what it broke, and counts under users of its own."""
+"""One platform for all fault tests of a run, gone when they are over: each test repairs what it broke, and counts under users of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.screening import COUNT_RULE, Client
 from tests.stack import BROKER, POSTGRESQL, REDIS, CountersServer, Stack, platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _platform() -> Iterator[Stack]:
     with platform(LOG_LEVEL="WARNING") as stack:
         stack.start_web(workers=2, threads=4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -24,10 +25,8 @@ class RedisReplay(Replay):
     """Counts, reads, fills and corrects as real time does."""
 
     def __init__(self, lists: CoreLists, rules: Sequence[Mapping[str, Any]]) -> None:
-        from screening.velocity.cluster import store_of_settings
-
         super().__init__(lists, rules)
-        self.store = store_of_settings(namespace=f"oracle{os.getpid()}:")
+        self.store = _store_of_process(os.getpid())
         _empty(self.store)
         self.store.epoch_begin(1, last_arrival=0)
 
@@ -83,6 +82,14 @@ class RedisReplay(Replay):
     def _history_result(self, aggregate: Any, current: Any, *, current_event: str, lists: CoreLists) -> Any:
         history = self.stored.as_known(aggregate.event, current["occurred_at"])
         return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
+
+
+@cache
+def _store_of_process(pid: int) -> Any:
+    """One for all replays of a process: connecting takes as long as a short history."""
+    from screening.velocity.cluster import store_of_settings
+
+    return store_of_settings(namespace=f"oracle{pid}:")
 
 
 def _empty(store: Any) -> None:
