@@ -1,4 +1,4 @@
-"""Rules that always or never hold, found from their wording alone.
+"""Rules that always or never hold, or name what no event has, found from their wording alone.
 
 Every comparison of a subject (a field or an aggregate) with constants is decided by finitely many cases: each
 constant, something between and beyond them, within what the subject can be at all. A condition that gives one
@@ -18,8 +18,8 @@ from typing import Any as Anything
 from rules.core.aggregates import AGGREGATES
 from rules.core.comparisons import relation_of
 from rules.core.durations import SECOND_US
-from rules.core.errors import RuleProblem
-from rules.core.fields import field_of
+from rules.core.errors import RuleProblem, nearest
+from rules.core.fields import Field, field_of
 from rules.core.model import (
     Aggregate,
     AggregateValue,
@@ -42,6 +42,7 @@ _WHOLE_FIELDS = ("hour", "weekday")
 _HALF_CIRCUMFERENCE_KM = Decimal(20_016)
 _ENUMERABLE = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "between", "is_null", "is_not_null")
 _SELF_EQUAL = {"eq": True, "gte": True, "lte": True, "ne": False, "gt": False, "lt": False}
+_OF_TEXTS = ("eq", "ne", "in", "not_in")
 _OTHER_TEXT = "\x00another text"
 
 # A comparison of a subject with constants depends on the subject; any other on nothing but itself.
@@ -50,7 +51,8 @@ Bounds = tuple[Decimal | None, Decimal | None]
 
 
 def certainty_warnings(rule: Rule) -> list[RuleProblem]:
-    """What of a rule always or never holds, and aggregates that read without bound, each at its path."""
+    """What of a rule always or never holds, values that no event has, and aggregates that read without bound, each at
+    its path."""
     event = rule.trigger[0]
     warnings = []
     whole = certainty(rule.condition, event)
@@ -59,6 +61,7 @@ def certainty_warnings(rule: Rule) -> list[RuleProblem]:
     for index, condition in enumerate(rule.condition.conditions):
         warnings += _within(condition, event, f"conditions[{index}]")
     for comparison in comparisons_of(rule.condition):
+        warnings += _about_values(comparison, event)
         warnings += _about_aggregates(comparison, rule.trigger)
     return warnings
 
@@ -77,6 +80,27 @@ def _within(condition: Condition, event: str, path: str) -> Iterator[RuleProblem
             yield from _within(inner, event, f"{path}.not")
 
 
+def _about_values(comparison: Comparison, event: str) -> Iterator[RuleProblem]:
+    """Texts the field cannot have: "ATM" where channels are lower-case compares as anything else, and never hits."""
+    if not isinstance(comparison.left, str) or comparison.operator not in _OF_TEXTS:
+        return
+    field = field_of(event, comparison.left, in_filter=True)
+    for text in _constants([comparison]):
+        if field is not None and isinstance(text, str) and not field.can_be(text):
+            yield RuleProblem(f"{comparison.path}.value", _never_there(field, text), _meant(field, text))
+
+
+def _never_there(field: Field, text: str) -> str:
+    what = f"one of {', '.join(field.choices)}" if field.choices else field.shape[1] if field.shape else ""
+    return f"no event has {text!r} here: {field.label} is {what}"
+
+
+def _meant(field: Field, text: str) -> str | None:
+    if field.choices:
+        return nearest(text, field.choices)
+    return next((each for each in (text.lower(), text.upper()) if each != text and field.can_be(each)), None)
+
+
 def _about_aggregates(comparison: Comparison, trigger: Sequence[str]) -> Iterator[RuleProblem]:
     if isinstance(comparison.left, Aggregate):
         yield from _about_aggregate(comparison.left, trigger, comparison.path)
@@ -85,6 +109,8 @@ def _about_aggregates(comparison: Comparison, trigger: Sequence[str]) -> Iterato
 
 
 def _about_aggregate(aggregate: Aggregate, trigger: Sequence[str], path: str) -> Iterator[RuleProblem]:
+    for comparison in comparisons_of(All(aggregate.filters)):
+        yield from _about_values(comparison, aggregate.event)
     if aggregate.filters:
         certain = certainty(All(aggregate.filters), aggregate.event)
         if certain is not None:
@@ -204,7 +230,7 @@ def _cases(variable: Variable, comparisons: Sequence[Comparison], event: str) ->
         )
         cases += _whole_cases(numbers, bounds) if is_whole else _number_cases(numbers, bounds)
     if kind in ("text", "any"):
-        cases += [*{each for each in constants if isinstance(each, str)}, _OTHER_TEXT]
+        cases += _text_cases([each for each in constants if isinstance(each, str)], field)
     if kind in ("boolean", "any"):
         cases += [True, False]
     if kind == "time":
@@ -247,6 +273,12 @@ def _whole_cases(constants: Sequence[Decimal], bounds: Bounds) -> list[Decimal]:
     ]
     every = {floor + step for floor in floors for step in (-1, 0, 1, 2)} or {ZERO}
     return sorted(each for each in every if (low is None or each >= low) and (high is None or each <= high))
+
+
+def _text_cases(constants: Sequence[str], field: Field | None) -> list[str]:
+    if field is None:
+        return [*dict.fromkeys(constants), _OTHER_TEXT]
+    return [*field.choices] or [*dict.fromkeys(filter(field.can_be, constants)), _OTHER_TEXT]
 
 
 def _time_cases(constants: Sequence[datetime]) -> list[datetime]:

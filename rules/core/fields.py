@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -16,7 +17,8 @@ EVENTS = ("transaction", "login", "card", "alert")
 class Field:
     """`kind` "any" is free metadata, typed only by what it holds. `minimum` and `maximum` bound what it can hold.
 
-    `group` is how events sharing a value read: "by user {}".
+    `group` is how events sharing a value read: "by user {}". `choices` are all the texts there are, `shape` what every
+    text looks like (a pattern, and in words); neither: any text.
     """
 
     name: str
@@ -26,6 +28,14 @@ class Field:
     minimum: Decimal | None = None
     maximum: Decimal | None = None
     group: str | None = None
+    choices: tuple[str, ...] = ()
+    shape: tuple[str, str] | None = None
+
+    def can_be(self, text: str) -> bool:
+        """Whether what is taken in can have this text here."""
+        if self.choices:
+            return text in self.choices
+        return self.shape is None or re.fullmatch(self.shape[0], text) is not None
 
     @property
     def is_numeric(self) -> bool:
@@ -37,8 +47,21 @@ class Field:
         return self.kind != "time" and self.name not in ("label.is_fraud", "distance_km_to_current")
 
 
-def _text(name: str, label: str, description: str, group: str | None = None) -> Field:
-    return Field(name, "text", label, description, group=group)
+def _text(
+    name: str,
+    label: str,
+    description: str,
+    group: str | None = None,
+    *,
+    shape: tuple[str, str] | None = None,
+) -> Field:
+    return Field(name, "text", label, description, group=group, shape=shape)
+
+
+def _choice(
+    name: str, label: str, choices: tuple[str, ...], description: str = "", group: str | None = None
+) -> Field:
+    return Field(name, "text", label, f"`{' '.join(choices)}`{description}", group=group, choices=choices)
 
 
 def _number(
@@ -62,16 +85,31 @@ def _table(*fields: Field) -> dict[str, Field]:
     return {field.name: field for field in fields}
 
 
+_LOWER_CASE = (r"[^A-Z]*", "lower-case")
+_THREE_CAPITALS = (r"[A-Z]{3}", "three capital letters")
+_TWO_CAPITALS = (r"[A-Z]{2}", "two capital letters")
+_FOUR_DIGITS = (r"[0-9]{4}", "four digits")
+
 _OCCURRED_AT = Field("occurred_at", "time", "time of the event", "when it happened, ISO 8601 with an offset")
 _USER = _text("user_id", "user", "the customer", "by user {}")
 _ACCOUNT = _text("account_id", "account", "the account the event belongs to", "on account {}")
 _DEVICE = _text("device_id", "device", "the device used", "on device {}")
 _CARD = _text("card_id", "card", "the card used (a token, never its number)", "with card {}")
 _CARD_LAST4 = _text(
-    "card_last4", "last four card digits", "the card's last four digits", "with card ending {}"
+    "card_last4",
+    "last four card digits",
+    "the card's last four digits",
+    "with card ending {}",
+    shape=_FOUR_DIGITS,
 )
 _IP_ADDRESS = _text("ip_address", "IP address", "IPv4 or IPv6 address", "from IP address {}")
-_COUNTRY = _text("country_code", "country", "ISO 3166-1 alpha-2 country of the event", "in country {}")
+_COUNTRY = _text(
+    "country_code",
+    "country",
+    "ISO 3166-1 alpha-2 country of the event",
+    "in country {}",
+    shape=_TWO_CAPITALS,
+)
 _LATITUDE = _number("latitude", "latitude", "degrees north", -90, 90)
 _LONGITUDE = _number("longitude", "longitude", "degrees east", -180, 180)
 
@@ -81,22 +119,30 @@ _OF_ANY_EVENT = (
     _number("weekday", "day of the week", "0 (Monday) to 6 of `occurred_at` in `BUSINESS_TIME_ZONE`", 0, 6),
     _flag("is_weekend", "is at a weekend", "Saturday or Sunday in `BUSINESS_TIME_ZONE`"),
     _flag("is_odd_hours", "is at odd hours", "00:00–04:59 in `BUSINESS_TIME_ZONE`"),
-    _text(
+    _choice(
         "customer.risk_tier",
         "customer's risk tier",
-        "`low medium high pep sanctioned`, of the profile in force",
+        ("low", "medium", "high", "pep", "sanctioned"),
+        ", of the profile in force",
     ),
-    _text(
+    _choice(
         "customer.kyc_status",
         "customer's KYC status",
-        "`verified pending failed expired`, of the profile in force",
+        ("verified", "pending", "failed", "expired"),
+        ", of the profile in force",
     ),
-    _text(
+    _choice(
         "customer.account_type",
         "customer's account type",
-        "`personal business joint`, of the profile in force",
+        ("personal", "business", "joint"),
+        ", of the profile in force",
     ),
-    _text("customer.country_of_residence", "customer's country of residence", "of the profile in force"),
+    _text(
+        "customer.country_of_residence",
+        "customer's country of residence",
+        "of the profile in force",
+        shape=_TWO_CAPITALS,
+    ),
     _number(
         "customer.age_days", "customer's age in days", "days since the profile says, else since first seen", 0
     ),
@@ -117,8 +163,14 @@ _TRANSACTION = _table(
         Decimal(0),
         Decimal(10) ** 11,
     ),
-    _text("currency", "currency", "ISO 4217 code", "in {}"),
-    _text("transaction_type", "transaction type", "`debit credit transfer` or any other label", "of type {}"),
+    _text("currency", "currency", "ISO 4217 code", "in {}", shape=_THREE_CAPITALS),
+    _text(
+        "transaction_type",
+        "transaction type",
+        "`debit credit transfer` or any other label",
+        "of type {}",
+        shape=_LOWER_CASE,
+    ),
     _text("merchant_id", "merchant", "the merchant or terminal", "at merchant {}"),
     _text(
         "merchant_category", "merchant category", "merchant category code, as text", "in merchant category {}"
@@ -129,6 +181,7 @@ _TRANSACTION = _table(
         "channel",
         "`web mobile atm pos card_present card_not_present transfer` or another",
         "by channel {}",
+        shape=_LOWER_CASE,
     ),
     _text("location", "location", "free text", "in {}"),
     _COUNTRY,
@@ -138,7 +191,7 @@ _TRANSACTION = _table(
     _DEVICE,
     _CARD,
     _CARD_LAST4,
-    _text("status", "status", "the client's status of the payment", "with status {}"),
+    _text("status", "status", "the client's status of the payment", "with status {}", shape=_LOWER_CASE),
     *_OF_ANY_EVENT,
     Field(
         "base_amount",
@@ -183,8 +236,13 @@ _CARD_EVENT = _table(
     _USER,
     _CARD,
     _CARD_LAST4,
-    _text("event_type", "card event type", "`block unblock reissue pin_change limit_change`", "of type {}"),
-    _text("initiated_by", "initiator", "`customer bank fraud_system`", "initiated by {}"),
+    _choice(
+        "event_type",
+        "card event type",
+        ("block", "unblock", "reissue", "pin_change", "limit_change"),
+        group="of type {}",
+    ),
+    _choice("initiated_by", "initiator", ("customer", "bank", "fraud_system"), group="initiated by {}"),
     *_OF_ANY_EVENT,
 )
 
@@ -193,7 +251,7 @@ _ALERT = _table(
     _USER,
     _text("transaction_id", "transaction id", "the transaction it is about"),
     _text("alert_type", "alert type", "the pattern: a signal of ours, or a client's own", "of type {}"),
-    _text("severity", "severity", "`low medium high critical`", "of severity {}"),
+    _choice("severity", "severity", ("low", "medium", "high", "critical"), group="of severity {}"),
     _number("confidence_score", "confidence score", "as the sender gave it"),
     _text("rule_id", "rule", "the rule that raised it", "of rule {}"),
     *_OF_ANY_EVENT,

@@ -146,7 +146,8 @@ _LIMITS = """\
 | actions | {actions} |
 
 A rule that breaks a limit, names what does not exist or compares what does not fit is refused with every problem's JSON
-path, what was expected, and the nearest valid name. One that always or never hits is saved with a warning.
+path, what was expected, and the nearest valid name. One that always or never hits is saved with a warning,
+and so is one that names a text no event has (`channel` `eq` `"ATM"`: channels are lower-case).
 """
 
 

@@ -182,3 +182,48 @@ def met_on(condition, amount):
 
 def test_the_check_itself_sees_truth():
     assert met(comparison("amount", "gt", 5), transaction()) is True
+
+
+@pytest.mark.parametrize(
+    ("condition", "path", "message"),
+    [
+        (
+            comparison("channel", "eq", "ATM"),
+            "conditions[0].value",
+            "no event has 'ATM' here: channel is lower-case (did you mean 'atm'?)",
+        ),
+        (
+            comparison("customer.risk_tier", "in", ["pep", "hgih"]),
+            "conditions[0].value",
+            "no event has 'hgih' here: customer's risk tier is one of low, medium, high, pep, sanctioned"
+            " (did you mean 'high'?)",
+        ),
+        (
+            {"not": comparison("country_code", "ne", "NGA")},
+            "conditions[0].not.value",
+            "no event has 'NGA' here: country is two capital letters",
+        ),
+        (
+            counting("gt", 5, filters=[comparison("currency", "in", ["NGN", "usd"])]),
+            "conditions[0].filters[0].value",
+            "no event has 'usd' here: currency is three capital letters (did you mean 'USD'?)",
+        ),
+    ],
+)
+def test_it_warns_of_texts_that_no_event_has(condition, path, message):
+    told = {each.path: each.told for each in parse_rule(document(condition)).warnings}
+    assert told[path] == message
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        comparison("channel", "eq", "kiosk"),
+        comparison("channel", "starts_with", "ATM"),
+        comparison("merchant_name", "eq", "SHOP"),
+        comparison("metadata.branch", "eq", "LAGOS"),
+        comparison("customer.kyc_status", "ne", "verified"),
+    ],
+)
+def test_it_does_not_warn_of_texts_that_may_be(condition):
+    assert warnings(condition) == {}
