@@ -14,7 +14,13 @@ from redis import Redis
 from xdist.scheduler import LoadFileScheduling
 
 from fraudsite.collecting import collect_seldom
-from tests.databases import database_close, database_is_emptied_quickly, trail_may_be_emptied
+from tests.databases import (
+    database_close,
+    database_is_emptied_quickly,
+    template_drop,
+    template_use,
+    trail_may_be_emptied,
+)
 
 hypothesis_settings.register_profile(
     "fraudsite",
@@ -69,6 +75,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Files that take minutes go first: left to the end, one process would work through them while the others wait.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    django_db_modify_db_settings: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    """pytest-django's; the processes of one run copy their databases from one that is migrated once."""
+    run = getattr(request.config, "workerinput", {}).get("testrunuid")
+    if run is None:
+        yield
+        return
+    name = f"test_template_{run[:12]}"
+    with django_db_blocker.unblock():
+        template_use(name)
+    yield
+    with django_db_blocker.unblock():
+        template_drop(name)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""One platform for all fault tests of a run, gone when they are over: each test repairs what it broke, and counts under users of its own."""
+"""One platform for all fault tests of a run, gone when they are over: each test repairs what it broke, and counts under
+users of its own."""
 
 from __future__ import annotations
 
