@@ -23,6 +23,8 @@ SWEEP_AT_MOST = 20_000
 # Tasks in a queue that its workers keep up with. In a longer one a pending transaction waits its turn like others; were
 # it enqueued again every ten seconds, a night without a worker would fill Redis.
 SHORT_QUEUE = 50
+# Batches, imports and reports wait for the same workers; the next task goes on.
+FILL_S = 30.0
 
 
 @shared_task(name=TRANSACTIONS_SCREEN)
@@ -54,4 +56,4 @@ def velocity_reconcile() -> int:
 @shared_task(name="screening.velocity_fill")
 def velocity_fill() -> int:
     """Fill the counters that a publish or a new epoch left to be filled on demand."""
-    return velocity_prepare()
+    return velocity_prepare(for_s=FILL_S)

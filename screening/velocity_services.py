@@ -14,8 +14,9 @@ from screening.velocity.rebuild import counters_fill_unready
 from screening.velocity.verify import Difference, Progress, counters_compare
 
 
-def velocity_prepare() -> int:
-    """Fill what is not filled yet for the ruleset in force; one process at a time. Returns the number of counters."""
+def velocity_prepare(*, for_s: float | None = None) -> int:
+    """Fill what is not filled yet for the ruleset in force, for about `for_s` seconds if given; one process at a time.
+    Returns how many counters became ready."""
     state = fence.refresh()
     if not state.is_redis:
         state = fence.state()
@@ -26,7 +27,7 @@ def velocity_prepare() -> int:
         if not is_mine:
             return 0
         try:
-            return counters_fill_unready(store, state.epoch, engine.plan)
+            return counters_fill_unready(store, state.epoch, engine.plan, for_s=for_s)
         except StoreUnavailable as error:
             fence.lost(state.epoch, reason=str(error))
             return 0

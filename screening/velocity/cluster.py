@@ -387,6 +387,13 @@ class ClusterVelocityStore(VelocityStore):
             # As in VelocityStore.ready_add.
             _raise_errors(self._ask(self._of_all("SET", f"ready_at:{epoch}", os.urandom(8).hex())))
 
+    def filling_reached(self, epoch: int, counter_id: str) -> bytes | None:
+        found = self._one(0, ("HGET", f"{self._name(0)}filling:{epoch}", counter_id))
+        return None if found is None else bytes(found)
+
+    def filling_note(self, epoch: int, counter_id: str, place: bytes) -> None:
+        self._one(0, ("HSET", f"{self._name(0)}filling:{epoch}", counter_id, place))
+
     def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
         """As VelocityStore.recent, but so many of each bucket, or somewhat more in all."""
         of_each = max(LEAST_OF_EACH, 4 * limit // BUCKETS)

@@ -79,8 +79,9 @@ def _fields(need: Need) -> tuple[str, tuple[str, ...]]:
     return feature.event, tuple(key.event_field for key in feature.group_by)
 
 
-def fill_needs(store: VelocityStore, epoch: int, needs: Sequence[Need]) -> None:
-    """Fill what was found unknown, groups of the same fields with one query. Call with the groups locked."""
+def fill_needs(store: VelocityStore, epoch: int, needs: Sequence[Need], *, empty_too: bool = True) -> None:
+    """Fill what was found unknown, groups of the same fields with one query. Call with the groups locked. Without
+    `empty_too` a counter stays absent that has nothing to count: for those of which absence will mean that."""
     by_fields: dict[tuple[str, tuple[str, ...]], list[Need]] = defaultdict(list)
     for need in needs:
         by_fields[_fields(need)].append(need)
@@ -89,15 +90,20 @@ def fill_needs(store: VelocityStore, epoch: int, needs: Sequence[Need]) -> None:
         after = None if min(floors) < 0 else from_us(min(floors))
         groups = list({need.tag: need.group for need in together}.values())
         events = events_of_groups(kind, fields, groups, after=after)
-        store.fill(_fills(together, floors, events), epoch=epoch)
+        store.fill(_fills(together, floors, events, empty_too=empty_too), epoch=epoch)
 
 
 def _fills(
-    needs: Sequence[Need], floors: Sequence[int], events: Mapping[tuple[str | None, ...], Sequence[Event]]
+    needs: Sequence[Need],
+    floors: Sequence[int],
+    events: Mapping[tuple[str | None, ...], Sequence[Event]],
+    *,
+    empty_too: bool,
 ) -> Iterator[Fill]:
     for need, floor in zip(needs, floors, strict=True):
         key = tuple(identity(value) for value in need.group)
-        yield from fills_of(need, floor, events.get(key, []))
+        fills = fills_of(need, floor, events.get(key, []))
+        yield from fills if empty_too else (each for each in fills if each.events)
 
 
 def _floor(need: Need) -> int:

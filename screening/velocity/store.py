@@ -345,6 +345,15 @@ class VelocityStore:
             # The script reads the set when this is not what it was. After it: what it read before had less in it.
             self.client.set(f"{self.namespace}ready_at:{epoch}", os.urandom(8).hex())
 
+    def filling_reached(self, epoch: int, counter_id: str) -> bytes | None:
+        """What `filling_note` was told last of a counter that is not ready yet."""
+        with unavailable_otherwise():
+            return self.client.hget(f"{self.namespace}filling:{epoch}", counter_id)
+
+    def filling_note(self, epoch: int, counter_id: str, place: bytes) -> None:
+        with unavailable_otherwise():
+            self.client.hset(f"{self.namespace}filling:{epoch}", counter_id, place)
+
     # Reconciliation ------------------------------------------------------------------------------------------
 
     def recent(self, *, before_us: int, limit: int) -> list[tuple[bytes, int]]:
@@ -379,7 +388,7 @@ def unavailable_otherwise() -> Iterator[None]:
 
 def names_of_epochs_before(epoch: int) -> list[str]:
     """What two epochs before left without an end of its own: one is of Redis, the next of SQL."""
-    return [f"{name}:{epoch - back}" for back in (1, 2) for name in ("ready", "ready_at")]
+    return [f"{name}:{epoch - back}" for back in (1, 2) for name in ("ready", "ready_at", "filling")]
 
 
 def eviction_told(policy: str, where: str = "") -> str:

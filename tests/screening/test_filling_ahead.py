@@ -1,0 +1,98 @@
+"""Counters of a new rule are filled ahead of time in short runs, each going on where the last one stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from screening.realtime import fence, store
+from screening.velocity import rebuild
+from screening.velocity.filling import Need
+from screening.velocity_services import velocity_prepare, velocity_verify
+from tests.clients import ApiClient
+from tests.screening.test_idempotency import count_rule
+from tests.screening.test_submit import payload
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+USERS = 7
+
+
+@pytest.fixture
+def filled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The groups that were filled, in order; two a page."""
+    groups: list[tuple[Any, ...]] = []
+
+    def noted(store: Any, epoch: int, needs: Sequence[Need], **options: Any) -> None:
+        groups.extend(need.group for need in needs)
+        fill_needs(store, epoch, needs, **options)
+
+    fill_needs = rebuild.fill_needs
+    monkeypatch.setattr(rebuild, "fill_needs", noted)
+    monkeypatch.setattr(rebuild, "GROUPS_AT_ONCE", 2)
+    return groups
+
+
+@pytest.fixture
+def api() -> ApiClient:
+    """Some users' payments, two each, and no rule yet."""
+    client = ApiClient()
+    for number in range(2 * USERS):
+        user = f"U{number % USERS}"
+        given = {"user_id": user, "metadata": {"branch": f"B{number % USERS}"}}
+        assert client.post("transactions/", payload(number) | given).status_code == 201
+    return client
+
+
+def made(api: ApiClient, **keys: Any) -> None:
+    document = count_rule(10)
+    condition = document["conditions"][0] | keys
+    assert api.post("rules/", document | {"conditions": [condition]}).status_code == 201
+
+
+@pytest.mark.parametrize("group_by", ["user_id", "metadata.branch"])
+def test_it_goes_on_where_it_stopped(api: ApiClient, filled: list[tuple[Any, ...]], group_by: str) -> None:
+    made(api, group_by=[group_by])
+    ready = [velocity_prepare(for_s=0) for _ in range(4)]
+    assert ready == [0, 0, 0, 1]
+    prefix = "U" if group_by == "user_id" else "B"
+    assert sorted(group[-1] for group in filled) == [f"{prefix}{number}" for number in range(USERS)]
+    assert len(list(store.groups(fence.state().epoch))) == USERS
+    assert velocity_verify().differences == []
+    assert velocity_prepare(for_s=0) == 0
+
+
+def test_it_begins_anew_with_the_counters(api: ApiClient, filled: list[tuple[Any, ...]]) -> None:
+    made(api)
+    velocity_prepare(for_s=0)
+    store.forget_everything()
+    fence.forget()
+    api.post("transactions/", payload(100))
+    del filled[:]
+    while velocity_prepare(for_s=0) == 0:
+        assert len(filled) < USERS
+    assert len(filled) == USERS
+    assert velocity_verify().differences == []
+
+
+def test_a_group_without_anything_to_count_stays_absent_and_is_known_as_empty(
+    api: ApiClient, filled: list[tuple[Any, ...]]
+) -> None:
+    made(
+        api,
+        filters=[
+            {"field": "amount", "operator": "gt", "value": 1_000_000},
+            {"field": "merchant_name", "operator": "matches", "value": "(?i)shop"},
+        ],
+    )
+    assert velocity_prepare() == 1
+    assert filled == []
+    assert list(store.groups(fence.state().epoch)) == []
+    answer = api.post(
+        "transactions/", payload(100) | {"amount": "2000000", "merchant_name": "Shop", "user_id": "U1"}
+    )
+    (condition,) = answer.json()["screening"]["results"][0]["details"]["conditions"]
+    assert condition["actual"] == "1"
+    assert velocity_verify().differences == []
