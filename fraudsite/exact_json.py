@@ -36,6 +36,17 @@ def _encode(value: Any) -> Any:
     raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
 
 
+def is_same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same: true is no 1, and a number is the same whatever its digits."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same_json, one, other))
+    return bool(one == other)
+
+
 class ExactEncoder(json.JSONEncoder):
     """For `JSONField(encoder=…)`: the standard encoder has no way to write a Decimal as a number."""
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from fraudsite.errors import Conflict, Refused
 from fraudsite.models import ApiKey
-from rules.models import RuleVersion
+from rules.models import RulesetVersion, RuleVersion
 from rules.ruleset import ruleset_lock, ruleset_publish
 from rules.selectors import State, rule_get, version_get
 from rules.services import make_live, touch
@@ -60,6 +60,7 @@ def version_approve(*, rule_id: int, number: int, principal: str, note: str = ""
         if version.state == State.LIVE and version.reviewed_by == principal:
             return version
         _check_move(version, "approve")
+        _check_undoes_nothing(version)
         _review(version, principal, note)
         make_live(version, principal=principal)
     return version
@@ -129,6 +130,19 @@ def _check_move(version: RuleVersion, action: str) -> None:
         raise Conflict(
             f"Version {version.number} of rule {version.rule_id} is {STATE_WORDS[version.state]}; "
             f"to {action} it, it must be {allowed}."
+        )
+
+
+def _check_undoes_nothing(version: RuleVersion) -> None:
+    """A draft is retired by a later edit, a shadow is not: approved afterwards it would silently take the edit back."""
+    live = version.rule.versions.filter(state=State.LIVE).first()
+    if version.state != State.SHADOW or live is None or live.live_from is None:
+        return
+    before = RulesetVersion.objects.filter(created_at__lt=live.live_from).order_by("-number").first()
+    if before is not None and version.pk in before.shadow:
+        raise Conflict(
+            f"Version {live.number} came in force while version {version.number} was in shadow, and approving that one "
+            f"would undo it. Roll back to version {version.number} if that is meant."
         )
 
 

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg2.errors import QueryCanceled
 
+from fraudsite.errors import Busy
 from fraudsite.locks import RULES_LOCK, held_shared
 from rules.models import RulesetVersion, RuleVersion
 
@@ -24,9 +26,16 @@ class LoadedRuleset:
 
 
 def ruleset_lock() -> None:
-    """Wait until no one else is changing rules or lists; held until the end of the transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+    """Wait until no one else is changing rules or lists; held until the end of the transaction. Raises Busy."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise Busy(
+                "Rules and lists are held by other changes or by decisions being made; nothing was changed. Try again."
+            ) from error
+        raise
 
 
 def publishes_held_back() -> AbstractContextManager[None]:

@@ -19,7 +19,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from fraudsite.errors import Conflict, FieldError, Invalid
-from fraudsite.exact_json import ExactDecoder, to_json
+from fraudsite.exact_json import ExactDecoder, is_same_json, to_json
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.parse import ParsedRule, parse_rule
@@ -87,7 +87,10 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
         waiting = version_waiting(rule)
         base = waiting if waiting is not None and (stays_out or known == waiting.number) else shown
         parsed = _parse(base.definition | wording)
-        is_same = _definition(parsed) == base.definition and base.state in (State.LIVE, *OPEN_STATES)
+        is_same = is_same_json(_definition(parsed), base.definition) and base.state in (
+            State.LIVE,
+            *OPEN_STATES,
+        )
         # A retry of the change that made the draft still names the version in force.
         if known is not None and known not in (base.number, shown.number if is_same else base.number):
             raise _changed_meanwhile(base)
@@ -127,12 +130,15 @@ def rule_deactivate(*, rule_id: int, principal: str) -> RuleVersion:
 
 
 def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
-    """An earlier wording again, as a new version."""
+    """An earlier wording again, as a new version; a retry makes no second one."""
     with transaction.atomic():
         ruleset_lock()
         rule = rule_get(rule_id)
         earlier = version_get(rule, number)
         parsed = _parse(earlier.definition)
+        same = _same_already(rule, parsed)
+        if same is not None:
+            return Saved(same, parsed.warnings)
         _check_name_is_free(parsed.rule.name, besides=rule)
         version = _add_version(
             rule,
@@ -143,6 +149,15 @@ def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
         )
         _settle(version, state=_decided_state(), principal=principal)
     return Saved(version, parsed.warnings)
+
+
+def _same_already(rule: Rule, parsed: ParsedRule) -> RuleVersion | None:
+    """What is waiting for approval or, where nothing waits, in force, if it reads like `parsed`."""
+    candidate, state = version_waiting(rule), State.PENDING_APPROVAL
+    if candidate is None:
+        candidate, state = version_shown(rule), State.LIVE
+    is_same = candidate.state == state and is_same_json(_definition(parsed), candidate.definition)
+    return candidate if is_same else None
 
 
 def rule_validate(*, document: Mapping[str, Any]) -> ParsedRule:
@@ -212,7 +227,7 @@ def _changed_meanwhile(base: RuleVersion) -> Conflict:
 
 def _changed_keys(base: RuleVersion, parsed: ParsedRule) -> str:
     new = _definition(parsed)
-    keys = [key for key in new if new[key] != base.definition.get(key)]
+    keys = [key for key in new if not is_same_json(new[key], base.definition.get(key))]
     return f"changed {', '.join(keys)}"[:200]
 
 

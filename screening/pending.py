@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,19 @@ FIRST_BATCH_SIZE, MAX_BATCH_SIZE = 50, 250
 MAX_BATCH_S = 1.0
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many this process found it can do together: the next task begins with it."""
+
+    size: int = FIRST_BATCH_SIZE
+
+    def took(self, seconds: float) -> None:
+        slower, faster = max(1, self.size // 2), min(MAX_BATCH_SIZE, self.size * 2)
+        self.size = slower if seconds > MAX_BATCH_S else faster
+
+
+pace = Pace()
+
 # As Django gives jsonb to its fields: unread.
 _PENDING = PreparedStatement(
     "pending_rows",
@@ -36,16 +50,14 @@ _PENDING = PreparedStatement(
 def pending_screen(pks: Sequence[int]) -> int:
     """Decide those of `pks` that are pending, in the order they were received. Safe to repeat, and to run twice."""
     screened = start = 0
-    size = FIRST_BATCH_SIZE
     while start < len(pks):
-        began = time.monotonic()
+        began, size = time.monotonic(), pace.size
         candidates = [_candidate(*row) for row in _PENDING.rows(list(pks[start : start + size]))]
         if candidates:
             screened += _screen(candidates)
             decisions_follow_up(candidates)
         start += size
-        took_s = time.monotonic() - began
-        size = max(1, size // 2) if took_s > MAX_BATCH_S else min(MAX_BATCH_SIZE, size * 2)
+        pace.took(time.monotonic() - began)
     return screened
 
 
@@ -63,7 +75,7 @@ def _screen(candidates: list[Candidate]) -> int:
         if len(candidates) == 1:
             raise
         # Too many to be stored before their counts are too old.
-        half = len(candidates) // 2
+        half = pace.size = len(candidates) // 2
         _screen(candidates[:half])
         _screen(candidates[half:])
     except Exception:

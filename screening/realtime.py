@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import structlog
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 # How often a decision is made again because rules or counters changed under it; each publish costs one round.
 MAX_ROUNDS = 20
 ROUNDS_AMONG_PUBLISHES = 3
+# How long who changes rules or lists is kept waiting for a decision; less than its statement may wait.
+HOLD_BACK_S = 5.0
 MAX_FILL_ROUNDS = 4
 # How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
 CLOCKS_APART_US = 2_000_000
@@ -68,8 +71,9 @@ def transactions_screen(candidates: Sequence[Candidate]) -> None:
 Attempt = Callable[[list[Any]], list[Any]]
 
 
-class NeverFilled(Exception):
-    """Counters of `waiting` were unknown again each time they had been filled."""
+class Hopeless(Exception):
+    """Further rounds would not help `waiting`: counters were unknown again each time they had been filled, or counts
+    are too old to be stored by the time they are judged."""
 
     def __init__(self, waiting: Sequence[Any]) -> None:
         self.waiting = list(waiting)
@@ -88,18 +92,19 @@ def in_rounds(
         if waiting:
             # Somebody publishes one ruleset after another: each would have a round refused.
             with publishes_held_back():
-                waiting = _attempts(attempt, waiting, MAX_ROUNDS - ROUNDS_AMONG_PUBLISHES)
-    except NeverFilled as error:
+                waiting = _attempts(attempt, waiting, MAX_ROUNDS - ROUNDS_AMONG_PUBLISHES, for_s=HOLD_BACK_S)
+    except Hopeless as error:
         waiting = error.waiting
     if waiting:
         give_up(waiting)
         raise ScreeningBusy
 
 
-def _attempts(attempt: Attempt, waiting: list[Any], at_most: int) -> list[Any]:
+def _attempts(attempt: Attempt, waiting: list[Any], at_most: int, *, for_s: float = inf) -> list[Any]:
+    began = time.monotonic()
     for _ in range(at_most):
         waiting = attempt(waiting)
-        if not waiting:
+        if not waiting or time.monotonic() - began > for_s:
             break
     return waiting
 
@@ -142,7 +147,11 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
             take_back(engine, state.epoch, candidate)
         return [each[0] for each in fresh] + stale
     try:
-        rows = [_decided(engine, state, *each, started=started, n=len(fresh)) for each in fresh]
+        rows = []
+        for each in fresh:
+            rows.append(_decided(engine, state, *each, started=started, n=len(fresh)))
+            if len(fresh) > 1 and _is_too_old(each[2].arrival):
+                raise Hopeless(candidates)
     except StoreUnavailable as error:
         fence.lost(state.epoch, reason=str(error))
         return candidates
@@ -151,18 +160,22 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     result = _store(engine, state, rows, candidates=[each[0] for each in fresh])
     if not result.passed:
         catch_up(engine, state, result)
-        if result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number):
-            _take_back_old(engine, state, [each[0] for each in fresh])
+        is_too_old = result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number)
+        if is_too_old and not _take_back_old(engine, state, [each[0] for each in fresh]):
+            raise Hopeless(candidates)
         return [each[0] for each in fresh] + stale
     return _settle(engine, state, fresh, rows, result) + stale
 
 
-def _take_back_old(engine: Engine, state: FenceState, candidates: Sequence[Candidate]) -> None:
+def _take_back_old(engine: Engine, state: FenceState, candidates: Sequence[Candidate]) -> bool:
     """The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already. Those
-    of attempts that died are counted anew, at the end; nobody can store them any more."""
-    for candidate in candidates:
-        if candidate.was_seen and take_back(engine, state.epoch, candidate):
+    of attempts that died are counted anew, at the end; nobody can store them any more. False: there were none, and
+    judging takes too long for so many."""
+    seen = [candidate for candidate in candidates if candidate.was_seen]
+    for candidate in seen:
+        if take_back(engine, state.epoch, candidate):
             candidate.was_seen = False
+    return bool(seen)
 
 
 Counted = tuple[Any, Counting, CountReply]
@@ -208,7 +221,7 @@ def count_events(
             candidate.arrival = reply.arrival
         counted.append((candidate, counting, reply))
     if is_never_filled:
-        raise NeverFilled(candidates)
+        raise Hopeless(candidates)
     return counted
 
 
@@ -346,6 +359,10 @@ def may_complete(candidate: Candidate) -> bool:
         # The next attempt finds out what that means for the epoch.
         return False
     return recall == recall_encode({**candidate.fields, "kind": "transaction"})
+
+
+def _is_too_old(arrival: int) -> bool:
+    return time.time() * 1_000_000 - arrival > MAX_COUNT_AGE_US
 
 
 def is_expired(arrival: int) -> bool:

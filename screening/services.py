@@ -12,7 +12,7 @@ import structlog
 from django.db import transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid
-from fraudsite.exact_json import to_json
+from fraudsite.exact_json import is_same_json, to_json
 from fraudsite.json_body import JsonBodyError, array_items, decode
 from fraudsite.logging import about_transaction, transactions_log
 from fraudsite.prepared import PreparedStatement
@@ -315,7 +315,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
         if row is None:
             raise transaction_absent(transaction_id)
         before = event_fields_of(row)
-        if any(before[name] != value for name, value in changes.items()):
+        if not all(is_same_json(before[name], value) for name, value in changes.items()):
             TransactionRevision.objects.create(
                 transaction=row,
                 arrival=to_us(datetime.now(UTC)),

@@ -92,10 +92,15 @@ class ColumnMapping:
         for source in self._targets:
             if source not in columns:
                 yield FieldError(f"mapping.{source}"[:300], "is no column of the file")
+        for source, target in self._targets.items():
+            if target in self._constants:
+                yield FieldError(f"mapping.{source}"[:300], f"fills {target}, which is set to one value")
         filled: dict[str, str] = {}
         for column in columns:
             target = self.target(column)
-            if target is None and column not in self._targets and not self._ignore_unknown:
+            if column in self._constants and column not in self._targets:
+                yield FieldError(column[:300], "is a column, and the mapping sets the field to one value")
+            elif target is None and column not in self._targets and not self._ignore_unknown:
                 yield FieldError(
                     column[:300] or "$",
                     "is no field; map it to a field, to metadata.<key> or to null, or set ignore_unknown",

@@ -230,8 +230,12 @@ def _multiple_of(actual: Anything, threshold: Anything) -> bool | None:
     return EXACT.remainder(plain(actual), threshold) == ZERO
 
 
+def _cutoff(similarity: Decimal | None) -> float:
+    return float(limits.DEFAULT_SIMILARITY if similarity is None else similarity)
+
+
 def _similar_to(comparison: Comparison) -> Relation:
-    cutoff = float(comparison.similarity or limits.DEFAULT_SIMILARITY)
+    cutoff = _cutoff(comparison.similarity)
     return _text_relation(lambda actual, text: fuzz.ratio(actual, text) >= cutoff)
 
 
@@ -292,7 +296,7 @@ def similarity_asked(comparison: Comparison) -> float | None:
     right = comparison.right
     if comparison.operator != "fuzzy_in_list" or not isinstance(right, ListName):
         return None
-    return float(right.threshold or limits.DEFAULT_SIMILARITY)
+    return _cutoff(right.threshold)
 
 
 def _literal_text(comparison: Comparison) -> str:

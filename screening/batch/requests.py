@@ -146,8 +146,9 @@ def selection_read(
     }
 
 
-def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
-    """The live versions, or those that stand for the rules chosen (the live one, else the newest), in order."""
+def versions_chosen(rule_ids: Any, loaded: LoadedRuleset, *, opens_alerts: bool = False) -> list[RuleVersion]:
+    """The live versions, or those that stand for the rules chosen (the live one, else the newest), in order. Where
+    alerts are opened, only what is in force will do: nobody has approved the rest."""
     if rule_ids is None:
         versions = [each for each in loaded.live if "transaction" in compiled_versions.of(each).rule.trigger]
         if not versions:
@@ -163,6 +164,12 @@ def versions_chosen(rule_ids: Any, loaded: LoadedRuleset) -> list[RuleVersion]:
             errors.append(FieldError(path, f"there is no rule {rule_id}"))
         elif not version.is_active:
             errors.append(FieldError(path, f"rule {rule_id} is not active"))
+        elif opens_alerts and version.state != RuleVersion.State.LIVE:
+            errors.append(
+                FieldError(
+                    path, f"rule {rule_id} is not in force, and a batch opens alerts only for rules that are"
+                )
+            )
         elif "transaction" not in compiled_versions.of(version).rule.trigger:
             events = ", ".join(compiled_versions.of(version).rule.trigger)
             errors.append(

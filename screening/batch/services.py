@@ -37,14 +37,15 @@ def batch_create(*, body: Any, principal: str) -> ScreeningBatch:
     )
     arrival_limit = requests.arrival_now()
     loaded = ruleset_load()
-    versions = requests.versions_chosen(asked.get("rule_ids"), loaded)
+    opens_alerts = requests.flag_read(asked, "open_alerts")
+    versions = requests.versions_chosen(asked.get("rule_ids"), loaded, opens_alerts=opens_alerts)
     selected = requests.selection_read(asked, loaded, arrival_limit)
     batch = ScreeningBatch.objects.create(
         name=name,
         description=description,
         rule_ids=None if asked.get("rule_ids") is None else [version.rule_id for version in versions],
         rule_versions=[version.pk for version in versions],
-        open_alerts=requests.flag_read(asked, "open_alerts"),
+        open_alerts=opens_alerts,
         created_by=principal,
         **selected,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fraudsite.exact_json import from_json, to_json
+from fraudsite.exact_json import from_json, is_same_json, to_json
 
 
 def test_it_keeps_every_digit_both_ways() -> None:
@@ -35,3 +35,19 @@ def test_it_writes_keys_that_are_no_text_and_values_of_ours(given: Any, expected
 def test_it_refuses_what_it_does_not_know() -> None:
     with pytest.raises(TypeError):
         to_json({"a": object()})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"a": [1, {"b": None}]}, {"a": [Decimal("1.0"), {"b": None}]}, True),
+        ({"a": 1}, {"a": True}, False),
+        ([0], [False], False),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ([1, 2], [1], False),
+        ("1", 1, False),
+        ({}, [], False),
+    ],
+)
+def test_it_tells_values_apart_as_json_does(one: Any, other: Any, expected: bool) -> None:
+    assert is_same_json(one, other) is is_same_json(other, one) is expected

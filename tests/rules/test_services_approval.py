@@ -362,6 +362,41 @@ def test_it_rolls_back_as_a_new_version() -> None:
     assert in_force() == [(first.rule_id, 3)]
 
 
+def test_a_retried_rollback_makes_no_second_version() -> None:
+    first = create()
+    update(first, priority=9)
+    numbers = {
+        services.rule_rollback(rule_id=first.rule_id, number=1, principal=CHECKER).version.number
+        for _ in range(2)
+    }
+    assert numbers == {3}
+
+
+def test_a_shadow_does_not_take_back_what_came_in_force_beside_it() -> None:
+    first = create()
+    second = services.rule_update(
+        rule_id=first.rule_id, changes={"priority": 7}, principal=MAKER, as_draft=True
+    ).version
+    shadow(second)
+    third = update(first, priority=9)
+    with pytest.raises(Conflict, match="Version 3 came in force while version 2 was in shadow"):
+        approve(second)
+    assert in_force() == [(first.rule_id, third.number)]
+    services.rule_rollback(rule_id=first.rule_id, number=2, principal=CHECKER)
+    assert in_force() == [(first.rule_id, 4)]
+
+
+def test_a_change_of_1_to_true_is_a_change() -> None:
+    condition = {"field": "metadata.vpn", "operator": "eq", "value": 1}
+    first = create(conditions=[condition])
+    second = update(first, conditions=[condition | {"value": True}])
+    assert second.number == 2
+    assert second.definition["conditions"][0]["value"] is True
+    assert update(first, conditions=[condition | {"value": True}]).number == 2
+    assert update(first, conditions=[condition | {"operator": "in", "value": [1]}]).number == 3
+    assert update(first, conditions=[condition | {"operator": "in", "value": ["1"]}]).number == 4
+
+
 def test_it_stops_a_rule_that_the_language_would_refuse_by_now() -> None:
     first = create()
     broken = RuleVersion.objects.create(

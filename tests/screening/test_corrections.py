@@ -83,3 +83,17 @@ def test_it_corrects_nothing_else(body: Any, path: str) -> None:
     api.post("transactions/", payload(1))
     assert_problem(api.patch("transactions/T1/", body), 400, path)
     assert not TransactionRevision.objects.exists()
+
+
+def test_it_takes_true_in_place_of_1_for_a_correction() -> None:
+    api = ApiClient()
+    rule = failed_rule()
+    rule["conditions"][0]["filters"] = [{"field": "metadata.vpn", "operator": "eq", "value": True}]
+    api.post("rules/", rule)
+    api.post("transactions/", payload(1) | {"metadata": {"vpn": 1, "l": [1]}})
+    assert api.patch("transactions/T1/", {"metadata": {"vpn": 1.0, "l": [1]}}).status_code == 200
+    assert TransactionRevision.objects.count() == 0
+    answer = api.patch("transactions/T1/", {"metadata": {"vpn": True, "l": [True]}})
+    assert answer.json()["metadata"] == {"vpn": True, "l": [True]}
+    assert failures(api.post("transactions/", payload(2)).json()) == "1"
+    assert velocity_verify().differences == []

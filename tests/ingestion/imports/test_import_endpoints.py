@@ -181,6 +181,12 @@ def test_it_screens_the_rows_of_a_user_in_the_order_of_the_file(api: ApiClient) 
         (csv_of([row(1)]), {"mapping": {"nowhere": "amount"}}, "mapping.nowhere"),
         (csv_of([row(1)]), {"mapping": {"amount": None}}, "amount"),
         (csv_of([row(1)]), {"mapping": {"amount": {"values": 1}}}, "mapping.amount"),
+        (
+            csv_of([row(1, kind="web")]),
+            {"mapping": {"kind": "channel", "channel": {"value": "pos"}}},
+            "mapping.kind",
+        ),
+        (csv_of([row(1)]), {"mapping": {"channel": {"value": "pos"}}}, "channel"),
         (csv_of([row(1)]), {"format": "xlsx"}, "format"),
         (csv_of([row(1)]), {"format": "parquet"}, "file"),
         (csv_of([row(1)]), {"delimiter": "x"}, "delimiter"),

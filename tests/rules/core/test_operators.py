@@ -98,6 +98,8 @@ CASES = [
     ("similar_to", "rent april", {"text": "rent march", "threshold": 60}, True),
     ("similar_to", "rent april", {"text": "groceries", "threshold": 60}, False),
     ("similar_to", D(5), {"text": "groceries", "threshold": 60}, None),
+    ("similar_to", "rent april", {"text": "xyz", "threshold": 0}, True),
+    ("fuzzy_in_list", "John Smith", {"list": "names", "threshold": 0}, True),
 ]
 
 

@@ -20,7 +20,7 @@ from screening.batch.models import BatchHit
 from screening.batch.running import batch_advance
 from screening.models import Alert, Case, ScreeningBatch, Snooze
 from screening.outbox.worker import outbox_work
-from tests.clients import ApiClient
+from tests.clients import ApiClient, assert_problem
 from tests.screening.batch.conftest import START, rule_create, transaction_store
 
 ENTITIES = {
@@ -288,3 +288,15 @@ def test_an_alert_names_what_it_is_about(api: ApiClient) -> None:
         "transaction",
         None,
     )
+
+
+def test_only_rules_in_force_open_alerts(api: ApiClient, settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    draft = alerting_rule(api)
+    assert api.get(f"rules/{draft}/").json()["state"] == "draft"
+    problem = assert_problem(
+        api.post("screening/batches/", {"open_alerts": True, "rule_ids": [draft]}), 400, "rule_ids[0]"
+    )
+    assert "is not in force" in problem["errors"][0]["message"]
+    # Without alerts it may be tried, only that there is nothing to try it on.
+    assert_problem(api.post("screening/batches/", {"rule_ids": [draft]}), 422)
