@@ -51,7 +51,7 @@ from screening.velocity.store import (
     VelocityStore,
     counters_in,
     eviction_told,
-    names_of_epochs_before,
+    names_of_epochs_until,
     unavailable_otherwise,
 )
 
@@ -174,7 +174,7 @@ class ClusterVelocityStore(VelocityStore):
 
     # Epochs ------------------------------------------------------------------------------------------------
 
-    def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
+    def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
         for (host, port), info in self._everyone("INFO", "memory").items():
             policy = info_value(info, "maxmemory_policy") or NO_EVICTION
             if policy != NO_EVICTION:
@@ -192,7 +192,7 @@ class ClusterVelocityStore(VelocityStore):
                 (bucket, ("SET", name + "run_ids", run_ids)),
                 (bucket, ("SET", name + "arrival", last_arrival)),
                 (bucket, ("DEL", name + "recent")),
-                *((bucket, ("DEL", name + old)) for old in names_of_epochs_before(epoch)),
+                *((bucket, ("DEL", name + old)) for old in names_of_epochs_until(after)),
             ]
         _raise_errors(self._ask(commands))
         _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))

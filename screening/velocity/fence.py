@@ -75,9 +75,10 @@ def switch_to_redis(store: VelocityStore) -> FenceState:
         if state.is_redis:
             return state
         _lock(FENCE_LOCK)
-        epoch = state.epoch + 1
+        # A database that was restored, or is another one, must not come upon a number under which Redis kept counters.
+        epoch = max(state.epoch + 1, time.time_ns() // 1_000_000)
         newest = Transaction.objects.aggregate(newest=Max("arrival"))["newest"] or 0
-        store.epoch_begin(epoch, last_arrival=newest)
+        store.epoch_begin(epoch, last_arrival=newest, after=state.epoch)
         VelocityState.objects.filter(pk=1).update(
             epoch=epoch, mode=VelocityState.Mode.REDIS, changed_at=timezone.now()
         )

@@ -202,8 +202,8 @@ class VelocityStore:
     def base(self, epoch: int) -> str:
         return f"{self.namespace}{epoch}:"
 
-    def epoch_begin(self, epoch: int, *, last_arrival: int) -> None:
-        """Make `epoch` the one that counts; whatever another epoch left is unreachable from here on."""
+    def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
+        """Make `epoch` the one that counts, `after` that one; what another left is unreachable from here on."""
         with unavailable_otherwise():
             client = self.client
             # Servers that somebody else looks after refuse CONFIG.
@@ -219,7 +219,7 @@ class VelocityStore:
                 pipeline.set(self.namespace + "run_id", run_id)
                 pipeline.set(self.namespace + "arrival", last_arrival)
                 pipeline.delete(self.namespace + "recent")
-                pipeline.delete(*(self.namespace + name for name in names_of_epochs_before(epoch)))
+                pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
 
@@ -386,9 +386,9 @@ def unavailable_otherwise() -> Iterator[None]:
         raise StoreUnavailable(str(error)) from error
 
 
-def names_of_epochs_before(epoch: int) -> list[str]:
-    """What two epochs before left without an end of its own: one is of Redis, the next of SQL."""
-    return [f"{name}:{epoch - back}" for back in (1, 2) for name in ("ready", "ready_at", "filling")]
+def names_of_epochs_until(epoch: int) -> list[str]:
+    """What the last two epochs left without an end of its own: one is of Redis, the next of SQL."""
+    return [f"{name}:{epoch - back}" for back in (0, 1) for name in ("ready", "ready_at", "filling")]
 
 
 def eviction_told(policy: str, where: str = "") -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from ingestion.models import Transaction
+from screening.models import VelocityState
 from screening.realtime import fence, store
 from screening.velocity.verify import Difference
-from screening.velocity_services import velocity_prepare, velocity_verify
+from screening.velocity_services import velocity_prepare, velocity_rebuild, velocity_verify
 from tests.clients import ApiClient
 from tests.counters import ask_redis, key_in_redis
-from tests.screening.test_idempotency import count_rule
+from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,3 +107,20 @@ def test_it_tells_how_far_it_is(api: ApiClient) -> None:
     told: list[Any] = []
     velocity_verify(on_progress=lambda result, n: told.append((result.counters, n)))
     assert told == [(1, 1)]
+
+
+def test_a_restored_database_is_not_counted_with_what_redis_kept_of_the_time_after(api: ApiClient) -> None:
+    for number in range(3):
+        api.post("transactions/", payload(number))
+    backup = fence.state()
+    fence.lost(backup.epoch, reason="a test")
+    fence.forget()
+    for number in range(3, 9):
+        api.post("transactions/", payload(number))
+    assert len(kept()) == 1
+    # What a restore does: the later payments are gone, and the epoch is what it was.
+    Transaction.objects.filter(transaction_id__gte="T3").update(user_id="somebody else")
+    VelocityState.objects.update(epoch=backup.epoch, mode=VelocityState.Mode.REDIS)
+    velocity_rebuild()
+    assert differences() == []
+    assert actual(api.post("transactions/", payload(9)).json()) == 4
