@@ -130,7 +130,7 @@ def _screen_in_real_time(found: Parity, transactions: int, seed: int) -> None:
     from benchmarks.parity_stream import documents, rounds
     from ingestion.models import Transaction
     from rules.services import rule_create
-    from screening.services import transaction_correct
+    from screening.corrections import transaction_correct
 
     for document in documents():
         rule_create(document=document, principal="user:parity")

@@ -105,10 +105,16 @@ class TransactionRevision(models.Model):
     metadata_before = models.JSONField(encoder=ExactEncoder, decoder=ExactDecoder)
     changed_by = models.CharField(max_length=160)
     changed_at = models.DateTimeField(default=timezone.now)
+    is_counted = models.BooleanField(
+        default=True, db_default=True, help_text="whether the counters hold the new values already"
+    )
 
     class Meta:
         ordering: ClassVar = ["arrival"]
-        indexes: ClassVar = [models.Index(fields=["transaction", "arrival"], name="revision_in_order")]
+        indexes: ClassVar = [
+            models.Index(fields=["transaction", "arrival"], name="revision_in_order"),
+            models.Index(fields=["id"], name="revision_not_counted", condition=Q(is_counted=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.transaction_id} until {self.arrival}"

@@ -15,7 +15,7 @@ from fraudsite.models import ApiKey
 from rules.models import RulesetVersion, RuleVersion
 from rules.ruleset import ruleset_lock, ruleset_publish
 from rules.selectors import State, rule_get, version_get
-from rules.services import make_live, touch
+from rules.services import make_live, rule_validate, touch
 
 # What a state is called wherever people read it.
 STATE_WORDS: dict[str, str] = {
@@ -61,6 +61,7 @@ def version_approve(*, rule_id: int, number: int, principal: str, note: str = ""
             return version
         _check_move(version, "approve")
         _check_undoes_nothing(version)
+        _check_wording(version)
         _review(version, principal, note)
         make_live(version, principal=principal)
     return version
@@ -90,6 +91,7 @@ def version_shadow(*, rule_id: int, number: int, principal: str, note: str = "")
         _check_move(version, "shadow")
         if not version.is_active:
             raise Conflict(f"Version {number} is not active: there is nothing to evaluate.")
+        _check_wording(version)
         _review(version, principal, note)
         shadows = version.rule.versions.filter(state=State.SHADOW)
         shadows.update(state=State.RETIRED, retired_at=timezone.now())
@@ -131,6 +133,12 @@ def _check_move(version: RuleVersion, action: str) -> None:
             f"Version {version.number} of rule {version.rule_id} is {STATE_WORDS[version.state]}; "
             f"to {action} it, it must be {allowed}."
         )
+
+
+def _check_wording(version: RuleVersion) -> None:
+    """What was written long ago may name a list that is gone. A rule must be possible to stop all the same."""
+    if version.is_active:
+        rule_validate(document=version.definition)
 
 
 def _check_undoes_nothing(version: RuleVersion) -> None:

@@ -24,6 +24,7 @@ from fraudsite.json_body import decode
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
 from ingestion.serializers import TransactionSerializer
 from screening import services
+from screening.corrections import transaction_correct
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningType
 from screening.selectors import RealTimeResults, screening_get
@@ -80,7 +81,7 @@ class TransactionView(TransactionDetailView):
     @extend_schema(request=CorrectionSerializer, responses={200: CorrectedTransactionSerializer, 410: GONE})
     def patch(self, request: Request, transaction_id: str) -> Response:
         """Correct `status` or `metadata`; later evaluations see the new values."""
-        body = services.transaction_correct(
+        body = transaction_correct(
             transaction_id=transaction_id, document=request.data, principal=request.principal
         )
         return Response(body)

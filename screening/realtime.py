@@ -310,7 +310,8 @@ def _settle(
     result: StoreResult,
 ) -> list[Candidate]:
     """Note what was stored. Returns those that must be tried again: they were stored as pending meanwhile, by another
-    attempt with the same payload, and are completed with this count, which others have seen already."""
+    attempt with the same payload, and are completed with this count, which others have seen already; or they were
+    pending and are not what they were."""
     again = []
     for (candidate, _, _), row in zip(fresh, rows, strict=True):
         pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
@@ -321,6 +322,12 @@ def _settle(
             continue
         stored = _stored(candidate)
         if stored is not None and stored.arrival is None and bytes(stored.payload_digest) == candidate.digest:
+            if candidate.is_pending:
+                # Corrected since it was read: counted anew, as what it is now.
+                if not take_back(engine, state.epoch, candidate):
+                    continue
+                corrected = {"status": stored.status, "metadata": stored.metadata}
+                candidate.fields = {**candidate.fields, **corrected}
             candidate.is_pending = True
             again.append(candidate)
         elif stored is None or stored.arrival != candidate.arrival:
@@ -346,7 +353,7 @@ def _may_be_stored(candidate: Candidate, error: Exception) -> bool:
 def _stored(candidate: Candidate) -> Transaction | None:
     """What is stored under this id. With the candidate's arrival it is the one that was counted."""
     found = Transaction.objects.filter(transaction_id=candidate.fields["transaction_id"])
-    return found.only("arrival", "payload_digest").first()
+    return found.only("arrival", "payload_digest", "status", "metadata").first()
 
 
 def may_complete(candidate: Candidate) -> bool:

@@ -9,40 +9,31 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from django.db import transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid
-from fraudsite.exact_json import is_same_json, to_json
+from fraudsite.exact_json import to_json
 from fraudsite.json_body import JsonBodyError, array_items, decode
 from fraudsite.logging import about_transaction, transactions_log
 from fraudsite.prepared import PreparedStatement
-from ingestion.models import RetiredTransaction, Transaction, TransactionRevision
+from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import (
     FIELD_NAMES,
     ParsedTransaction,
-    correction_parse,
     transaction_parse,
 )
-from ingestion.retired.selectors import payload_digests, retired_find, transaction_absent
+from ingestion.retired.selectors import payload_digests, retired_find
 from ingestion.selectors import transaction_body, transaction_fields_body
-from rules.core.durations import to_us
-from rules.selectors import ruleset_current_number
 from screening.aftermath import decisions_follow_up
 from screening.backlog import backlog_admit
 from screening.deciding import Candidate
 from screening.decisions import fresh_decision_body
-from screening.engine import engines
 from screening.enqueueing import transactions_enqueue
-from screening.events import event_of
 from screening.realtime import (
     ScreeningBusy,
-    fence,
     may_complete,
-    store,
     transactions_screen,
 )
-from screening.selectors import event_fields_of, retired_screening_body, screening_body
-from screening.velocity.corrections import correct_counters
+from screening.selectors import retired_screening_body, screening_body
 
 log = structlog.get_logger(__name__)
 
@@ -301,39 +292,3 @@ def _replays(rows: Sequence[tuple[int, ParsedTransaction]]) -> tuple[int, list[d
         if digests[each.transaction_id] != each.digest
     ]
     return len(rows) - len(conflicts), conflicts
-
-
-def transaction_correct(*, transaction_id: str, document: Any, principal: str) -> dict[str, Any]:
-    """PATCH `status` and `metadata`: later evaluations see the new values. Counters change with the row."""
-    changes = correction_parse(document)
-    with transaction.atomic():
-        row = (
-            Transaction.objects.select_for_update()
-            .filter(transaction_id=transaction_id.replace("\0", ""))
-            .first()
-        )
-        if row is None:
-            raise transaction_absent(transaction_id)
-        before = event_fields_of(row)
-        if not all(is_same_json(before[name], value) for name, value in changes.items()):
-            TransactionRevision.objects.create(
-                transaction=row,
-                arrival=to_us(datetime.now(UTC)),
-                status_before=row.status,
-                metadata_before=row.metadata,
-                changed_by=principal,
-            )
-            for name, value in changes.items():
-                setattr(row, name, value)
-            row.save(update_fields=[*changes])
-            if not row.is_pending:
-                after = event_of(event_fields_of(row))
-                correct_counters(
-                    engines.at_least(ruleset_current_number()).plan,
-                    fence,
-                    store,
-                    before=event_of(before),
-                    after=after,
-                    arrival=row.arrival or 0,
-                )
-    return {**transaction_body(row), "screening": screening_body(row, replayed=True)}

@@ -78,12 +78,14 @@ stored AS (
     ON CONFLICT (transaction_id) DO NOTHING
     RETURNING id, transaction_id
 ),"""  # noqa: S608 - names of columns, no input
+# One that was corrected (PATCH) since it was read was counted and judged as what it is no more.
 _COMPLETE = """
 stored AS (
     UPDATE ingestion_transaction pending
     SET arrival = input.arrival, occurred_at = input.occurred_at, base_amount = input.base_amount
     FROM input
     WHERE (SELECT passed FROM fence) AND pending.transaction_id = input.transaction_id AND pending.arrival IS NULL
+        AND pending.status = input.status AND pending.metadata = input.metadata
     RETURNING pending.id, pending.transaction_id
 ),"""
 _DECIDE = f"""

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
+from screening.corrections import corrections_sweep
 from screening.enqueueing import TRANSACTIONS_SCREEN, transactions_enqueue
 from screening.pending import pending_screen
 from screening.reconciliation import counts_reconcile
@@ -49,8 +50,8 @@ def pending_sweep() -> int:
 
 @shared_task(name="screening.velocity_reconcile")
 def velocity_reconcile() -> int:
-    """Take back what was counted but never stored."""
-    return counts_reconcile()
+    """Take back what was counted but never stored, and count what was corrected and not counted."""
+    return counts_reconcile() + corrections_sweep()
 
 
 @shared_task(name="screening.velocity_fill")

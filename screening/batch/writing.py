@@ -313,6 +313,7 @@ def _copy_rows(cursor: Any, table: str, columns: str, rows: list[list[Any]]) -> 
     if not rows:
         return
     file = io.StringIO()
-    csv.writer(file).writerows(rows)
+    # Quoted, a reason that reads \N is text and no null.
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
     file.seek(0)
     cursor.copy_expert(_copy(table, columns), file, _COPY_BYTES)

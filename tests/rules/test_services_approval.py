@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from fraudsite.errors import Conflict, Refused
+from fraudsite.errors import Conflict, Invalid, Refused
 from fraudsite.services import api_key_create
 from rules import approval, selectors, services
+from rules.list_services import list_create, list_delete
 from rules.models import Rule, RulesetVersion, RuleVersion
 from tests.rules.documents import high_velocity
 
@@ -397,6 +398,16 @@ def test_a_change_of_1_to_true_is_a_change() -> None:
     assert update(first, conditions=[condition | {"operator": "in", "value": ["1"]}]).number == 4
 
 
+def test_a_wording_whose_list_is_gone_comes_in_force_no_more() -> None:
+    list_create(name="Bad", principal=MAKER)
+    first = create(conditions=[{"field": "user_id", "operator": "in_list", "value": "Bad"}])
+    update(first, conditions=[{"field": "amount", "operator": "gt", "value": 5}])
+    list_delete(name="Bad", principal=MAKER)
+    with pytest.raises(Invalid):
+        shadow(first)
+    assert in_force() == [(first.rule_id, 2)]
+
+
 def test_it_stops_a_rule_that_the_language_would_refuse_by_now() -> None:
     first = create()
     broken = RuleVersion.objects.create(
@@ -406,7 +417,9 @@ def test_it_stops_a_rule_that_the_language_would_refuse_by_now() -> None:
         rule_type="velocity",
         authored_by=MAKER,
     )
-    approve(broken)
+    with pytest.raises(Invalid):
+        approve(broken)
+    services.make_live(broken, principal=MAKER)
     assert in_force() == [(first.rule_id, 2)]
     services.rule_deactivate(rule_id=first.rule_id, principal=MAKER)
     assert in_force() == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connections
 
 from ingestion.models import TransactionRevision
+from screening import corrections, realtime
+from screening.pending import pending_screen
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_submit import payload
@@ -96,4 +100,79 @@ def test_it_takes_true_in_place_of_1_for_a_correction() -> None:
     answer = api.patch("transactions/T1/", {"metadata": {"vpn": True, "l": [True]}})
     assert answer.json()["metadata"] == {"vpn": True, "l": [True]}
     assert failures(api.post("transactions/", payload(2)).json()) == "1"
+    assert velocity_verify().differences == []
+
+
+def test_it_counts_what_is_corrected_while_a_worker_screens_it_as_what_it_is_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queued: list[int] = []
+    monkeypatch.setattr("screening.services.transactions_enqueue", queued.extend)
+    api = ApiClient()
+    api.post("rules/", failed_rule())
+    velocity_prepare()
+    api.post("transactions/?mode=async", payload(1))
+    store = realtime.decisions_store
+
+    def corrected_first(*args: Any, **given: Any) -> Any:
+        monkeypatch.setattr(realtime, "decisions_store", store)
+        assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+        return store(*args, **given)
+
+    monkeypatch.setattr(realtime, "decisions_store", corrected_first)
+    assert pending_screen(queued) == 1
+    assert failures({"screening": api.get("transactions/T1/screening/").json()}) == "1"
+    assert failures(api.post("transactions/", payload(2)).json()) == "1"
+    assert velocity_verify().differences == []
+
+
+def test_a_correction_whose_counting_fails_is_counted_by_a_retry_or_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*args: Any, **given: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    api = ApiClient()
+    api.post("rules/", failed_rule())
+    velocity_prepare()
+    for number in (1, 2):
+        api.post("transactions/", payload(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "correct_counters", away)
+        for number in (1, 2):
+            answer = api.patch(f"transactions/T{number}/", {"status": "failed"})
+            assert_problem(answer, 503)
+            assert api.get(f"transactions/T{number}/").json()["status"] == "failed"
+    assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+    assert failures(api.post("transactions/", payload(3)).json()) == "1"
+    assert corrections.corrections_sweep() == 0
+    monkeypatch.setattr(corrections, "SWEEP_AFTER", timedelta(0))
+    assert corrections.corrections_sweep() == 1
+    assert failures(api.post("transactions/", payload(4)).json()) == "2"
+    assert velocity_verify().differences == []
+
+
+def test_a_rule_published_during_a_correction_counts_what_is_corrected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = ApiClient()
+    api.post("transactions/", payload(1))
+    correct_counters = corrections.correct_counters
+
+    def publish() -> None:
+        try:
+            api.post("rules/", failed_rule())
+            api.post("transactions/", payload(2))
+        finally:
+            connections.close_all()
+
+    def published_first(*args: Any, **given: Any) -> None:
+        thread = Thread(target=publish)
+        thread.start()
+        thread.join(30)
+        correct_counters(*args, **given)
+
+    monkeypatch.setattr(corrections, "correct_counters", published_first)
+    assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+    assert failures(api.post("transactions/", payload(3)).json()) == "1"
     assert velocity_verify().differences == []

@@ -310,6 +310,15 @@ def test_it_opens_alerts_only_when_asked(api: ApiClient) -> None:
     assert set(Alert.objects.values_list("severity", "user_id")) == {("high", "U1")}
 
 
+def test_a_reason_that_reads_like_a_null_is_a_reason(api: ApiClient) -> None:
+    for number in range(3):
+        transaction_store(number)
+    rule_create(api, actions=[{"action_type": "flag", "parameters": {"risk_score": 40, "reason": "\\N"}}])
+    batch_id = start(api)
+    assert run(batch_id).status == "completed"
+    assert results(api, batch_id)[-1]["results"][0]["details"]["reason"] == "\\N"
+
+
 def test_results_are_found_by_rule_status_and_transaction(api: ApiClient) -> None:
     for number in range(4):
         transaction_store(number)
