@@ -305,15 +305,14 @@ def facts_sql(run: ColumnRun) -> str:
 
 
 def _copy(table: str, columns: str) -> str:
-    # Nothing between two commas is null, "" is empty text: none of these columns is ever null.
-    return f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, NULL '\\N')"
+    # None of these columns is ever null: nothing between two commas is empty text, and what reads like a null is a reason.
+    return f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, FORCE_NOT_NULL ({columns}))"
 
 
 def _copy_rows(cursor: Any, table: str, columns: str, rows: list[list[Any]]) -> None:
     if not rows:
         return
     file = io.StringIO()
-    # Quoted, a reason that reads \N is text and no null.
-    csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+    csv.writer(file).writerows(rows)
     file.seek(0)
     cursor.copy_expert(_copy(table, columns), file, _COPY_BYTES)

@@ -66,6 +66,17 @@ def signals() -> list[tuple[str, str | None]]:
     return list(RiskSignal.objects.order_by("id").values_list("signal", "account_id"))
 
 
+def test_it_holds_a_signal_for_its_horizon_from_the_events_own_time(api: ApiClient, pack: None) -> None:
+    for number in range(5):
+        pay(api, number, seconds=number)
+    for number in range(3):
+        fail_to_log_in(api, number, seconds=number)
+    held = {each.signal: (each.raised_at, each.holds_until) for each in RiskSignal.objects.order_by("id")}
+    last_payment, last_login = NOW + timedelta(seconds=4), NOW + timedelta(seconds=2)
+    assert held["velocity"] == (last_payment, last_payment + timedelta(minutes=10))
+    assert held["brute_force"] == (last_login, last_login + timedelta(minutes=5))
+
+
 def test_it_turns_a_burst_into_one_alert_with_repeats_one_signal_and_one_case(
     pack: None, api: ApiClient
 ) -> None:

@@ -158,3 +158,21 @@ def test_it_leaves_the_work_to_the_worker_that_is_at_it() -> None:
     assert done == [0]
     assert outbox_work() > 0
     assert Case.objects.count() == 1
+
+
+def test_it_is_no_repeat_when_it_is_about_another_account_of_the_case() -> None:
+    first = case(account_id="A1")
+    other = alert(account_id="A2")
+    outbox_work()
+    other.refresh_from_db()
+    assert (other.case, other.repeat_of) == (first, None)
+    assert OutboxEntry.objects.filter(kind="alert", subject="A2").exists()
+
+
+def test_it_keeps_the_highest_priority_when_a_lesser_alert_joins() -> None:
+    opened = case(severity="high")
+    alert(rule=rule("Structuring"), severity="low", signal="structuring")
+    outbox_work()
+    due_at = opened.due_at
+    opened.refresh_from_db()
+    assert (opened.alert_count, opened.priority, opened.due_at) == (2, "high", due_at)

@@ -166,6 +166,11 @@ CHANGES: dict[str, tuple[Callable[[], None], int, str]] = {
         3,
         "says actor 'user:eve'",
     ),
+    "the row it is about": (
+        lambda: tamper("UPDATE reporting_auditentry SET row_id = '999' WHERE number = 3"),
+        3,
+        "says row '999'",
+    ),
     "an entry that was removed": (
         lambda: tamper("DELETE FROM reporting_auditentry WHERE number = 2"),
         3,
@@ -266,3 +271,13 @@ def test_it_chains_what_many_write_at_once() -> None:
         list(pool.map(write, range(24)))
     assert verify().broken is None
     assert head().number - start == 48, "a list and a ruleset each"
+
+
+def test_it_compares_the_trail_with_the_reports_that_are_stored() -> None:
+    three_changes()
+    report = report_make(kind="daily_operations", principal="user:ada")
+    written()
+    tamper("DELETE FROM reporting_auditentry WHERE number >= %s", report.audit_number)
+    broken = verify().broken
+    assert broken is not None
+    assert (broken.number, "a report names" in broken.problem) == (report.audit_number, True)

@@ -403,3 +403,8 @@ def test_it_makes_a_report_for_whoever_asks_again(api: ApiClient) -> None:
     for _ in range(2):
         assert api.post("reports/", {"kind": "daily_operations"}).status_code == 201
     assert Report.objects.filter(schedule="").count() == 2
+
+
+def test_it_is_not_made_by_a_key_that_may_only_read() -> None:
+    assert_problem(ApiClient("read").post("reports/", {"kind": "daily_operations"}), 403)
+    assert not Report.objects.exists()

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from screening.cases.services import case_dispose
 from screening.models import Alert, Case
 from screening.outbox.worker import outbox_work
 from screening.risk import selectors
@@ -197,3 +198,38 @@ def test_it_refuses_wrong_keys_scopes_and_parameters(api: ApiClient) -> None:
         ("risk/accounts/A1/", {"until": "2026-01-01T00:00:00Z"}, "until"),
     ):
         assert_problem(api.get(path, **query), 400, named)
+
+
+def test_it_counts_no_users_signal_before_it_was_raised(api: ApiClient) -> None:
+    transaction(account_id="A1", occurred_at=AT - timedelta(days=1))
+    signal("brute_force", "0.35", account_id=None, raised_at=AT, event_kind="login", event_id="L1")
+    before, then = ((AT + timedelta(seconds=each)).isoformat() for each in (-1, 0))
+    assert [risk(api, at=at)["risk_score"] for at in (before, then)] == [0.1, 0.45]
+    assert api.get("risk/accounts/", at=before).json()["items"] == []
+
+
+def test_it_lists_an_account_whose_weights_come_to_more_than_one(api: ApiClient) -> None:
+    for name, weight in (("structuring", "0.4"), ("brute_force", "0.35"), ("geo_impossible", "0.3")):
+        signal(name, weight)
+    for query in ({}, {"tier": "critical"}):
+        (listed,) = api.get("risk/accounts/", **query).json()["items"]
+        assert (listed["account_id"], listed["risk_score"], listed["tier"]) == ("A1", 1.0, "critical")
+
+
+def test_it_opens_another_case_once_the_last_one_is_closed(api: ApiClient) -> None:
+    for times in (1, 2):
+        signal("structuring", "0.4")
+        signal("brute_force", "0.35")
+        outbox_work()
+        assert Alert.objects.filter(kind="risk").count() == Case.objects.count() == times
+        opened = Case.objects.latest("id")
+        case_dispose(case_id=opened.case_id, disposition="inconclusive", principal="user:ada")
+
+
+def test_it_counts_a_users_signal_for_no_account_the_user_paid_from_only_later(api: ApiClient) -> None:
+    transaction(account_id="A1", occurred_at=AT - timedelta(days=1))
+    transaction(account_id="A2", occurred_at=AT + timedelta(minutes=3))
+    signal("brute_force", "0.35", account_id=None, raised_at=AT, event_kind="login", event_id="L1")
+    at = (AT + timedelta(minutes=1)).isoformat()
+    assert [risk(api, account, at=at)["risk_score"] for account in ("A1", "A2")] == [0.45, 0.1]
+    assert [each["account_id"] for each in api.get("risk/accounts/", at=at).json()["items"]] == ["A1"]

@@ -307,3 +307,24 @@ def test_it_counts_every_change_of_many_at_once() -> None:
     assert NamedListEntry.objects.count() == 4
     assert ruleset_load().lists_version == 5
     assert all(holds(f"M{number}") for number in range(4))
+
+
+def test_it_keeps_a_list_that_a_draft_looks_up(api: ApiClient) -> None:
+    api.post("lists/", {"name": "wanted"})
+    condition = {"field": "user_id", "operator": "in_list", "value": "wanted"}
+    document = {
+        "name": "Wanted",
+        "rule_type": "blacklist",
+        "conditions": [condition],
+        "actions": [{"action_type": "block", "parameters": {}}],
+    }
+    drafted = api.post("rules/?draft=true", document)
+    assert drafted.json()["state"] == "draft"
+    assert_problem(api.delete("lists/wanted/"), 409)
+
+
+def test_it_does_not_change_how_a_list_compares_that_once_had_entries(api: ApiClient) -> None:
+    api.post("lists/", {"name": "once"})
+    api.post("lists/once/entries/", {"value": "Ada"})
+    assert api.delete("lists/once/entries/?value=Ada").status_code < 300
+    assert_problem(api.patch("lists/once/", {"case_sensitive": False}), 409, "case_sensitive")

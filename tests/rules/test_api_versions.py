@@ -126,7 +126,8 @@ def test_it_needs_the_scopes(api: ApiClient, rule_id: int) -> None:
     for step in ("approve", "reject", "shadow"):
         problem = assert_problem(writer.post(f"rules/{rule_id}/versions/1/{step}/"), 403)
         assert "rules:approve" in problem["detail"]
-    assert_problem(ApiClient("rules:approve").post(f"rules/{rule_id}/versions/1/submit/"), 403)
+    for step in ("submit", "retire"):
+        assert_problem(ApiClient("rules:approve", "read").post(f"rules/{rule_id}/versions/1/{step}/"), 403)
 
 
 @pytest.mark.parametrize("body", [{"colour": 1}, {"note": "x" * 2001}, ["agreed"], "agreed", b"{"])

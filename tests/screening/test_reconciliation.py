@@ -10,10 +10,11 @@ from screening import realtime, reconciliation
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.realtime import fence, store
-from screening.storing import StoreResult
+from screening.reconciliation import SETTLED_AFTER_S
+from screening.storing import MAX_COUNT_AGE_US, StoreResult
 from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_verify
-from tests.clients import ApiClient
+from tests.clients import ApiClient, assert_problem
 from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload
 
@@ -135,3 +136,32 @@ def test_a_worker_goes_on_with_the_count_of_a_request_that_died(
     assert pending_screen(queued) == 1
     assert actual({"screening": api.get("transactions/T2/screening/").json()}) == 2
     assert not velocity_verify().differences
+
+
+def test_it_looks_at_a_count_once(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted_only(monkeypatch, 2)
+    assert [reconciliation.counts_reconcile(), reconciliation.counts_reconcile()] == [1, 0]
+    assert store.recent(before_us=2**53, limit=10) == []
+
+
+def test_the_database_refuses_a_count_that_reconciliation_may_have_taken_back(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_decisions = realtime.decisions_store
+    aged: list[bool] = []
+
+    def too_late(rows: Any, **given: Any) -> Any:
+        for row in rows:
+            row.arrival -= 2 * MAX_COUNT_AGE_US
+        result = store_decisions(rows, **given)
+        aged.append(result.passed)
+        for row in rows:
+            row.arrival += 2 * MAX_COUNT_AGE_US
+        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
+        return result
+
+    monkeypatch.setattr(realtime, "decisions_store", too_late)
+    assert_problem(api.post("transactions/", payload(2)), 503)
+    assert aged == [False]
+    assert actual(api.post("transactions/", payload(2)).json()) == 2
+    assert SETTLED_AFTER_S * 1_000_000 > MAX_COUNT_AGE_US + realtime.CLOCKS_APART_US

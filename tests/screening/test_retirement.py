@@ -175,6 +175,15 @@ def test_it_leaves_what_alerts_signals_labels_and_open_cases_stand_on(api: ApiCl
     assert here() == ids(0, 1, 2, 3, 4, 10, 20)
 
 
+def test_it_leaves_what_an_open_case_about_its_user_stands_on(api: ApiClient) -> None:
+    pay_long_ago(api, 0, 1)
+    Case.objects.create(title="Open", user_id="U1", priority="low", priority_rank=0, due_at=LONG_AGO)
+
+    retire()
+
+    assert here() == ids(0, 1)
+
+
 def test_it_leaves_a_decision_whose_consequences_are_not_worked_off(api: ApiClient) -> None:
     api.post("rules/", count_rule(1))
     pay_long_ago(api, 0, 1)
@@ -216,12 +225,17 @@ def test_it_takes_the_results_of_batches_along(api: ApiClient) -> None:
         pass
     assert BatchHit.objects.count() == 2
 
+    Alert.objects.create(
+        transaction=Transaction.objects.get(transaction_id="T2"), severity="low", occurred_at=LONG_AGO
+    )
     retire()
 
-    assert BatchResult.objects.count() == 1
-    assert not BatchHit.objects.exists()
+    assert BatchResult.objects.count() == 2
+    assert [hit.transaction_id for hit in BatchHit.objects.all()] == [
+        Transaction.objects.get(transaction_id="T2").pk
+    ]
     assert api.get("screening/results/", screening_type="batch").status_code == 200
-    assert len(api.get(f"screening/batches/{batch_id}/results/").json()["items"]) == 1
+    assert len(api.get(f"screening/batches/{batch_id}/results/").json()["items"]) == 2
 
 
 # The same id again.

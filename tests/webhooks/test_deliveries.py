@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from screening.models import OutboxEntry, Webhook, WebhookDelivery
 from screening.outbox.worker import outbox_purge, outbox_work
-from screening.webhooks.deliveries import deliveries_make, deliveries_send, pause_after
+from screening.webhooks.deliveries import AT_ONCE, deliveries_make, deliveries_send, pause_after
 from screening.webhooks.sending import Message, Outcome
-from tests.cases.making import alert, case
+from tests.cases.making import alert, case, rule
 from tests.clients import ApiClient
 from tests.webhooks.receiver import receiving
 
@@ -82,7 +82,8 @@ def test_it_sends_alerts_and_cases_with_a_signature_the_receiver_can_check(setti
 def test_one_process_sends_at_a_time() -> None:
     """Receivers that answer slowly would take up every process that works off what follows from decisions."""
     hook = webhook()
-    for number in range(3):
+    # More than one process takes at once: what is left is for this one alone as well.
+    for number in range(2 * AT_ONCE):
         deliver(hook, f"S{number}", 1)
     sent_by_the_other: list[int] = []
 
@@ -99,7 +100,7 @@ def test_one_process_sends_at_a_time() -> None:
             other.join()
         return Outcome(200)
 
-    assert deliveries_send(send=slow) == 3
+    assert deliveries_send(send=slow) == 2 * AT_ONCE
     assert set(sent_by_the_other) == {0}
     assert deliveries_send(send=Recorder()) == 0
 
@@ -231,3 +232,13 @@ def test_it_tells_of_a_decision_with_the_rules_that_hit(api: ApiClient) -> None:
     assert told["data"]["transaction_id"] == "T1"
     assert told["data"]["decision"] == "review"
     assert [each["rule_name"] for each in told["data"]["results"]] == ["Large"]
+
+
+def test_it_makes_deliveries_in_the_order_in_which_things_happened() -> None:
+    webhook()
+    alert()
+    alert(rule=rule("Structuring"), signal="structuring")
+    outbox_work()
+    made = list(WebhookDelivery.objects.order_by("id").values_list("outbox_id", flat=True))
+    assert len(made) == 4
+    assert made == sorted(made)

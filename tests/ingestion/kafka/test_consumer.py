@@ -14,7 +14,13 @@ from django.db import OperationalError
 
 from fraudsite.errors import FieldError
 from ingestion.kafka.consumer import StreamConsumer, consumer_new
-from ingestion.kafka.dead_letters import CARD_REMOVED, DeadLetterBox, readable
+from ingestion.kafka.dead_letters import (
+    CARD_REMOVED,
+    DeadLetter,
+    DeadLetterBox,
+    DeadLettersNotWritten,
+    readable,
+)
 from ingestion.kafka.topics import DEAD_LETTERS
 
 pytestmark = pytest.mark.django_db
@@ -224,3 +230,35 @@ def test_it_leaves_the_rest_of_a_dead_letter_as_it_was() -> None:
 
 def test_it_removes_a_card_number_that_a_longer_run_of_digits_hides() -> None:
     assert readable(b"000004111111111111111000000") == CARD_REMOVED
+
+
+@pytest.mark.parametrize(("left", "error"), [(1, None), (0, "broker: message too large")])
+def test_it_takes_no_letter_for_written_that_the_broker_did_not_confirm(left: int, error: str | None) -> None:
+    class Unconfirmed:
+        def produce(self, *args: Any, on_delivery: Callable[..., None], **kwargs: Any) -> None:
+            if error:
+                on_delivery(error, None)
+
+        def flush(self, _seconds: float) -> int:
+            return left
+
+    class Sent:
+        def topic(self) -> str:
+            return TOPIC
+
+        def partition(self) -> int:
+            return 0
+
+        offset = partition
+
+        def key(self) -> None:
+            return None
+
+        def value(self) -> bytes:
+            return b"{"
+
+        def timestamp(self) -> tuple[int, int]:
+            return 0, 0
+
+    with pytest.raises(DeadLettersNotWritten):
+        DeadLetterBox(Unconfirmed()).put([DeadLetter(Sent(), "unparsable")])

@@ -254,6 +254,7 @@ def test_reading_needs_no_right_to_start(api: ApiClient) -> None:
     reader = ApiClient("read")
     assert reader.get(f"backtests/{backtest_id}/").status_code == 200
     assert reader.post("backtests/", {"rule": over(1)}).status_code == 403
+    assert reader.post(f"backtests/{backtest_id}/cancel/").status_code == 403
     assert reader.get("backtests/").json()["total"] == 1
 
 

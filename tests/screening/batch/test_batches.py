@@ -167,7 +167,8 @@ def test_it_needs_the_scope_to_start_but_only_read_to_look(api: ApiClient) -> No
     batch_id = start(api)
     assert reader.get(f"screening/batches/{batch_id}/").status_code == 200
     assert reader.get("screening/batches/").json()["total"] == 1
-    assert reader.post(f"screening/batches/{batch_id}/cancel/").status_code == 403
+    for verb in ("cancel", "resume"):
+        assert reader.post(f"screening/batches/{batch_id}/{verb}/").status_code == 403
 
 
 def test_it_is_cancelled_and_resumed_without_losing_or_doubling(
@@ -363,3 +364,25 @@ def test_two_workers_do_not_screen_one_batch_twice(api: ApiClient) -> None:
         other.close()
     assert run(str(batch.batch_id)).status == "completed"
     assert BatchHit.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "changed", [{"cursor_us": 1, "cursor_arrival": 1}, {"processed_transactions": 2}, {"status": "cancelled"}]
+)
+def test_a_worker_that_was_overtaken_or_stopped_stores_nothing(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    for number in range(6):
+        transaction_store(number)
+    rule_create(api)
+    batch = ScreeningBatch.objects.get(batch_id=start(api))
+    advance = writing.BatchWriter._advance
+
+    def overtaken(self: writing.BatchWriter, *given: Any) -> None:
+        ScreeningBatch.objects.filter(pk=batch.pk).update(**changed)
+        advance(self, *given)
+
+    monkeypatch.setattr(writing.BatchWriter, "_advance", overtaken)
+    assert not batch_advance(batch.pk)
+    assert not BatchResult.objects.exists()
+    assert not BatchHit.objects.exists()
