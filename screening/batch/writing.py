@@ -305,7 +305,7 @@ def facts_sql(run: ColumnRun) -> str:
 
 
 def _copy(table: str, columns: str) -> str:
-    # None of these columns is ever null: nothing between two commas is empty text, and what reads like a null is a reason.
+    # None of these columns is ever null: nothing between two commas is empty text, and \N a reason that reads so.
     return f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, FORCE_NOT_NULL ({columns}))"
 
 
