@@ -26,9 +26,14 @@ def adopt_running_stack() -> None:
     read_dotenv()
     if "SECRET_KEY" in os.environ and "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         return
-    kept = homes.read_json(homes.from_environment().environment_file)
-    for name, value in (kept or {}).items():
+    for name, value in of_running_stack(homes.from_environment()).items():
         os.environ.setdefault(name, value)
+
+
+def of_running_stack(home: Home) -> dict[str, str]:
+    """What `write` noted; nothing where nothing runs, or in a copy of the home of a stack that does."""
+    kept: dict[str, str] = homes.read_json(home.environment_file) or {}
+    return kept if homes.is_of(home, kept.get("FRAUDSITE_HOME", "")) else {}
 
 
 def write(home: Home, values: dict[str, str]) -> None:

@@ -84,6 +84,17 @@ def prepare(home: Home) -> None:
         )
 
 
+def is_of(home: Home, noted: str) -> bool:
+    """Whether a note made for the home at that path is this one's. It is when the home was moved here, which leaves
+    nothing there; in a copy it is the original's."""
+    try:
+        return os.path.samestat(os.stat(noted), home.root.stat())
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def load_secrets(home: Home) -> dict[str, str]:
     """The passwords of the embedded servers and Django's key: made once, kept in a file only the owner reads."""
     names = ("secret_key", "postgresql_superuser", "postgresql", "redis")
@@ -105,10 +116,15 @@ def load_secrets(home: Home) -> dict[str, str]:
 def write_private(path: Path, content: str) -> None:
     """Write a file only its owner may read; a reader sees the old content or the new, never half of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    os.chmod(temporary, 0o600)
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+        os.chmod(temporary, 0o600)
+        os.replace(temporary, path)
+    except OSError:
+        # A full disk: the half of it takes no room.
+        os.unlink(temporary)
+        raise
 
 
 def try_lock(path: Path) -> IO[str] | None:

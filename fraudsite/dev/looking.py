@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fraudsite.dev import binaries, processes, stack, supervisor
-from fraudsite.dev import home as homes
+from fraudsite.dev import binaries, environment, processes, stack, supervisor
 from fraudsite.dev import places as placing
 from fraudsite.dev.home import CHECKOUT, Home
 from fraudsite.dev.output import refuse, say
@@ -83,7 +82,7 @@ def status(home: Home) -> int:
         extra = ", ".join(check["alive"]) if check.get("alive") else check.get("detail", "")
         say(f"  {name:12} {check['status']:8} {check['took_ms']:6.1f} ms  {extra}")
     say("processes")
-    for child in homes.read_json(home.run / stack.CHILDREN_FILE) or []:
+    for child in stack.remembered(home):
         is_alive = processes.identity(child["pid"]) == child["identity"]
         say(f"  {child['name']:16} pid {child['pid']:<8} {'runs' if is_alive else 'ended'}")
     say("counts")
@@ -138,7 +137,7 @@ def logs(home: Home, arguments: list[str]) -> int:
 
 
 def psql(home: Home, arguments: list[str]) -> int:
-    values = homes.read_json(home.environment_file) or {}
+    values = environment.of_running_stack(home)
     url = os.environ.get("DATABASE_URL", "").strip() or values.get("DATABASE_URL")
     if not url:
         refuse(f"Nothing runs on {home.root}; `make run` starts it. (Another copy? Set FRAUDSITE_HOME.)")

@@ -17,6 +17,12 @@ from fraudsite.dev.output import refuse
 from fraudsite.dev.processes import Account, unprivileged_account
 
 FALLBACK_PARENTS = (Path("/var/tmp"), Path("/tmp"))
+# In the home: where the data is, as a path from the home. It is absolute only where that is outside of it, so that a
+# home that was moved or copied finds its own.
+RECORD = "services-folder"
+INSIDE = "services"
+# In a folder outside: the home it belongs to.
+OWNER = "home"
 
 
 @dataclass(frozen=True)
@@ -30,22 +36,29 @@ class Places:
 
 def choose(home: Home) -> Places:
     """Folders for the servers, made if needed and owned by the user the servers run as."""
-    record = home.root / "services-folder"
-    recorded = Path(record.read_text().strip()) if record.exists() else None
-    if recorded is None:
+    base = _recorded(home)
+    if base is None:
         # Left by a home of this name that was deleted by hand; its passwords are gone with it.
         forget(home)
-    base = recorded or home.root / "services"
+        base = home.root / INSIDE
     try:
         account = unprivileged_account(owner_of=base / "postgresql")
     except LookupError as error:
         refuse(f"As root, PostgreSQL needs an unprivileged user: {error}.")
     _make_passage(base)
     if not can_enter(account, base):
+        if (base / "postgresql").exists():
+            refuse(
+                f"{base} holds the data, and the user {account.name}, who runs PostgreSQL, cannot enter it; open the "
+                "folders above (chmod o+x), or move the home where they are open."
+            )
         base = _fallback_folder(home)
         account = unprivileged_account(owner_of=base / "postgresql")
-    if recorded != base:
-        record.write_text(f"{base}\n")
+    if base.name == INSIDE:
+        _note(home.root / RECORD, INSIDE)
+    else:
+        _note(home.root / RECORD, str(base))
+        _note(base / OWNER, str(home.root))
     sockets = base / "sockets"
     if len(os.fsencode(sockets)) > homes.LONGEST_SOCKET_FOLDER:
         sockets = _fallback_folder(home) / "sockets"
@@ -57,11 +70,59 @@ def choose(home: Home) -> Places:
 
 def forget(home: Home) -> None:
     """Remove what lies outside the home."""
-    record = home.root / "services-folder"
-    for folder in [parent / _fallback_name(home) for parent in FALLBACK_PARENTS]:
-        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.geteuid():
+    _remove_named_after(home)
+    record = home.root / RECORD
+    if record.exists():
+        folder = home.root / record.read_text().strip()
+        if _owner_of(folder) and homes.is_of(home, _owner_of(folder)):
             shutil.rmtree(folder, ignore_errors=True)
-    record.unlink(missing_ok=True)
+        record.unlink()
+
+
+def _remove_named_after(home: Home) -> None:
+    for folder in [parent / _fallback_name(home) for parent in FALLBACK_PARENTS]:
+        if _is_ours(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Anyone may make a folder, or a link, in FALLBACK_PARENTS."""
+    return folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
+
+
+def _owner_of(folder: Path) -> str:
+    """The path of the home that has its data in that folder outside; empty where no home is known to have."""
+    note = folder / OWNER
+    return note.read_text().strip() if _is_ours(folder) and note.exists() else ""
+
+
+def _recorded(home: Home) -> Path | None:
+    """Where the home's data is; None where the home has none yet."""
+    record = home.root / RECORD
+    if not record.exists():
+        return None
+    folder = home.root / record.read_text().strip()
+    if folder.name == INSIDE:
+        # Earlier versions recorded an absolute path here as well.
+        return home.root / INSIDE
+    return folder if folder.name == _fallback_name(home) else _moved_along(home, folder)
+
+
+def _moved_along(home: Home, folder: Path) -> Path:
+    """The folder outside, named after where its home was, under the name of where it is."""
+    owner = _owner_of(folder)
+    if not owner or not homes.is_of(home, owner):
+        refuse(
+            f"{home.root} is a copy of {owner or 'another home'}, whose data is outside of it, in {folder}; "
+            "`make reset` lets the copy begin empty."
+        )
+    _remove_named_after(home)
+    return folder.rename(folder.with_name(_fallback_name(home)))
+
+
+def _note(file: Path, line: str) -> None:
+    if not file.exists() or file.read_text().strip() != line:
+        file.write_text(f"{line}\n")
 
 
 def can_enter(account: Account, folder: Path) -> bool:

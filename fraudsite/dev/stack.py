@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from fraudsite.dev import home as homes
 from fraudsite.dev import places as placing
@@ -75,13 +75,22 @@ def remember(home: Home, running: dict[str, subprocess.Popen[bytes]]) -> None:
         {"name": name, "pid": process.pid, "identity": processes.identity(process.pid)}
         for name, process in running.items()
     ]
-    homes.write_private(home.run / CHILDREN_FILE, json.dumps(children))
+    noted = {"home": str(home.root), "children": children}
+    homes.write_private(home.run / CHILDREN_FILE, json.dumps(noted))
+
+
+def remembered(home: Home) -> list[dict[str, Any]]:
+    """Those of this home, in the order in which they were started: a copy of a home has the original's file."""
+    noted = homes.read_json(home.run / CHILDREN_FILE)
+    if not isinstance(noted, dict) or not homes.is_of(home, noted["home"]):
+        return []
+    children: list[dict[str, Any]] = noted["children"]
+    return children
 
 
 def stop_leftovers(home: Home) -> None:
     """Stop what a killed supervisor left: applications before the servers they use."""
-    path: Path = home.run / CHILDREN_FILE
-    for child in reversed(homes.read_json(path) or []):
+    for child in reversed(remembered(home)):
         if child.get("identity") and processes.stop_leftover(child["pid"], child["identity"]):
             say(f"  ✓ stopped {child['name']} (pid {child['pid']}), left by a run that was killed")
-    path.unlink(missing_ok=True)
+    (home.run / CHILDREN_FILE).unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 import json
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from fraudsite.dev import environment, places, processes
+from fraudsite.dev import environment, places, processes, stack
 from fraudsite.dev import home as homes
 from fraudsite.dev.home import Home
 from fraudsite.dev.output import Refused
@@ -69,6 +71,107 @@ def test_it_wipes_what_a_deleted_home_left_elsewhere(tmp_path: Path) -> None:
         assert not left.exists()
     finally:
         places.forget(home)
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Home:
+    """A home below a folder that `everybody_may_enter` opens and closes."""
+    home = Home(tmp_path / "homes/home")
+    homes.prepare(home)
+    (tmp_path / "outside").mkdir()
+    return home
+
+
+def keep(home: Home) -> Path:
+    data = places.choose(home).postgresql
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18\n")
+    return data
+
+
+def everybody_may_enter(monkeypatch: pytest.MonkeyPatch, home: Home, *, may: bool) -> None:
+    closed = home.root.parent
+    monkeypatch.setattr(places, "can_enter", lambda _user, folder: may or not folder.is_relative_to(closed))
+    monkeypatch.setattr(places, "FALLBACK_PARENTS", (closed.with_name("outside"),))
+
+
+@pytest.mark.parametrize("recorded", ["as now", "as in earlier versions"])
+def test_it_finds_its_data_where_it_was_moved_or_copied_to(
+    used: Home, monkeypatch: pytest.MonkeyPatch, recorded: str
+) -> None:
+    everybody_may_enter(monkeypatch, used, may=True)
+    data = keep(used)
+    if recorded == "as in earlier versions":
+        (used.root / places.RECORD).write_text(f"{used.root}/services\n")
+    copy = Home(used.root.with_name("other"))
+    shutil.copytree(used.root, copy.root)
+    assert places.choose(copy).postgresql == copy.root / "services/postgresql"
+    shutil.rmtree(copy.root)
+    used.root.rename(copy.root)
+    assert (places.choose(copy).postgresql / "PG_VERSION").exists()
+    assert not data.exists()
+
+
+def test_it_takes_along_what_a_home_that_moved_has_outside(
+    used: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody_may_enter(monkeypatch, used, may=False)
+    data = keep(used)
+    moved = Home(used.root.with_name("other"))
+    assert not data.is_relative_to(used.root)
+    used.root.rename(moved.root)
+    found = places.choose(moved).postgresql
+    assert (found / "PG_VERSION").exists()
+    assert not data.exists()
+    assert places.choose(moved).postgresql == found
+
+
+def test_it_wipes_what_a_home_that_moved_has_outside(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody_may_enter(monkeypatch, used, may=False)
+    data = keep(used)
+    moved = Home(used.root.with_name("other"))
+    used.root.rename(moved.root)
+    places.forget(moved)
+    assert not data.exists()
+
+
+def test_it_leaves_the_original_what_it_has_outside(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody_may_enter(monkeypatch, used, may=False)
+    data = keep(used)
+    copy = Home(used.root.with_name("other"))
+    shutil.copytree(used.root, copy.root)
+    with pytest.raises(Refused, match=f"is a copy of {used.root}, whose data is outside"):
+        places.choose(copy)
+    places.forget(copy)
+    assert places.choose(copy).postgresql != data
+    assert (data / "PG_VERSION").exists()
+
+
+def test_it_does_not_begin_empty_where_the_servers_cannot_enter(
+    used: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody_may_enter(monkeypatch, used, may=True)
+    keep(used)
+    everybody_may_enter(monkeypatch, used, may=False)
+    with pytest.raises(Refused, match="holds the data"):
+        places.choose(used)
+
+
+def test_it_leaves_the_processes_of_the_original_alone(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "10"], start_new_session=True) as process:
+        stack.remember(used, {"web": process})
+        environment.write(used, {"DATABASE_URL": "postgresql:///of-it", "FRAUDSITE_HOME": str(used.root)})
+        copy = Home(used.root.with_name("other"))
+        shutil.copytree(used.root, copy.root)
+        assert environment.of_running_stack(copy) == {}
+        stack.stop_leftovers(copy)
+        assert process.poll() is None
+        assert environment.of_running_stack(used)["DATABASE_URL"] == "postgresql:///of-it"
+        shutil.rmtree(copy.root)
+        # Moved after its supervisor was killed: what that left is its own.
+        used.root.rename(copy.root)
+        stack.stop_leftovers(copy)
+        assert process.wait(10) != 0
 
 
 def test_it_gives_the_servers_a_place_of_their_own(tmp_path: Path) -> None:

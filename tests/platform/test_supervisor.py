@@ -58,7 +58,7 @@ class Run:
             return json.load(answer)
 
     def children(self) -> list[dict]:
-        return json.loads((self.home / "run/children.json").read_text())
+        return json.loads((self.home / "run/children.json").read_text())["children"]
 
 
 def free_port() -> int:
