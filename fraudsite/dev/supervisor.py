@@ -382,7 +382,12 @@ def rotate_logs(folder: Path, largest_bytes: int) -> None:
     line written between the copy and the cut is lost."""
     for log in folder.glob("*.log"):
         if log.stat().st_size > largest_bytes:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
+            older = log.with_suffix(".log.1")
+            try:
+                shutil.copyfile(log, older)
+            except OSError:
+                # No room for both: what was written is given up, or it would fill the rest of the disk.
+                older.unlink(missing_ok=True)
             os.truncate(log, 0)
 
 
