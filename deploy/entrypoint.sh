@@ -8,7 +8,8 @@ celery_worker() {
 
 case "${1:-web}" in
 web)
-    PROMETHEUS_MULTIPROC_DIR=$(mktemp -d)
+    # In memory: a process that maps a file of a full disk is killed when it writes to it.
+    PROMETHEUS_MULTIPROC_DIR=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
     export PROMETHEUS_MULTIPROC_DIR FRAUDSITE_PROCESS=web
     exec python -m gunicorn -c python:fraudsite.gunicorn_conf fraudsite.wsgi
     ;;

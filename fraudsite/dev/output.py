@@ -1,5 +1,6 @@
 """What the person at the terminal sees: steps with their seconds, and one clear line when something is wrong."""
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ class Refused(Exception):
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        # Told into a file on a full disk: no reason to end, and the line stays in Python's buffer.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def refuse(line: str) -> NoReturn:

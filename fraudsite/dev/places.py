@@ -17,6 +17,8 @@ from fraudsite.dev.output import refuse
 from fraudsite.dev.processes import Account, unprivileged_account
 
 FALLBACK_PARENTS = (Path("/var/tmp"), Path("/tmp"))
+# A file system in memory, where there is one.
+MEMORY = Path("/dev/shm")
 # In the home: where the data is, as a path from the home. It is absolute only where that is outside of it, so that a
 # home that was moved or copied finds its own.
 RECORD = "services-folder"
@@ -80,13 +82,13 @@ def forget(home: Home) -> None:
 
 
 def _remove_named_after(home: Home) -> None:
-    for folder in [parent / _fallback_name(home) for parent in FALLBACK_PARENTS]:
+    for folder in [parent / _fallback_name(home) for parent in (*FALLBACK_PARENTS, MEMORY)]:
         if _is_ours(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_ours(folder: Path) -> bool:
-    """Anyone may make a folder, or a link, in FALLBACK_PARENTS."""
+    """Anyone may make a folder, or a link, in FALLBACK_PARENTS and MEMORY."""
     return folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
 
 
@@ -123,6 +125,21 @@ def _moved_along(home: Home, folder: Path) -> Path:
 def _note(file: Path, line: str) -> None:
     if not file.exists() or file.read_text().strip() != line:
         file.write_text(f"{line}\n")
+
+
+def make_metrics_folder(home: Home) -> Path:
+    """Emptied, for the files that web processes map into memory. On a disk that is full, writing to such a file kills
+    the process that does (SIGBUS): after its decision is stored, and before it is answered."""
+    in_memory = MEMORY / _fallback_name(home)
+    for folder in (in_memory, home.run / "metrics"):
+        try:
+            if _is_ours(folder):
+                shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+        except OSError:
+            continue
+        return folder
+    refuse(f"{home.run / 'metrics'} cannot be emptied.")
 
 
 def can_enter(account: Account, folder: Path) -> bool:

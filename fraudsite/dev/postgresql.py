@@ -82,9 +82,14 @@ def start(
         # "Fast": smart shutdown, its SIGTERM, would wait for every client to leave.
         death_signal=signal.SIGINT,
     )
-    _wait_until_ready(process, places, log)
     superuser_url = url(places, user=SUPERUSER, password=passwords[f"{NAME}_superuser"], database="postgres")
-    _make_role_and_database(superuser_url, passwords[NAME])
+    try:
+        _wait_until_ready(process, places, log)
+        _make_role_and_database(superuser_url, passwords[NAME])
+    except BaseException:
+        # It would be in the way of the next try.
+        stop(process)
+        raise
     address = url(places, user=ROLE, password=passwords[NAME], database=DATABASE)
     return Running(process, address, superuser_url)
 
@@ -239,6 +244,9 @@ def _make_role_and_database(superuser_url: str, password: str) -> None:
                         sql.Identifier(DATABASE), sql.Identifier(ROLE)
                     )
                 )
+    except psycopg2.OperationalError as error:
+        # A full disk, for one.
+        refuse(f"PostgreSQL runs and cannot write: {str(error).strip().splitlines()[0]}.")
     finally:
         connection.close()
 

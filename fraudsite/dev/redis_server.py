@@ -49,7 +49,12 @@ def start(
         account=places.account,
         folder=Path("/"),
     )
-    _wait_until_ready(process, socket_path, password, log)
+    try:
+        _wait_until_ready(process, socket_path, password, log)
+    except BaseException:
+        # It would be in the way of the next try.
+        stop(process)
+        raise
     return Running(process, f"unix://:{quote(password)}@{quote(str(socket_path))}?db=0")
 
 

@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 
 from fraudsite.dev import environment, postgresql, processes, redis_server, stack
 from fraudsite.dev import home as homes
+from fraudsite.dev import places as placing
 from fraudsite.dev.home import CHECKOUT, Home
-from fraudsite.dev.output import refuse, say, step
+from fraudsite.dev.output import Refused, refuse, say, step
 
 READY_PATIENCE_S = 90.0
 WORKERS_PATIENCE_S = 30.0
@@ -65,6 +66,9 @@ class Supervisor:
     is_stopping: bool = False
     stop_reason: str = ""
     logs_looked_at: float = 0.0
+    metrics: Path | None = None
+    # When a server that did not come back is tried again, by its name.
+    servers_again_at: dict[str, float] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -88,6 +92,7 @@ class Supervisor:
         }
         self.servers.environment = values
         environment.write(self.home, values)
+        self.metrics = placing.make_metrics_folder(self.home)
         self._bootstrap()
         # The web server alone first: started together, all of them would share the processors and be ready late.
         web, *others = applications()
@@ -100,20 +105,16 @@ class Supervisor:
             self._wait_for_workers()
 
     def _environment(self, process: str) -> dict[str, str]:
-        metrics = self.home.run / "metrics"
         return (
             # Who tries webhooks here has the receiver here as well.
             {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128"}
             | os.environ
             | self.servers.environment
             | {"FRAUDSITE_PROCESS": process, "PYTHONUNBUFFERED": "1"}
-            | ({"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if process == "web" else {})
+            | ({"PROMETHEUS_MULTIPROC_DIR": str(self.metrics)} if process == "web" else {})
         )
 
     def _bootstrap(self) -> None:
-        metrics = self.home.run / "metrics"
-        shutil.rmtree(metrics, ignore_errors=True)
-        metrics.mkdir()
         (self.home.root / "static").mkdir(exist_ok=True)
         log = self.home.logs / "bootstrap.log"
         with log.open("ab") as errors:
@@ -146,7 +147,11 @@ class Supervisor:
 
     def _remember(self) -> None:
         running = self.servers.processes | {name: kept.process for name, kept in self.kept.items()}
-        stack.remember(self.home, running)
+        try:
+            stack.remember(self.home, running)
+        except OSError as error:
+            # A full disk. Were we killed now, the kernel would still end them.
+            say(f"  ! {self.home.run / stack.CHILDREN_FILE} is not up to date ({error.strerror})")
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_PATIENCE_S
@@ -176,11 +181,12 @@ class Supervisor:
         say(f"  ! no heartbeat of every worker after {WORKERS_PATIENCE_S:.0f} s; logs: {self.home.logs}")
 
     def tend(self) -> None:
-        """Notice what ended; start it again after a pause that doubles with each crash."""
-        for name, process in list(self.servers.processes.items()):
-            if process.poll() is not None:
-                self._restart_server(name, process.returncode)
+        """Notice what ended; start it again after a pause that doubles with each crash. What cannot be started now, on
+        a full disk say, is tried again later: the rest goes on meanwhile."""
         now = time.monotonic()
+        for name, process in list(self.servers.processes.items()):
+            if process.poll() is not None and now >= self.servers_again_at.get(name, 0.0):
+                self._restart_server(name, process)
         if now >= self.logs_looked_at + LOGS_LOOKED_AT_EVERY_S:
             self.logs_looked_at = now
             rotate_logs(self.home.logs, LARGEST_LOG_BYTES)
@@ -188,7 +194,16 @@ class Supervisor:
             if kept.restart_at is None and kept.process.poll() is not None:
                 self._plan_restart(kept, now)
             elif kept.restart_at is not None and now >= kept.restart_at:
-                self._start_application(kept.application, kept.crashes)
+                self._restart_application(kept, now)
+
+    def _restart_application(self, kept: Kept, now: float) -> None:
+        try:
+            self._start_application(kept.application, kept.crashes)
+        except OSError as error:
+            kept.restart_at = now + LONGEST_BACKOFF_S
+            say(
+                f"  ! {kept.application.name} cannot be started ({error}); again in {LONGEST_BACKOFF_S:.0f} s"
+            )
 
     def _plan_restart(self, kept: Kept, now: float) -> None:
         processes.kill_session(kept.process.pid)
@@ -199,22 +214,26 @@ class Supervisor:
         ending = _ending(kept.process.returncode)
         say(f"  ! {kept.application.name} ended ({ending}); again in {pause_s:.0f} s (log: {log})")
 
-    def _restart_server(self, name: str, code: int) -> None:
+    def _restart_server(self, name: str, ended: subprocess.Popen[bytes]) -> None:
         """A server comes back at its old address, so its clients only reconnect."""
-        say(f"  ! {name} ended ({_ending(code)}); starting it again")
-        process = self.servers.processes.pop(name)
-        processes.kill_session(process.pid)
-        from fraudsite.dev import places as placing
+        if name not in self.servers_again_at:
+            say(f"  ! {name} ended ({_ending(ended.returncode)}); starting it again")
+            processes.kill_session(ended.pid)
+        try:
+            self.servers.processes[name] = self._start_server(name)
+        except (Refused, OSError) as problem:
+            self.servers_again_at[name] = time.monotonic() + LONGEST_BACKOFF_S
+            say(f"  ! {name} does not start: {problem}; again in {LONGEST_BACKOFF_S:.0f} s")
+            return
+        self.servers_again_at.pop(name, None)
+        self._remember()
 
+    def _start_server(self, name: str) -> subprocess.Popen[bytes]:
         places, passwords = placing.choose(self.home), homes.load_secrets(self.home)
         log = self.home.logs / f"{name}.log"
         if name == postgresql.NAME:
-            self.servers.processes[name] = postgresql.start(places, passwords=passwords, log=log).process
-        else:
-            self.servers.processes[name] = redis_server.start(
-                places, password=passwords["redis"], log=log
-            ).process
-        self._remember()
+            return postgresql.start(places, passwords=passwords, log=log).process
+        return redis_server.start(places, password=passwords["redis"], log=log).process
 
     def stop(self) -> None:
         """Clients before what they use. All are asked at once where the order does not matter."""
@@ -230,6 +249,8 @@ class Supervisor:
             )
         self.kept.clear()
         stack.stop_servers(self.servers)
+        if self.metrics is not None:
+            shutil.rmtree(self.metrics, ignore_errors=True)
         self.home.environment_file.unlink(missing_ok=True)
         (self.home.run / stack.CHILDREN_FILE).unlink(missing_ok=True)
 

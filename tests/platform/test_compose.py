@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +127,18 @@ def test_it_asks_every_process_that_goes_on_whether_it_is_well() -> None:
         **{f"worker-{kind}": [*command, "--worker", kind] for kind in ("realtime", "batch", "default")},
         "beat": [*command, "--beat"],
     }
+
+
+def test_it_keeps_in_memory_what_web_processes_map(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$PROMETHEUS_MULTIPROC_DIR"\n')
+    python.chmod(0o755)
+    told = subprocess.run(
+        ["sh", str(CHECKOUT / "deploy/entrypoint.sh"), "web"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    Path(told).rmdir()
+    assert Path(told).parent == Path("/dev/shm")

@@ -1,5 +1,6 @@
 """`make run` as its user meets it: started, looked at, stopped, killed, started again."""
 
+import errno
 import json
 import os
 import signal
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from fraudsite.dev import places, processes
+from fraudsite.dev import home as homes
+from fraudsite.dev import places, postgresql, processes, stack
 from fraudsite.dev.home import CHECKOUT, Home
+from fraudsite.dev.output import refuse
+from fraudsite.dev.supervisor import Application, Kept, Supervisor
 
 START_PATIENCE_S = 120
 STOP_PATIENCE_S = 60
@@ -161,3 +165,108 @@ def test_it_starts_again_what_ended_and_after_everything_was_killed(home: Path, 
         again.wait_until_ready()
     finally:
         assert again.stop(signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def supervisor(home: Path) -> Supervisor:
+    homes.prepare(Home(home))
+    return Supervisor(Home(home), "127.0.0.1", 8000)
+
+
+def ended() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(["true"], start_new_session=True)
+    process.wait()
+    return process
+
+
+def full_disk(*_args: object, **_options: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_it_goes_on_where_a_server_cannot_come_back_yet(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor.servers.processes["postgresql"] = ended()
+    tries = []
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        tries.append(name)
+        if len(tries) == 1:
+            refuse("PostgreSQL stopped while starting: No space left on device")
+        return back
+
+    monkeypatch.setattr(supervisor, "_start_server", start)
+    supervisor.tend()
+    supervisor.tend()
+    assert tries == ["postgresql"]
+    assert "does not start: PostgreSQL stopped while starting: No space left" in capsys.readouterr().out
+    supervisor.servers_again_at["postgresql"] = 0.0
+    with subprocess.Popen(["sleep", "10"]) as back:
+        supervisor.tend()
+        supervisor.tend()
+        assert supervisor.servers.processes["postgresql"] is back
+        back.kill()
+    assert tries == ["postgresql", "postgresql"]
+    assert supervisor.servers_again_at == {}
+
+
+def test_it_leaves_no_server_that_it_gave_up_on(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_wait_until_ready", full_disk)
+    started = []
+    spawn = processes.spawn
+    monkeypatch.setattr(
+        processes, "spawn", lambda *args, **options: started.append(spawn(*args, **options)) or started[-1]
+    )
+    with pytest.raises(OSError, match="No space"):
+        supervisor._start_server("postgresql")
+    assert [process.poll() is None for process in started] == [False]
+
+
+def test_it_goes_on_where_the_disk_has_no_room_for_a_log_or_a_note(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(processes, "spawn", full_disk)
+        supervisor.kept["beat"] = Kept(Application("beat", ["true"]), ended(), 0.0, restart_at=0.0)
+        supervisor.tend()
+        assert "beat cannot be started ([Errno 28] No space left on device)" in capsys.readouterr().out
+        assert supervisor.kept["beat"].restart_at > time.monotonic()
+    monkeypatch.setattr(stack, "remember", full_disk)
+    supervisor.kept["beat"].restart_at = 0.0
+    supervisor.tend()
+    assert supervisor.kept["beat"].restart_at is None
+    assert "children.json is not up to date (No space left on device)" in capsys.readouterr().out
+    supervisor.kept["beat"].process.wait()
+
+
+def test_it_goes_on_where_its_output_is_on_a_full_disk() -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; from fraudsite.dev.output import say; say('a line'); sys.stderr.write('on')",
+            ],
+            cwd=CHECKOUT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert answer.stderr.startswith(b"on")
+
+
+def test_it_keeps_in_memory_what_web_processes_map(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(places, "MEMORY", tmp_path)
+    supervisor.metrics = places.make_metrics_folder(supervisor.home)
+    assert supervisor.metrics.parent == tmp_path
+    assert supervisor._environment("web")["PROMETHEUS_MULTIPROC_DIR"] == str(supervisor.metrics)
+    (supervisor.metrics / "of a run that was killed").touch()
+    assert list(places.make_metrics_folder(supervisor.home).iterdir()) == []
+    supervisor.stop()
+    assert not supervisor.metrics.exists()
+    supervisor.metrics.symlink_to(tmp_path)
+    assert places.make_metrics_folder(supervisor.home) == supervisor.home.run / "metrics"
