@@ -101,9 +101,16 @@ def test_it_lets_its_health_check_and_prometheus_in_whatever_people_call_it(dote
     assert {"127.0.0.1", "web", *dotenv.values()} <= set(allowed)
 
 
-def test_it_is_stricter_than_the_program_where_nothing_is_said() -> None:
-    reached = told("web", {})
+def env_file_as_it_comes() -> dict[str, str]:
+    lines = (CHECKOUT / ".env.example").read_text()
+    return dict(re.findall(r"^([A-Z_]+)=(.*)", lines, re.MULTILINE))
+
+
+@pytest.mark.parametrize("dotenv", [{}, env_file_as_it_comes()], ids=["no .env", ".env.example"])
+def test_it_is_stricter_than_the_program_where_nothing_is_said(dotenv: dict[str, str]) -> None:
+    reached = told("web", dotenv)
     assert (reached["REQUIRE_RULE_APPROVAL"], reached["REQUIRE_TWO_FACTOR"]) == ("1", "1")
+    assert reached["SESSION_IDLE_MINUTES"] == "30"
     assert told("web", {"REQUIRE_TWO_FACTOR": "0"})["REQUIRE_TWO_FACTOR"] == "0"
 
 
