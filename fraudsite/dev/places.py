@@ -165,15 +165,26 @@ def reachable_program(found: binaries.Found, places: Places) -> Path:
         return found.path
     status = found.packages[0].stat()
     copy = places.programs / homes.short_name(Path(f"{found.packages[0]}:{status.st_mtime_ns}"))
-    if not copy.is_dir():
+    if not can_enter(places.account, copy / folder.relative_to(found.site)):
         _make_passage(places.programs)
         unfinished = copy.with_suffix(".new")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for left in (unfinished, copy):
+            shutil.rmtree(left, ignore_errors=True)
         for package in found.packages:
             shutil.copytree(package, unfinished / package.relative_to(found.site), symlinks=True)
-        unfinished.chmod(0o711)
+        _open_to_everybody(unfinished)
         unfinished.rename(copy)
     return copy / found.path.relative_to(found.site)
+
+
+def _open_to_everybody(top: Path) -> None:
+    """Whatever the umask was under which the programs were installed: nothing in a wheel is a secret."""
+    for folder, _folders, files in os.walk(top):
+        for path in (Path(folder), *(Path(folder) / name for name in files)):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                # What its owner may run, others may.
+                path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
 
 
 def _make_passage(folder: Path) -> None:

