@@ -36,7 +36,7 @@ status: ## health, processes and counts of the running stack
 validate: ## an end-to-end check of the running stack that says what is wrong
 	$(DEV) validate
 
-reset: ## wipe data, logs, key and passwords (YES=1: without asking)
+reset: ## wipe data, uploads, mail, logs, key and passwords (YES=1: without asking)
 	$(DEV) reset
 
 logs: ## follow the processes' logs (ARGS="web beat" for some)

@@ -142,7 +142,7 @@ def _lock(rest: list[str]) -> int:
 
 
 def _reset(rest: list[str]) -> int:
-    """wipe data, logs, key and passwords (YES=1: without asking)"""
+    """wipe data, uploads, mail, logs, key and passwords (YES=1: without asking)"""
     home = homes.from_environment()
     if not _is_on("YES", default=False):
         if not sys.stdin.isatty():

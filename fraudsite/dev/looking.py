@@ -149,13 +149,13 @@ def psql(home: Home, arguments: list[str]) -> int:
 
 
 def reset(home: Home) -> int:
-    """Wipe data, logs, key and passwords; the next `make run` builds everything anew."""
+    """Wipe data, uploads, mail, logs, key and passwords; the next `make run` builds everything anew."""
     if home.run.exists() and supervisor.is_running(home):
         supervisor.refuse_second_run(home)
     if home.run.exists():
         stack.stop_leftovers(home)
     placing.forget(home)
-    for name in ("services", "run", "logs", "static", "files"):
+    for name in ("services", "run", "logs", "static", "uploads", "mail"):
         _remove(home.root / name)
     for name in ("api-key", "admin-password", "secrets.json", "services-folder"):
         (home.root / name).unlink(missing_ok=True)

@@ -69,10 +69,13 @@ def test_it_refuses_a_home_it_cannot_write(tmp_path: Path) -> None:
 
 def test_it_wipes_only_when_told_so_twice(tmp_path: Path) -> None:
     (tmp_path / "api-key").write_text("key")
+    for personal in ("uploads/1.data", "mail/1.log"):
+        (tmp_path / personal).parent.mkdir()
+        (tmp_path / personal).write_text("of somebody")
     assert_refused(dev("reset", home=tmp_path), "YES=1")
     assert (tmp_path / "api-key").exists()
     assert dev("reset", home=tmp_path, YES="1").returncode == 0
-    assert not (tmp_path / "api-key").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_leaves_what_it_did_not_make(tmp_path: Path) -> None:
