@@ -1,7 +1,6 @@
 """The Celery application: `celery -A fraudsite.celery worker -Q realtime`."""
 
 import os
-import socket
 import sys
 import time
 from typing import Any
@@ -23,15 +22,10 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from fraudsite.collecting import collect_seldom
+from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY, WORKER_SILENCE_S, WORKERS_KEY, beat_name
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
 
-# A sorted set of worker names by the second of their last heartbeat.
-WORKERS_KEY = "fraudsite:workers"
-WORKER_SILENCE_S = 15
-# The same of beats, by when they last sent a task: the shortest interval is two seconds (the settings).
-BEATS_KEY = "fraudsite:beats"
-BEAT_SILENCE_S = 30
 REQUEST_ID_HEADER = "fraudsite_request_id"
 # What each task under way bound, by its id.
 _bound: dict[str, Any] = {}
@@ -79,10 +73,6 @@ def _announce_sending(**_kwargs: object) -> None:
 
 def _announce_beat(**_kwargs: object) -> None:
     _note_alive(BEATS_KEY, beat_name(), silence_s=BEAT_SILENCE_S)
-
-
-def beat_name() -> str:
-    return f"beat@{socket.gethostname()}"
 
 
 def _note_alive(key: str, name: str, *, silence_s: int) -> None:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
 from fraudsite.postgresql.deadlines import patience
 
 # A load balancer does not wait longer for a PostgreSQL that hangs.

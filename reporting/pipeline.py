@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Min
 from django.utils import timezone
 
-from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
 from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery

@@ -155,7 +155,7 @@ class Supervisor:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_PATIENCE_S
-        while not is_ready(self.url):
+        while not answers_ready(self.url):
             self.tend()
             for kept in self.kept.values():
                 if kept.crashes >= CRASHES_BEFORE_READY and not kept.application.is_optional:
@@ -168,6 +168,8 @@ class Supervisor:
                     f"{self.url}/health/ready did not answer 200 in {READY_PATIENCE_S:.0f} s; see {self.home.logs}"
                 )
             time.sleep(0.1)
+        if not is_ready(self.url):
+            say(f"  ! {self.url}/health/ready says what is not in order; payments are screened")
 
     def _wait_for_workers(self) -> None:
         """Until their heartbeats arrive. Late ones are only told: they do not decide whether the platform is ready."""

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import redis
 
-from fraudsite.celery import BEATS_KEY
+from fraudsite.heartbeats import BEATS_KEY
 from fraudsite.queueing import PAUSE_S
 from tests.faults.screening import Client, assert_counters_agree, count_in, wait_until_counters_agree
 from tests.stack import BROKER, Stack

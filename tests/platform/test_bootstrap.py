@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.core.management import call_command
 
+from fraudsite.management.commands import bootstrap
 from fraudsite.management.commands.bootstrap import admin_user_ensure
 
 pytestmark = pytest.mark.django_db
@@ -70,3 +73,18 @@ def test_it_notes_the_password_before_there_is_somebody_with_it(
     assert file.exists()
     assert admin_user_ensure(password_file=file)
     assert admin().check_password(file.read_text().strip())
+
+
+def test_it_goes_on_while_redis_is_away(
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings.REDIS_URL = "unix:///nonexistent/redis.sock"
+    settings.FRAUDSITE_HOME = tmp_path
+    called: list[str] = []
+    monkeypatch.setattr(bootstrap, "call_command", lambda name, *_args, **_options: called.append(name))
+    call_command("bootstrap", "--no-key")
+    assert called == ["rulepack", "collectstatic"]
+    assert "Redis does not answer; the platform starts without it" in capsys.readouterr().out

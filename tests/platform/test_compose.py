@@ -128,7 +128,7 @@ def test_it_lists_every_variable_that_compose_and_the_image_read() -> None:
 
 def test_it_asks_every_process_that_goes_on_whether_it_is_well() -> None:
     asked = {name: compose()["services"][name]["healthcheck"]["test"] for name in PLATFORM[1:-1]}
-    command = ["CMD", "python", "manage.py", "healthcheck"]
+    command = ["CMD", "python", "-m", "fraudsite.healthcheck"]
     assert asked == {
         "web": command,
         **{f"worker-{kind}": [*command, "--worker", kind] for kind in ("realtime", "batch", "default")},
@@ -149,3 +149,22 @@ def test_it_keeps_in_memory_what_web_processes_map(tmp_path: Path) -> None:
     ).stdout.strip()
     Path(told).rmdir()
     assert Path(told).parent == Path("/dev/shm")
+
+
+@pytest.mark.parametrize("service", [*PLATFORM[1:], "redis", "postgres"])
+def test_it_gives_every_process_the_time_that_it_needs_to_stop(service: str) -> None:
+    assert int(compose()["services"][service]["stop_grace_period"].removesuffix("s")) >= 30
+
+
+def test_it_lets_the_image_take_root_from_redis() -> None:
+    """Which its script does only where its first word is `redis-server`."""
+    command = compose()["services"]["redis"]["command"][-1]
+    assert command.split()[:3] == ["exec", "docker-entrypoint.sh", "redis-server"]
+
+
+def test_it_starts_while_redis_is_away() -> None:
+    waits_for = compose()["services"]["bootstrap"]["depends_on"]
+    assert {name: on["condition"] for name, on in waits_for.items()} == {
+        "postgres": "service_healthy",
+        "redis": "service_started",
+    }

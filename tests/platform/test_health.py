@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,7 +11,8 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from fraudsite import health
-from fraudsite.celery import BEAT_SILENCE_S, BEATS_KEY, WORKERS_KEY, beat_name
+from fraudsite.dev.home import CHECKOUT
+from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY, WORKER_SILENCE_S, WORKERS_KEY, beat_name
 
 
 @pytest.fixture
@@ -63,6 +66,20 @@ def test_it_finds_a_container_in_order_while_its_process_was_heard_lately(
     workers.zadd(key, {name: time.time() - BEAT_SILENCE_S - 5})
     with pytest.raises(CommandError, match=f"no heartbeat of {name}"):
         call_command("healthcheck", *arguments)
+
+
+def test_it_asks_without_starting_django(workers) -> None:
+    workers.zadd(BEATS_KEY, {beat_name(): time.time()})
+    program = """
+import sys
+from fraudsite.healthcheck import main
+print(main(["--beat"]), main(["--worker", "batch"]), "django" in sys.modules)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    silent = f"no heartbeat of batch@{socket.gethostname()} in the last {WORKER_SILENCE_S} s"
+    assert answer.stdout == f"None {silent} False\n"
 
 
 @pytest.mark.django_db

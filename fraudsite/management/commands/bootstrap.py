@@ -13,9 +13,9 @@ from django.core.management import BaseCommand, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from fraudsite.celery import BEATS_KEY, WORKERS_KEY
 from fraudsite.dev.home import Home, write_private
 from fraudsite.dev.output import step
+from fraudsite.heartbeats import BEATS_KEY, WORKERS_KEY
 from fraudsite.models import ApiKey, Scope
 from fraudsite.services import api_key_create, api_key_digest
 
@@ -42,15 +42,21 @@ class Command(BaseCommand):
             self.stdout.write(f"  ✓ API key with all scopes, in {home.api_key}")
         with step("rule pack"):
             call_command("rulepack", "install", verbosity=0)
-        heartbeats_forget()
+        if not heartbeats_forget():
+            self.stdout.write("  ! Redis does not answer; the platform starts without it")
         with step("static files"):
             call_command("collectstatic", interactive=False, verbosity=0)
 
 
-def heartbeats_forget() -> None:
-    """Those of the run before would pass for those of the workers and the beat that are about to start."""
-    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5) as client:
-        client.delete(WORKERS_KEY, BEATS_KEY)
+def heartbeats_forget() -> bool:
+    """Those of the run before would pass for those of the workers and the beat that are about to start. False where
+    Redis is away: until it is back nobody can take them for new ones, and they are soon too old."""
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5) as client:
+            client.delete(WORKERS_KEY, BEATS_KEY)
+    except redis.RedisError:
+        return False
+    return True
 
 
 def admin_user_ensure(*, password_file: Path) -> bool:

@@ -10,8 +10,8 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from fraudsite.celery import WORKER_SILENCE_S, WORKERS_KEY
 from fraudsite.errors import DomainError, Invalid
+from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from ingestion.imports.models import ImportJob
