@@ -108,6 +108,12 @@ def database(name: str = "DATABASE_URL") -> dict[str, Any]:
     }
 
 
+def host_and_port(host: str, port: int) -> str:
+    """As they stand in an address: an IPv6 host in brackets, in which it may have been given."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
 def redis_url(name: str = "REDIS_URL") -> str:
     value = text(name)
     if urlsplit(value).scheme not in ("redis", "rediss", "unix"):

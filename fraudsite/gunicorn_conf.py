@@ -9,7 +9,9 @@ from gunicorn.workers.base import Worker
 from fraudsite import environment
 from fraudsite.collecting import collect_seldom
 
-bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole_number('PORT', 8000)}"
+bind = environment.host_and_port(
+    environment.text("HOST", "127.0.0.1"), environment.whole_number("PORT", 8000)
+)
 workers = environment.whole_number("WEB_WORKERS", 2, minimum=1)
 threads = environment.whole_number("WEB_THREADS", 4, minimum=1)
 worker_class = "gthread"

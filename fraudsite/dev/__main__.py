@@ -60,7 +60,9 @@ def _inside(kind: str, name: str, rest: list[str]) -> None:
 
 def _run(rest: list[str]) -> int:
     """set everything up and run the platform until Ctrl-C"""
-    home, host, port = homes.from_environment(), os.environ.get("HOST") or "127.0.0.1", _port()
+    home, port = homes.from_environment(), _port()
+    # An IPv6 address may be given as it stands in an URL.
+    host = (os.environ.get("HOST") or "127.0.0.1").strip().strip("[]")
     homes.prepare(home)
     if supervisor.is_running(home):
         supervisor.refuse_second_run(home)

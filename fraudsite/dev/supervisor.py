@@ -22,6 +22,7 @@ from fraudsite.dev import home as homes
 from fraudsite.dev import places as placing
 from fraudsite.dev.home import CHECKOUT, Home
 from fraudsite.dev.output import Refused, refuse, say, step
+from fraudsite.environment import host_and_port
 
 READY_PATIENCE_S = 90.0
 WORKERS_PATIENCE_S = 30.0
@@ -72,8 +73,8 @@ class Supervisor:
 
     @property
     def url(self) -> str:
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
-        return f"http://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{host_and_port(host, self.port)}"
 
     def request_stop(self, number: int, _frame: FrameType | None) -> None:
         self.is_stopping = True
@@ -277,7 +278,7 @@ def run(home: Home, *, host: str, port: int, is_demo: bool) -> int:
         supervisor.start()
         _greet(supervisor, time.monotonic() - started, is_demo)
         if is_demo:
-            for application in demo_applications():
+            for application in demo_applications(supervisor.url):
                 supervisor._start_application(application)
         while True:
             time.sleep(0.3)
@@ -324,8 +325,8 @@ def applications() -> list[Application]:
     ]
 
 
-def demo_applications() -> list[Application]:
-    return _optional("simulator", "simulate", ["--stream"])
+def demo_applications(url: str) -> list[Application]:
+    return _optional("simulator", "simulate", ["--stream", "--url", url])
 
 
 def _optional(name: str, command: str, arguments: list[str], *, condition: bool = True) -> list[Application]:
@@ -435,7 +436,7 @@ def _greet(supervisor: Supervisor, took_s: float, is_demo: bool) -> None:
         f"  Logs       {home.logs}",
         "",
     ]
-    if is_demo and demo_applications():
+    if is_demo and demo_applications(url):
         lines.append(
             "A stream of simulated transactions is running; DEMO=0 turns it off. Ctrl-C stops everything."
         )

@@ -1,7 +1,9 @@
 import re
+import runpy
 from decimal import Decimal
 
 import pytest
+from gunicorn.util import parse_address
 
 from fraudsite import environment
 from fraudsite.dev.home import CHECKOUT
@@ -142,6 +144,18 @@ def test_it_gives_celery_another_database_of_the_same_redis(address: str, expect
 )
 def test_it_gives_redis_py_another_database_of_the_same_redis(address: str, expected: str) -> None:
     assert environment.redis_database_url(address, 1) == expected
+
+
+@pytest.mark.parametrize(("host", "bound"), [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.1", "127.0.0.1")])
+def test_it_gives_gunicorn_an_address_it_can_read(
+    monkeypatch: pytest.MonkeyPatch, host: str, bound: str
+) -> None:
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("PORT", "8001")
+    assert parse_address(runpy.run_path(str(CHECKOUT / "fraudsite/gunicorn_conf.py"))["bind"]) == (
+        bound,
+        8001,
+    )
 
 
 def test_it_lists_every_variable_the_settings_read() -> None:

@@ -18,7 +18,7 @@ from fraudsite.dev import home as homes
 from fraudsite.dev import places, postgresql, processes, stack
 from fraudsite.dev.home import CHECKOUT, Home
 from fraudsite.dev.output import refuse
-from fraudsite.dev.supervisor import Application, Kept, Supervisor
+from fraudsite.dev.supervisor import Application, Kept, Supervisor, demo_applications
 
 START_PATIENCE_S = 120
 STOP_PATIENCE_S = 60
@@ -171,6 +171,21 @@ def test_it_starts_again_what_ended_and_after_everything_was_killed(home: Path, 
 def supervisor(home: Path) -> Supervisor:
     homes.prepare(Home(home))
     return Supervisor(Home(home), "127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("::", "http://[::1]:8000"),
+    ],
+)
+def test_it_is_found_where_it_listens(home: Path, host: str, url: str) -> None:
+    assert Supervisor(Home(home), host, 8000).url == url
+    (simulator,) = demo_applications(url)
+    assert simulator.command[-2:] == ["--url", url]
 
 
 def ended() -> subprocess.Popen[bytes]:
