@@ -30,7 +30,7 @@ test-cluster: ## the same with velocity in a Redis Cluster of three throw-away n
 bench: ## the benchmark: a table, each figure beside its floor
 	$(DEV) bench $(ARGS)
 
-status: ## health, processes and counts of the running stack
+status: ## health, processes, queues and counts of the running stack
 	$(DEV) status
 
 validate: ## an end-to-end check of the running stack that says what is wrong

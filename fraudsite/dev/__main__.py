@@ -210,7 +210,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "lint": _lint,
     "format": _format,
     "lock": _lock,
-    "status": _look("health, processes and counts", looking.status),
+    "status": _look("health, processes, queues and counts", looking.status),
     "validate": _validate,
     "reset": _reset,
     "logs": _logs,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def running_url(home: Home) -> str:
 
 
 def status(home: Home) -> int:
-    """Health, processes and counts; exit code 1 when transactions cannot be screened."""
+    """Health, processes, queues and counts; exit code 1 when transactions cannot be screened."""
     api = Api(home)
     code, health = api.request("/health/ready")
     say(f"{api.url}: {health['status'] if isinstance(health, dict) else code}")
@@ -85,12 +86,21 @@ def status(home: Home) -> int:
     for child in stack.remembered(home):
         is_alive = processes.identity(child["pid"]) == child["identity"]
         say(f"  {child['name']:16} pid {child['pid']:<8} {'runs' if is_alive else 'ended'}")
+    say("queues")
+    for name, waiting in _queues(api).items():
+        say(f"  {name:16} {waiting} waiting")
     say("counts")
     for name, path in COUNTED.items():
         answer_code, content = api.request(f"/api/v1/{path}{'&' if '?' in path else '?'}page_size=1")
         if answer_code == 200 and isinstance(content, dict) and "total" in content:
             say(f"  {name:16} {content['total']}")
     return 0 if code == 200 else 1
+
+
+def _queues(api: Api) -> dict[str, str]:
+    """How many tasks wait in each queue; none is named while the broker does not answer."""
+    _code, figures = api.request("/metrics")
+    return dict(re.findall(r'^fraudsite_queue_depth\{queue="(\w+)"\} (\d+)', str(figures), re.MULTILINE))
 
 
 COUNTED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fraudsite.dev import looking
 from tests.stack import Stack, platform
 
 PATIENCE_S = 180.0
@@ -116,6 +118,16 @@ def test_its_web_processes_add_up_whichever_of_them_is_asked(stack: Stack, metri
     stack.wait(both_have_served, "both web processes have taken a payment", patience_s=PATIENCE_S)
     for _ in range(4):
         assert samples(stack)[CREATED] - before == sent
+
+
+def test_its_status_names_the_queues(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is where the runbook sends whoever has transactions that stay pending."""
+    monkeypatch.setenv("FRAUDSITE_URL", f"http://127.0.0.1:{stack.port}")
+    looking.status(stack.home)
+    waiting = re.findall(r"^  (\w+) +\d+ waiting$", capsys.readouterr().out, re.MULTILINE)
+    assert waiting == ["realtime", "batch", "default"]
 
 
 def test_what_workers_decide_is_in_the_same_figures(stack: Stack) -> None:
