@@ -15,12 +15,13 @@ if sys.version_info < (3, 11):
 from fraudsite.dev import environment, linting, locking, looking, supervisor, throw_away, virtual_environment
 from fraudsite.dev import home as homes
 from fraudsite.dev.home import CHECKOUT
-from fraudsite.dev.output import Refused, refuse, say
+from fraudsite.dev.output import Refused, refuse, replace_what_cannot_be_shown, say
 
 STAGE = "FRAUDSITE_DEV_PYTHON"
 
 
 def main(arguments: list[str]) -> int:
+    replace_what_cannot_be_shown()
     name, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
     command = COMMANDS.get(name)
     if command is None:

@@ -1,15 +1,25 @@
 """What the person at the terminal sees: steps with their seconds, and one clear line when something is wrong."""
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import NoReturn
 
 
 class Refused(Exception):
     """Something about this machine or call stops us; the message is the one line to print."""
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Where the output's encoding (that of a Latin-1 locale) lacks "…" and "✓", we and what we start write "?"."""
+    encoding = sys.stdout.encoding
+    if isinstance(sys.stdout, TextIOWrapper) and encoding.lower() not in ("utf-8", "utf8"):
+        sys.stdout.reconfigure(errors="replace")
+        os.environ["PYTHONIOENCODING"] = f"{encoding}:replace"
 
 
 def say(line: str) -> None:

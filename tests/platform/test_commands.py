@@ -117,6 +117,29 @@ def test_it_finds_no_python_that_is_too_old(tmp_path: Path) -> None:
     assert "no Python 3.11 or newer found" in answer.stderr
 
 
+def test_it_speaks_to_a_terminal_that_knows_latin_1_only() -> None:
+    program = """
+import subprocess, sys
+from fraudsite.dev import __main__ as dev
+from fraudsite.dev.output import step
+
+def started(_rest):
+    with step("PostgreSQL"):
+        return subprocess.call([sys.executable, "-c", "print(chr(0x2713))"])
+
+dev.COMMANDS["started"] = started
+sys.exit(dev.main(["started"]))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+    )
+    assert answer.stdout.splitlines()[:2] == [b"  ? PostgreSQL", b"?"]
+
+
 def _program(name: str) -> str:
     found = shutil.which(name)
     assert found is not None
