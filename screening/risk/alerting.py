@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from screening.alerts.models import Alert, AlertKind
 from screening.cases.models import Case
 from screening.live_first import live_first
 from screening.models import RiskSignal
-from screening.risk.selectors import AccountRisk, account_risk, accounts_of_user
-from screening.risk.tiers import OPENS_CASE, TIERS
+from screening.risk.selectors import AccountRisk, account_risk, risk_rises
+from screening.risk.tiers import BOUNDS, OPENS_CASE, TIERS, tier_of
+
+QUIET_UP_TO = min(bound for tier, bound in BOUNDS if tier in OPENS_CASE)
+QUIET_RANK = max(rank for rank, tier in enumerate(TIERS) if tier not in OPENS_CASE)
 
 
 def signals_assess(*, limit: int) -> int:
-    """Look at the accounts of signals nobody looked at yet, at the moments they were raised; returns how many."""
+    """Look at the accounts of signals nobody looked at yet, at the moments they were raised and at those after them
+    that they make riskier; returns how many.
+
+    Which accounts are found depends neither on what is looked at together nor on the order it came in.
+    """
     signals = live_first(RiskSignal.objects.filter(is_assessed=False).order_by("id"), "raised_at", limit)
-    moments: dict[str, tuple[datetime, RiskSignal]] = {}
-    for signal in signals:
-        for account_id in _accounts_of(signal):
-            known = moments.get(account_id)
-            if known is None or signal.raised_at >= known[0]:
-                moments[account_id] = (signal.raised_at, signal)
-    for account_id, (at, signal) in moments.items():
-        _raise_alert(account_risk(account_id, at), signal)
-    RiskSignal.objects.filter(pk__in=[each.pk for each in signals]).update(is_assessed=True)
+    if not signals:
+        return 0
+    pks = [each.pk for each in signals]
+    rises = risk_rises(pks, above=QUIET_UP_TO)
+    said = _ranks_said({each.account_id for each in rises})
+    for rise in rises:
+        known = said.get(rise.account_id, QUIET_RANK)
+        # Asked exactly only where there may be something to say: a burst on a risky account asks nothing.
+        if TIERS.index(tier_of(rise.score_at_most)) <= known:
+            continue
+        risk = account_risk(rise.account_id, rise.at)
+        if TIERS.index(risk.tier) > known:
+            _raise_alert(risk, RiskSignal.objects.get(pk=rise.signal_pk))
+            said[rise.account_id] = TIERS.index(risk.tier)
+    RiskSignal.objects.filter(pk__in=pks).update(is_assessed=True)
     return len(signals)
 
 
-def _accounts_of(signal: RiskSignal) -> Iterable[str]:
-    if signal.account_id is not None:
-        return [signal.account_id]
-    return accounts_of_user(signal.user_id, signal.raised_at) if signal.user_id else []
+def _ranks_said(account_ids: Iterable[str]) -> dict[str, int]:
+    """Of each account the highest tier that an open case, or an alert on its way to one, says already."""
+    alerts = Alert.objects.filter(kind=AlertKind.RISK, account_id__in=account_ids, severity__in=TIERS)
+    said: dict[str, int] = {}
+    for account_id, tier in alerts.exclude(case__status=Case.Status.CLOSED).values_list(
+        "account_id", "severity"
+    ):
+        said[account_id] = max(said.get(account_id, QUIET_RANK), TIERS.index(tier))
+    return said
 
 
 def _raise_alert(risk: AccountRisk, signal: RiskSignal) -> None:
-    if risk.tier not in OPENS_CASE or _is_known(risk):
-        return
     parts = ", ".join(f"{each.signal} {each.weight.normalize():f}" for each in risk.signals)
     Alert.objects.create(
         kind=AlertKind.RISK,
@@ -48,10 +63,3 @@ def _raise_alert(risk: AccountRisk, signal: RiskSignal) -> None:
         event_id=signal.event_id,
         occurred_at=signal.raised_at,
     )
-
-
-def _is_known(risk: AccountRisk) -> bool:
-    """Whether an open case, or an alert on its way to one, says already that the account is at least that risky."""
-    severities = TIERS[TIERS.index(risk.tier) :]
-    said = Alert.objects.filter(kind=AlertKind.RISK, account_id=risk.account_id, severity__in=severities)
-    return said.exclude(case__status=Case.Status.CLOSED).exists()

@@ -135,6 +135,76 @@ def account_require_known(account_id: str) -> None:
         raise Missing(f"There is no account {account_id}.")
 
 
+# When the accounts of some signals may have risen above a bound: at a signal's own moment, and where, within the
+# horizon of one of them, another begins to hold (it may have been there first, and this one come late). What holds
+# without a gap is one range, so a burst is one step up; the weights are then summed along time, each row read once.
+_RISES = """
+WITH fresh AS (
+    SELECT account_id, raised_at, holds_until FROM screening_risksignal
+    WHERE id = ANY(%(ids)s) AND account_id IS NOT NULL
+    UNION ALL
+    SELECT paid.account_id, s.raised_at, s.holds_until FROM screening_risksignal s CROSS JOIN LATERAL (
+        (SELECT t.account_id FROM ingestion_transaction t WHERE t.user_id = s.user_id AND t.occurred_at <= s.raised_at
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT %(among)s)
+        UNION
+        (SELECT t.account_id FROM ingestion_transaction t
+            WHERE t.user_id = s.user_id AND t.occurred_at > s.raised_at AND t.occurred_at < s.holds_until
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT %(among)s)
+    ) paid WHERE s.id = ANY(%(ids)s) AND s.account_id IS NULL
+), spans AS (
+    SELECT account_id, unnest(range_agg(tstzrange(raised_at, holds_until))) AS span FROM fresh GROUP BY account_id
+), held AS (
+    SELECT spans.account_id, spans.span, s.* FROM spans CROSS JOIN LATERAL (
+        SELECT id, signal, weight, raised_at, holds_until FROM screening_risksignal
+        WHERE account_id = spans.account_id AND holds_until > lower(span) AND raised_at < upper(span)
+        UNION ALL
+        SELECT id, signal, weight, raised_at, holds_until FROM screening_risksignal
+        WHERE account_id IS NULL AND holds_until > lower(span) AND raised_at < upper(span) AND user_id IN (
+            SELECT user_id FROM ingestion_transaction
+            WHERE account_id = spans.account_id AND occurred_at < upper(span)
+        )
+    ) s
+), ranges AS (
+    SELECT account_id, unnest(range_agg(tstzrange(raised_at, holds_until))) AS held, weight
+    FROM held GROUP BY account_id, signal, weight
+), steps AS (
+    SELECT account_id, lower(held) AS at, weight FROM ranges
+    UNION ALL SELECT account_id, upper(held), -weight FROM ranges
+    UNION ALL SELECT account_id, raised_at, 0 FROM fresh
+), sums AS (
+    SELECT DISTINCT account_id, at, sum(weight) OVER (PARTITION BY account_id ORDER BY at) AS weight FROM steps
+)
+SELECT sums.account_id, sums.at, least(%(highest)s, %(base)s + sums.weight), max(held.id)
+FROM sums JOIN held ON held.account_id = sums.account_id AND held.raised_at = sums.at AND sums.at <@ held.span
+WHERE %(base)s + sums.weight > %(above)s GROUP BY 1, 2, 3 ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A moment at which an account may have reached a score: never less than `account_risk` says, and more only where
+    one name has several weights or its user paid from the account later."""
+
+    account_id: str
+    at: datetime
+    score_at_most: Decimal
+    signal_pk: int
+
+
+def risk_rises(signal_pks: Sequence[int], *, above: Decimal) -> list[Rise]:
+    """When the accounts of these signals may be above a score because of them, by account and time: one query."""
+    values = {
+        "ids": list(signal_pks),
+        "among": ACCOUNTS_AMONG,
+        "highest": HIGHEST,
+        "base": BASE,
+        "above": above,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RISES, values)
+        return [Rise(*row) for row in cursor.fetchall()]
+
+
 class RiskyAccounts:
     """Accounts with signals that hold at a moment, riskiest first, as the paginator takes them: sliced and counted.
 

@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from screening.cases.services import case_dispose
 from screening.models import Alert, Case
+from screening.outbox import worker
 from screening.outbox.worker import outbox_work
 from screening.risk import selectors
+from screening.risk.alerting import signals_assess
 from screening.risk.tiers import RECOMMENDATIONS, score_of, tier_of
 from tests.cases.making import AT, signal, transaction
 from tests.clients import ApiClient, assert_problem
@@ -179,6 +181,80 @@ def test_it_assesses_a_late_signal_at_its_own_time() -> None:
     signal("c", "0.25", raised_at=AT + timedelta(minutes=9))
     outbox_work()
     assert Alert.objects.get().occurred_at == AT + timedelta(minutes=9)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("chunk", [1, 50])
+def test_it_raises_the_same_alerts_however_many_signals_are_assessed_together(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Of an import, a bulk or an outage: the account was high and then critical, and is calm at the newest signal."""
+    monkeypatch.setattr(worker, "CHUNK", chunk)
+    signal("structuring", "0.40", raised_at=AT, horizon=timedelta(minutes=60))
+    signal("velocity", "0.25", raised_at=AT + timedelta(minutes=1))
+    signal("brute_force", "0.35", raised_at=AT + timedelta(minutes=2))
+    signal("velocity", "0.25", raised_at=AT + timedelta(hours=5))
+    outbox_work()
+    raised = Alert.objects.order_by("id").values_list("severity", "occurred_at")
+    assert list(raised) == [
+        ("high", AT + timedelta(minutes=1)),
+        ("critical", AT + timedelta(minutes=2)),
+    ]
+
+
+@pytest.mark.django_db
+def test_it_assesses_what_held_after_a_late_signal_too() -> None:
+    """Payments and logins come over different topics: the earlier one may be heard of last."""
+    signal("structuring", "0.40", raised_at=AT, horizon=timedelta(minutes=60))
+    outbox_work()
+    signal("velocity", "0.25", raised_at=AT - timedelta(seconds=30))
+    signal("velocity", "0.25", raised_at=AT - timedelta(minutes=30))
+    outbox_work()
+    assert Alert.objects.get().occurred_at == AT
+    assert Case.objects.get().priority == "high"
+
+
+@pytest.mark.django_db
+def test_it_assesses_a_late_login_on_an_account_first_paid_from_after_it() -> None:
+    payment = transaction(occurred_at=AT)
+    signal("structuring", "0.40", raised_at=AT, event_id=payment.transaction_id)
+    outbox_work()
+    signal("brute_force", "0.35", account_id=None, event_kind="login", raised_at=AT - timedelta(minutes=1))
+    outbox_work()
+    raised = Alert.objects.get()
+    assert (raised.severity, raised.event_id) == ("critical", payment.transaction_id)
+
+
+@pytest.mark.django_db
+def test_it_asks_no_more_of_a_risky_account_for_each_signal_of_a_burst() -> None:
+    signal("combined", "0.45", raised_at=AT, horizon=timedelta(minutes=60))
+    outbox_work()
+    for number in range(20):
+        signal("combined", "0.45", raised_at=AT + timedelta(seconds=number))
+    with CaptureQueriesContext(connection) as asked:
+        assert signals_assess(limit=50) == 20
+    assert len(asked) == 5
+    assert Alert.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_it_raises_no_alert_for_one_signal_raised_with_two_weights() -> None:
+    """A rule was given another weight within the horizon: the larger one counts, not both."""
+    signal("velocity", "0.25", raised_at=AT)
+    signal("velocity", "0.35", raised_at=AT + timedelta(minutes=1))
+    outbox_work()
+    assert not Alert.objects.exists()
+
+
+@pytest.mark.django_db
+def test_it_raises_another_alert_for_a_signal_after_the_case_was_closed() -> None:
+    signal("combined", "0.45", raised_at=AT)
+    outbox_work()
+    Case.objects.update(status="closed", disposition="inconclusive", closed_at=timezone.now())
+    signal("combined", "0.45", raised_at=AT + timedelta(minutes=1))
+    outbox_work()
+    assert Alert.objects.count() == 2
+    assert Case.objects.count() == 2
 
 
 def test_it_does_not_know_an_account_nothing_was_heard_of(api: ApiClient) -> None:
