@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
@@ -186,8 +187,8 @@ def _locked_labels(payloads: Sequence[EventPayload]) -> Sequence[EventPayload]:
 
 
 def _label_store(payload: EventPayload, principal: str) -> Stored:
-    """With a moment, a label is identified by transaction, source and moment. Without one, saying again what the
-    same source said last is a retry; anything else is news."""
+    """With a moment, a label is identified by transaction, source and moment. Without one, saying again what is
+    known from the same source is a retry; anything else, as taking back what it said with a moment, is news."""
     values = payload.values
     source, labelled_at = values.get("source", ""), values.get("labelled_at")
     earlier = Label.objects.filter(transaction_id=payload.id, source=source)
@@ -196,8 +197,9 @@ def _label_store(payload: EventPayload, principal: str) -> Stored:
         if known is not None:
             return Stored(payload, REPLAYED if known.is_fraud == values["is_fraud"] else CONFLICT)
     else:
-        known = earlier.filter(labelled_at=None).order_by("-id").first()
-        if known is not None and known.is_fraud == values["is_fraud"]:
+        begun = earlier.filter(Q(labelled_at=None) | Q(labelled_at__lte=timezone.now()))
+        known = begun.order_by("-known_from", "-id").first()
+        if known is not None and known.labelled_at is None and known.is_fraud == values["is_fraud"]:
             return Stored(payload, REPLAYED)
     label_add(
         transaction_id=payload.id,

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from ingestion.events.payloads import KINDS
+from ingestion.events.selectors import labels_known
 from ingestion.models import CustomerProfile, Label, LoginEvent
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import ID_FIELD, OF_KIND, card, kyc, label, login
@@ -203,6 +204,27 @@ def test_it_takes_a_label_that_takes_back_an_earlier_one(api: ApiClient) -> None
     assert api.post("events/label/", label(is_fraud=False)).status_code == 201
     assert api.post("events/label/", label(is_fraud=False)).status_code == 200
     assert Label.objects.count() == 2
+
+
+def test_it_takes_a_label_said_again_after_one_with_a_moment_said_otherwise(api: ApiClient) -> None:
+    assert api.post("events/label/", label()).status_code == 201
+    said_otherwise = label(is_fraud=False, labelled_at=datetime.now(UTC).isoformat())
+    assert api.post("events/label/", said_otherwise).status_code == 201
+    assert api.post("events/label/", label()).status_code == 201
+    assert labels_known([label()["transaction_id"]]) == {label()["transaction_id"]: True}
+    again = api.post("events/label/", [label(), said_otherwise, label()]).json()
+    assert (again["accepted"], again["replayed"]) == (0, 3)
+
+
+@pytest.mark.parametrize("minutes", [-60, 1])
+def test_it_takes_a_label_for_a_retry_beside_one_that_changes_nothing_known_now(
+    api: ApiClient, minutes: int
+) -> None:
+    """One of the past, and one of a client whose clock is ahead."""
+    assert api.post("events/label/", label()).status_code == 201
+    moment = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    assert api.post("events/label/", label(is_fraud=False, labelled_at=moment)).status_code == 201
+    assert api.post("events/label/", label()).status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
