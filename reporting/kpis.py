@@ -12,17 +12,20 @@ from django.utils import timezone
 
 from reporting.rollups import summed_until
 
+# Where the sums end, read by the statement that reads the sums: the mark may move while it is read before.
+_SUMMED_UNTIL = "(SELECT max(until) FROM reporting_rollupstate)"
 _MINUTES = """
 SELECT {bucket}, channel, outcome, sum(transactions)::bigint, sum(base_amount), sum(score), sum(degraded)::bigint,
     sum(duration_ms)
 FROM (
     SELECT {kept} AS minute, channel, outcome, transactions, base_amount, score, degraded, duration_ms
-    FROM reporting_{kept}figures WHERE {kept} >= %(start)s AND {kept} < %(mark)s
+    FROM reporting_{kept}figures WHERE {kept} >= %(start)s
   UNION ALL
     SELECT date_trunc('minute', d.created_at, 'UTC'), t.channel, d.outcome, count(*), coalesce(sum(t.base_amount), 0),
         sum(d.total_risk_score), count(*) FILTER (WHERE d.degraded), sum(d.duration_ms)
     FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
-    WHERE d.created_at >= greatest(%(start)s, %(mark)s) AND d.created_at < %(end)s GROUP BY 1, 2, 3
+    WHERE d.created_at >= %(from)s AND d.created_at >= coalesce({summed_until}, %(from)s) AND d.created_at < %(end)s
+    GROUP BY 1, 2, 3
 ) AS figures
 GROUP BY 1, 2, 3
 """
@@ -40,7 +43,8 @@ FROM (
     SELECT t.merchant_id, count(*), count(*) FILTER (WHERE d.outcome <> 'approve'), coalesce(sum(t.base_amount), 0),
         coalesce(sum(t.base_amount) FILTER (WHERE d.outcome <> 'approve'), 0)
     FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
-    WHERE d.created_at >= greatest(%(start)s, %(mark)s) AND t.merchant_id IS NOT NULL GROUP BY 1
+    WHERE d.created_at >= %(from)s AND d.created_at >= coalesce({summed_until}, %(from)s)
+        AND t.merchant_id IS NOT NULL GROUP BY 1
 ) AS figures
 GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1 LIMIT %(limit)s
 """
@@ -108,7 +112,7 @@ def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None 
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
     if kept == "day":
         start = start.replace(hour=0)
-    parameters = {"start": start, "mark": _mark(start), "limit": limit}
+    parameters = {"start": start, "from": _counted_from(start), "limit": limit}
     return [
         {
             "merchant_id": merchant,
@@ -119,7 +123,7 @@ def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None 
             "flagged_amount": flagged_amount,
         }
         for merchant, transactions, flagged, amount, flagged_amount in _rows(
-            _MERCHANTS.format(kept=kept), parameters
+            _MERCHANTS.format(kept=kept, summed_until=_SUMMED_UNTIL), parameters
         )
     ]
 
@@ -190,12 +194,13 @@ def _rule_row(row: Row) -> Row:
 def _figures(
     bucket: str, start: datetime, end: datetime, *, kept: str = "minute"
 ) -> Iterable[tuple[Any, ...]]:
-    sql = _MINUTES.format(bucket=_BUCKETS[bucket], kept=kept)
-    return _rows(sql, {"start": start, "mark": _mark(start), "end": end})
+    sql = _MINUTES.format(bucket=_BUCKETS[bucket], kept=kept, summed_until=_SUMMED_UNTIL)
+    return _rows(sql, {"start": start, "from": _counted_from(start), "end": end})
 
 
-def _mark(start: datetime) -> datetime:
-    """From when on decisions are counted themselves; before it they are in the sums."""
+def _counted_from(start: datetime) -> datetime:
+    """No decision before it is counted itself, those are in the sums: a constant by which the planner knows how few
+    are left. The mark only moves on, so the statement's own reading of it may come later, never earlier."""
     return max(summed_until() or start, start)
 
 

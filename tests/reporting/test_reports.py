@@ -6,6 +6,7 @@ import csv
 import io
 import threading
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,10 +22,10 @@ from django.utils import timezone
 from fraudsite.spreadsheets import harmless
 from reporting import kpis, scheduled
 from reporting.mailing import report_mail
-from reporting.models import MinuteFigures, Report
+from reporting.models import MinuteFigures, Report, RollupState
 from reporting.report_files import FORMATS, report_content
 from reporting.reports import Period, period_of, report_figures, report_make
-from reporting.rollups import rollups_run
+from reporting.rollups import rollups_run, summed_until
 from reporting.tasks import report as report_task
 from screening.models import Decision
 from tests.admin.samples import payment, rule
@@ -89,6 +90,27 @@ def test_it_says_the_same_before_and_after_summing_up(api: ApiClient) -> None:
         assert figures() == before
         rollups_run()
         assert figures() == before
+
+
+@pytest.mark.parametrize("figures", [kpis.hourly_trend, kpis.channel_risk, kpis.merchant_exposure])
+def test_it_counts_once_what_is_summed_up_meanwhile(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, figures: Callable[..., list[Any]]
+) -> None:
+    rule()
+    decided(api, ago=timedelta(minutes=10))
+
+    def and_then_summed() -> datetime | None:
+        until = summed_until()
+        rollups_run()
+        return until
+
+    # The mark stands before the decisions, in the hour that they are in.
+    with time_machine.travel(timezone.now().replace(minute=50), tick=False):
+        Decision.objects.update(created_at=timezone.now() - timedelta(minutes=10))
+        RollupState.objects.create(pk=1, until=timezone.now() - timedelta(minutes=20))
+        monkeypatch.setattr(kpis, "summed_until", and_then_summed)
+        assert sum(row["transactions"] for row in figures(hours=24)) == 4
+        assert sum(MinuteFigures.objects.values_list("transactions", flat=True)) == 4
 
 
 def test_it_goes_on_summing_where_it_stopped(api: ApiClient) -> None:
