@@ -131,8 +131,8 @@ def merchant_exposure(*, hours: int = 24, limit: int = 20, now: datetime | None 
 def rule_performance(*, start: datetime, end: datetime, rule_id: int | None = None) -> list[Row]:
     """Each rule (or one) that hit in [start, end): hits, failures, what its alerts' cases turned out to be.
 
-    `false_positive_share` is false positives among its alerts in closed cases: not a false-positive rate, which
-    would need the labels of what did not hit.
+    `false_positive_share` is false positives among its alerts in closed cases, the inconclusive ones included: not a
+    false-positive rate, which would need the labels of what did not hit.
     """
     chosen = "" if rule_id is None else "AND rule_id = %(rule)s"
     rows = _rows(_RULES.format(chosen=chosen), {"start": start, "end": end, "rule": rule_id})
@@ -175,7 +175,6 @@ ORDER BY 3 DESC, r.id
 
 
 def _rule_row(row: Row) -> Row:
-    decided = row["confirmed"] + row["false"]
     return {
         "rule_id": row["rule_id"],
         "rule_name": row["name"],
@@ -187,7 +186,7 @@ def _rule_row(row: Row) -> Row:
         "alerts_closed": row["closed"],
         "confirmed_fraud": row["confirmed"],
         "false_positives": row["false"],
-        "false_positive_share": _share(row["false"], decided) if decided else None,
+        "false_positive_share": _share(row["false"], row["closed"]) if row["closed"] else None,
     }
 
 

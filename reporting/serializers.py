@@ -74,7 +74,11 @@ class RulePerformanceSerializer(serializers.Serializer[Any]):
     confirmed_fraud = serializers.IntegerField()
     false_positives = serializers.IntegerField()
     false_positive_share = serializers.DecimalField(
-        max_digits=5, decimal_places=4, coerce_to_string=False, allow_null=True
+        max_digits=5,
+        decimal_places=4,
+        coerce_to_string=False,
+        allow_null=True,
+        help_text="false_positives / alerts_closed, the inconclusive ones included",
     )
 
 

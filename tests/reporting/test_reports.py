@@ -27,7 +27,9 @@ from reporting.report_files import FORMATS, report_content
 from reporting.reports import Period, period_of, report_figures, report_make
 from reporting.rollups import rollups_run, summed_until
 from reporting.tasks import report as report_task
-from screening.models import Decision
+from screening.cases.services import case_dispose
+from screening.models import Case, Decision
+from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient, assert_problem
 from tests.staff import StaffClient, messages_of
@@ -146,6 +148,19 @@ def test_it_tells_how_rules_do(api: ApiClient) -> None:
         2,
         None,
     )
+
+
+def test_it_shares_false_positives_among_all_alerts_that_were_disposed_of(api: ApiClient) -> None:
+    rule()
+    for number in range(4):
+        payment(api, f"T{number}", user_id=f"U{number}", account_id=f"A{number}", amount="5000")
+    outbox_work()
+    findings = ("false_positive", "inconclusive", "inconclusive")
+    for case, finding in zip(Case.objects.order_by("id"), findings, strict=False):
+        case_dispose(case_id=case.case_id, disposition=finding, principal="user:ada")
+    (row,) = api.get("reports/rule-performance/").json()["items"]
+    assert (row["alerts"], row["alerts_closed"], row["false_positives"]) == (4, 3, 1)
+    assert row["false_positive_share"] == 0.3333
 
 
 @pytest.mark.parametrize(
