@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from fraudsite.errors import Missing
 from fraudsite.spreadsheets import harmless
@@ -32,9 +33,6 @@ def import_get(import_id: str) -> ImportJob:
 
 
 def import_body(job: ImportJob) -> dict[str, Any]:
-    waiting = (
-        Transaction.objects.filter(pk__in=job.in_flight, arrival__isnull=True).count() if job.in_flight else 0
-    )
     return {
         "id": str(job.import_id),
         "name": job.name,
@@ -51,7 +49,7 @@ def import_body(job: ImportJob) -> dict[str, Any]:
         "accepted": job.accepted,
         "replayed": job.replayed,
         "rejected": job.rejected,
-        "screened": job.accepted - max(waiting, job.left_pending),
+        "screened": job.accepted - _not_screened(job),
         "error": job.error or None,
         "errors_url": f"/api/v1/imports/{job.import_id}/errors/",
         "created_by": job.created_by,
@@ -65,6 +63,19 @@ def import_detail_body(job: ImportJob) -> dict[str, Any]:
     """With the first row errors; all that were kept are in the download."""
     first = job.row_errors.all()[:FIRST_ERRORS]
     return {**import_body(job), "errors": [_error_body(each) for each in first]}
+
+
+def _not_screened(job: ImportJob) -> int:
+    """What is being screened, or was left to the sweep and waits still. Which rows were left is not kept: no more of
+    them wait than wait of all that came in while the import ran."""
+    waiting = Transaction.objects.filter(arrival__isnull=True)
+    in_flight = waiting.filter(pk__in=job.in_flight).count() if job.in_flight else 0
+    if not job.left_pending:
+        return in_flight
+    came_in_meanwhile = waiting.filter(
+        received_at__range=(job.created_at, job.completed_at or timezone.now())
+    )
+    return max(in_flight, min(job.left_pending, came_in_meanwhile.count()))
 
 
 MOST_OF_IT = 0.9999

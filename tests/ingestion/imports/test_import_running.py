@@ -18,7 +18,9 @@ from screening import enqueueing, realtime, reconciliation, storing
 from screening.enqueueing import lanes
 from screening.imports import running, services, tasks
 from screening.imports.running import import_run
+from screening.imports.selectors import import_body
 from screening.models import Decision
+from screening.pending import pending_screen
 from screening.realtime import ScreeningBusy
 from screening.streams import stream_take
 from tests.ingestion.imports.files import csv_of, row
@@ -153,6 +155,21 @@ def test_it_screens_by_itself_when_no_worker_does(tmp_path: Path, monkeypatch: p
     job = job_of(tmp_path, [row(number) for number in range(25)])
     assert not import_run(import_id=str(job.import_id))
     assert (now(job).status, Decision.objects.count()) == ("completed", 25)
+
+
+def test_it_counts_as_screened_what_the_sweep_screened_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(tmp_path, [row(number) for number in range(3)])
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "pending_screen", lambda pks: 0)
+        finish(job)
+    assert (now(job).status, import_body(now(job))["screened"]) == ("completed", 0)
+    first, *others = Transaction.objects.order_by("id").values_list("id", flat=True)
+    pending_screen([first])
+    assert import_body(now(job))["screened"] == 1
+    pending_screen(others)
+    assert import_body(now(job))["screened"] == 3
 
 
 def test_it_lets_others_have_their_turn_when_it_screens_by_itself(
