@@ -148,7 +148,6 @@ def _coordinate(limit: int) -> Callable[[Any], Decimal]:
     return coordinate
 
 
-_CURRENCY_CODES = frozenset(currency.alpha_3 for currency in pycountry.currencies)
 _COUNTRY_CODES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,6 @@ from rules.core.derived import DerivationSettings, derive
 from rules.core.model import Aggregate
 
 Event = dict[str, Any]
-FactsAdder = Callable[[Sequence[Event], frozenset[str], datetime], None]
 PAGE = 5_000
 
 

@@ -13,7 +13,6 @@ from ingestion.events.models import CustomerProfile, Label, LoginEvent
 from ingestion.events.payloads import EventKind, EventPayload
 from ingestion.models import Transaction
 
-PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 # Known devices are looked for among this many of a customer's newest transactions and logins.
 DEVICES_AMONG = 5_000
 

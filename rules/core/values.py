@@ -15,7 +15,6 @@ from typing import Any
 from rules.core import limits
 
 Event = Mapping[str, Any]
-Scalar = str | Decimal | bool | datetime
 
 # Wide enough that sums and products of numbers within the limits are exact.
 EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)

@@ -164,9 +164,6 @@ class CounterPlan:
     def counted_tag(self, event: Event) -> str | None:
         return self.tag([read(event, name) for name in self._event_fields])
 
-    def read_tag(self, current: Event) -> str | None:
-        return self.tag([read(current, name) for name in self._current_fields])
-
     def nothing(self, kind: str) -> list[Any]:
         """What the reads of an empty counter come to; not to be changed."""
         found = self._nothing.get(kind)

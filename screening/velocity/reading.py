@@ -13,7 +13,6 @@ from screening.velocity.messages import CountRequest, event_digest
 from screening.velocity.plan import CounterPlan, Group, Groups, Kept, Shape, VelocityPlan, Wire
 
 ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
-LOG_PAGE_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ingestion.models import Transaction
 from screening.realtime import fence
 from screening.selectors import screening_body
 from screening.streams import stream_take
-from screening.velocity import plan, reading
+from screening.velocity import plan
 from tests.clients import ApiClient
 from tests.counters import NOTHING_IN_FLIGHT, change_script
 from tests.screening.test_submit import payload
@@ -43,7 +43,6 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of five, and counters that may drop at once what is too old for any window."""
     change_script(monkeypatch, NOTHING_IN_FLIGHT)
     monkeypatch.setattr(plan, "LOG_PAGE", A_PAGE)
-    monkeypatch.setattr(reading, "LOG_PAGE_SIZE", A_PAGE)
     fence.refresh()
     assert ApiClient("rules:write", "read").post("rules/", ALIKE).status_code == 201
 

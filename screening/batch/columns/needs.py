@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.compile import CompiledRuleset
 from rules.core.lists import Lists
-from rules.core.model import Aggregate, AggregateValue, Comparison, Condition, FieldValue
+from rules.core.model import Aggregate, AggregateValue, Comparison, Condition
 from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
 from screening.batch.columns.fields import is_clock, is_fact, sources_of
@@ -105,7 +105,3 @@ def group_of(aggregate: Aggregate) -> tuple[str, tuple[str, ...], tuple[str, ...
         tuple(key.event_field for key in aggregate.group_by),
         tuple(key.current_field for key in aggregate.group_by),
     )
-
-
-def reads_other_field(comparison: Comparison) -> bool:
-    return isinstance(comparison.right, FieldValue)
