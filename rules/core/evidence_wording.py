@@ -19,6 +19,7 @@ from rules.core.wording import (
     capitalised,
     field_words,
     filter_words,
+    flag_words,
     instant_words,
     leaves_out_current,
     measure_words,
@@ -196,24 +197,17 @@ def _subject(label: str) -> str:
 
 def field_found_words(label: str, actual: Anything, unit: str) -> str:
     if isinstance(actual, bool) and label.startswith("is "):
-        return f"It is {_flag_words(label, is_set=actual)}"
+        return f"It is {flag_words(label, is_set=actual)}"
     if actual is None:
         return f"{_subject(label)} is missing"
     shown = f"{value_words(actual)}{unit}" if isinstance(actual, Decimal) else value_words(actual)
     return f"{capitalised(label)} is {shown}"
 
 
-def _flag_words(label: str, *, is_set: bool) -> str:
-    """ "card not present", "not card not present"; of what is no state, "yes" and "no"."""
-    if not label.startswith("is "):
-        return "yes" if is_set else "no"
-    return f"{'' if is_set else 'not '}{label.removeprefix('is ')}"
-
-
 def limit_words(comparison: Comparison, threshold: Anything, unit: str) -> str:
     if isinstance(threshold, bool) and isinstance(comparison.left, str):
         wanted = threshold is (comparison.operator == "eq")
-        return f"the rule looks for {_flag_words(_current_words(comparison.left), is_set=wanted)}"
+        return f"the rule looks for {flag_words(_current_words(comparison.left), is_set=wanted)}"
     limit = threshold_words(comparison, threshold, unit)
     if isinstance(threshold, datetime):
         phrase = OPERATORS[comparison.operator].phrase
@@ -233,7 +227,7 @@ def group_found_words(aggregate: Aggregate, group: Sequence[Anything]) -> str:
         field = field_of(aggregate.event, key.event_field)
         value = by_key.get(key)
         if isinstance(value, bool) and field is not None and field.label.startswith("is "):
-            parts.append(f"that are {_flag_words(field.label, is_set=value)}")
+            parts.append(f"that are {flag_words(field.label, is_set=value)}")
             continue
         shown = value if isinstance(value, str) else value_words(value)
         phrase = (

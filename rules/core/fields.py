@@ -18,7 +18,8 @@ class Field:
     """`kind` "any" is free metadata, typed only by what it holds. `minimum` and `maximum` bound what it can hold.
 
     `group` is how events sharing a value read: "by user {}". `choices` are all the texts there are, `shape` what every
-    text looks like (a pattern, and in words); neither: any text.
+    text looks like (a pattern, and in words); neither: any text. `contrary` is what it is where it is false, if
+    "not" would take in what is unknown.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Field:
     group: str | None = None
     choices: tuple[str, ...] = ()
     shape: tuple[str, str] | None = None
+    contrary: str = ""
 
     def can_be(self, text: str) -> bool:
         """Whether what is taken in can have this text here."""
@@ -77,8 +79,8 @@ def _number(
     )
 
 
-def _flag(name: str, label: str, description: str) -> Field:
-    return Field(name, "boolean", label, description)
+def _flag(name: str, label: str, description: str, contrary: str = "") -> Field:
+    return Field(name, "boolean", label, description, contrary=contrary)
 
 
 def _table(*fields: Field) -> dict[str, Field]:
@@ -212,7 +214,9 @@ _TRANSACTION = _table(
     _flag(
         "label.is_fraud",
         "is known as fraud",
-        "what is known of a past transaction at the moment of screening",
+        "what is known of a past transaction at the moment of screening; unknown, and neither true nor false, until"
+        " somebody labels it",
+        "known as legitimate",
     ),
 )
 

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
-from rules.core.fields import NOUNS, field_of
+from rules.core.fields import FIELDS, NOUNS, field_of
 from rules.core.model import (
     Action,
     Aggregate,
@@ -39,6 +39,9 @@ TIME_PHRASES = {
     "is at least": "is not before",
     "is less than": "is before",
     "is at most": "is not after",
+}
+_CONTRARIES = {
+    field.label: field.contrary for fields in FIELDS.values() for field in fields.values() if field.contrary
 }
 
 _Told = TypeVar("_Told", bound=Callable[..., Anything])
@@ -248,11 +251,16 @@ def _comparison_words(comparison: Comparison, event: str, *, negated: bool) -> s
 
 
 def _flag_words(label: str, phrase: str, *, wanted: bool) -> str:
-    holds = wanted is (phrase == "is")
-    words = label.removeprefix("is ")
-    if words == label:
-        return f"{label} is {'yes' if holds else 'no'}"
-    return f"it is {words}" if holds else f"it is not {words}"
+    subject = "it" if label.startswith("is ") else label
+    return f"{subject} is {flag_words(label, is_set=wanted is (phrase == 'is'))}"
+
+
+def flag_words(label: str, *, is_set: bool) -> str:
+    """ "card not present", "not card not present"; of what is no state, "yes" and "no"."""
+    if not label.startswith("is "):
+        return "yes" if is_set else "no"
+    state = label.removeprefix("is ")
+    return state if is_set else _CONTRARIES.get(label, f"not {state}")
 
 
 def operand_words(comparison: Comparison, event: str) -> str:

@@ -86,6 +86,11 @@ def test_it_is_stored_in_five_values():
             "It is not card not present; the rule looks for card not present",
         ),
         (
+            comparison("label.is_fraud", "ne", True),
+            {"label.is_fraud": False},
+            "It is known as legitimate; the rule looks for known as legitimate",
+        ),
+        (
             comparison("metadata.vip", "eq", False),
             {"metadata": {"vip": True}},
             "Metadata.vip is yes; the rule looks for no",
@@ -132,6 +137,11 @@ def test_it_tells_of_fields(condition, fields, text):
         (
             counting("gt", 5, time_window="lifetime", filters=[comparison("channel", "eq", "web")]),
             '2 transactions (where the channel is "web") by user U1 ever up to 14:03 (2026-11-22 UTC); the limit is 5',
+        ),
+        (
+            counting("gt", 5, filters=[{"not": comparison("label.is_fraud", "eq", True)}]),
+            "0 transactions (where it is known as legitimate) by user U1 in the 1 h to 14:03 (2026-11-22 UTC); "
+            "the limit is 5",
         ),
         (
             counting("gt", 5, aggregate_function="distinct_count", field="merchant_id", delay="1d"),

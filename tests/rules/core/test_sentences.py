@@ -35,6 +35,20 @@ def test_it_tells_a_rule_in_a_sentence():
         (comparison("is_cnp", "eq", True), "it is card not present"),
         (comparison("is_cnp", "ne", True), "it is not card not present"),
         ({"not": comparison("is_cnp", "eq", True)}, "it is not card not present"),
+        # Not "not known as fraud": that would be so of what nobody labelled, too.
+        *(
+            (said, "it is known as legitimate")
+            for said in (
+                comparison("label.is_fraud", "eq", False),
+                comparison("label.is_fraud", "ne", True),
+                {"not": comparison("label.is_fraud", "eq", True)},
+            )
+        ),
+        (comparison("label.is_fraud", "ne", False), "it is known as fraud"),
+        (
+            counting("gt", 1, filters=[{"not": comparison("label.is_fraud", "eq", True)}]),
+            "the number of transactions (where it is known as legitimate) by the same user in 1 h is more than 1",
+        ),
         ({"not": comparison("amount", "gt", 5)}, "the amount is at most 5"),
         (comparison("device_id", "is_null"), "the device is missing"),
         (comparison("is_cnp", "is_null"), "whether it is card not present is missing"),
