@@ -12,6 +12,7 @@ from django.conf import settings
 from fraudsite.errors import FieldError, Unprocessable
 from rules.core.compile import CompiledRuleset
 from rules.core.durations import from_us
+from rules.core.fields import field_of
 from rules.core.model import Aggregate
 from rules.core.values import number_text, plain
 from rules.selectors import lists_snapshot
@@ -27,7 +28,7 @@ from screening.batch.group_names import group_names
 
 
 def groups_computed(query: AggregateQuery) -> list[dict[str, Any]]:
-    """`{name, values, value, events}` of every group. Raises Unprocessable."""
+    """`{name, values, value, events}` of every group; in `values` money is text, as elsewhere. Raises Unprocessable."""
     scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
     lists = lists_snapshot()
     with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
@@ -89,7 +90,7 @@ def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": name,
-                "values": {c.name: _shown(value) for c, value in zip(columns, values, strict=True)},
+                "values": {c.name: _shown(c.name, value) for c, value in zip(columns, values, strict=True)},
                 "value": result.value,
                 "events": numbers[0] or 0,
             }
@@ -102,5 +103,9 @@ def _ungrouped(aggregate: Aggregate) -> Aggregate:
     return Aggregate(aggregate.function, aggregate.event, aggregate.field, ())
 
 
-def _shown(value: Any) -> Any:
-    return number_text(value) if isinstance(value, Decimal) else value
+def _shown(name: str, value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    field = field_of("transaction", name)
+    is_money = field is not None and field.kind == "money"
+    return number_text(value) if is_money else Decimal(number_text(value))

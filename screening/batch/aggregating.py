@@ -11,7 +11,6 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -21,7 +20,7 @@ from django.db import connection
 from redis.exceptions import RedisError
 
 from fraudsite.absence import Absence
-from fraudsite.exact_json import to_json
+from fraudsite.exact_json import from_json, to_json
 from screening.batch.aggregate_query import AggregateQuery, query_read
 
 log = structlog.get_logger(__name__)
@@ -69,15 +68,14 @@ def _key(body: Mapping[str, Any]) -> str:
 
 def _kept(key: str) -> dict[str, Any] | None:
     found = _said_by_cache(lambda: cache.get(key))
-    return None if found is None else _decimals(orjson.loads(found))
+    if found is None:
+        return None
+    kept = from_json(found)
+    return {"result": _result(kept["groups"]), **kept}
 
 
 def _keep(key: str, value: dict[str, Any]) -> None:
-    """Values as text, so that no digit is lost."""
-    groups = [
-        {**each, "value": None if each["value"] is None else str(each["value"])} for each in value["groups"]
-    ]
-    document = to_json({"groups": groups, "as_of": value["as_of"]})
+    document = to_json({"groups": value["groups"], "as_of": value["as_of"]}).decode()
     _said_by_cache(lambda: cache.set(key, document, timeout=CACHE_S))
 
 
@@ -93,14 +91,6 @@ def _said_by_cache(ask: Callable[[], Any]) -> Any:
         return None
     _cache_absence.over()
     return said
-
-
-def _decimals(kept: dict[str, Any]) -> dict[str, Any]:
-    groups = [
-        {**each, "value": None if each["value"] is None else Decimal(each["value"])}
-        for each in kept["groups"]
-    ]
-    return {"result": _result(groups), "groups": groups, "as_of": kept["as_of"]}
 
 
 def _computed(query: AggregateQuery) -> dict[str, Any]:

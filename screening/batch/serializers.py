@@ -119,7 +119,8 @@ class AggregateSerializer(serializers.Serializer[Any]):
         help_text='by group: {value of the group: value}; without groups one value, of "all"'
     )
     groups = serializers.JSONField(
-        help_text="[{name, values, value, events}], `name` being the key in `result`"
+        help_text="[{name, values, value, events}], `name` being the key in `result` and `values` those of the fields, "
+        "each of its own kind"
     )
     cache_hit = serializers.BooleanField()
     cache_max_age_s = serializers.IntegerField(help_text="how long an answer is kept")

@@ -158,6 +158,26 @@ def test_groups_whose_values_look_alike_are_all_told(reader: ApiClient) -> None:
         assert set(answer["result"]) == {"7", '"7"', '"\\"7\\""', "true", '"true"', "", "7.5"}
         assert set(answer["result"].values()) == {1}
         assert {each["name"] for each in answer["groups"]} == set(answer["result"])
+        told = [each["values"]["metadata.v"] for each in answer["groups"]]
+        assert sorted(map(repr, told)) == sorted(map(repr, values))
+
+
+def test_only_what_looks_alike_is_quoted(reader: ApiClient) -> None:
+    for number, (user, value) in enumerate([("alike", 7), ("alike", "7"), ("other", "7"), ("alike", "x")]):
+        transaction_store(20 + number, user_id=user, metadata={"v": value})
+    answer = asked(reader, aggregate_function="count", group_by=["user_id", "metadata.v"])
+    assert set(answer["result"]) == {"alike|7", 'alike|"7"', "other|7", "alike|x"}
+
+
+def test_groups_are_told_exactly(reader: ApiClient) -> None:
+    long = "1234567890123456789.25"
+    transaction_store(20, user_id="exact", amount=Decimal("0.1"), metadata={"v": Decimal(long)})
+    by = ["amount", "metadata.v", "hour", "is_cnp"]
+    body = {"aggregate_function": "count", "group_by": by, "filters": {"user_id": "exact"}}
+    for _ in range(2):
+        content = reader.post("aggregates/", body).content.decode()
+        assert f'"values":{{"amount":"0.1","metadata.v":{long},"hour":' in content
+        assert '"is_cnp":true' in content
 
 
 def test_labels_count_as_they_are_known_at_the_end(reader: ApiClient) -> None:
