@@ -263,6 +263,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "queue_order_strategy": "priority",
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A Redis that is full or has become a replica refuses: workers wait for it as for one that is away, and do not end.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_QUEUES: dict[str, dict[str, object]] = {"realtime": {}, "batch": {}, "default": {}}
 CELERY_TASK_IGNORE_RESULT = True

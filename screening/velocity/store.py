@@ -19,9 +19,9 @@ from django.conf import settings
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.library import (
     LIBRARIES,
+    is_absence,
     is_library_missing,
     is_library_there,
-    is_refusal,
     libraries_of_others,
     library_code,
     library_name,
@@ -121,8 +121,10 @@ class VelocityStore:
         began = self._guard()
         try:
             return self._run(calls)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise self._away(error, began) from error
+        except (redis.RedisError, OSError) as error:
+            if is_absence(error):
+                raise self._away(error, began) from error
+            raise
 
     def _run(self, calls: Sequence[Call]) -> list[Any]:
         client = self.client
@@ -141,8 +143,6 @@ class VelocityStore:
                 # Its shapes went with the library.
                 replies[at] = self._run_all(client, [shapes_call(calls[at].shapes), calls[at]])[1]
         for reply in replies:
-            if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(reply):
-                raise redis.ConnectionError(str(reply))
             if isinstance(reply, Exception):
                 raise reply
         return replies
@@ -169,8 +169,6 @@ class VelocityStore:
         try:
             client.execute_command("FUNCTION LOAD", library_code())
         except redis.exceptions.ResponseError as error:
-            if is_refusal(error):
-                raise redis.ConnectionError(str(error)) from error
             if not is_library_there(error):
                 raise
 
