@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.postgresql.deadlines import patience
 
 # A load balancer does not wait longer for a PostgreSQL that hangs.
@@ -66,9 +67,8 @@ def _check(probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _postgresql() -> dict[str, Any]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return {}
+    """One that only reads has nowhere to store a decision."""
+    return {"status": "failed", "detail": "read-only"} if database_is_read_only() else {}
 
 
 def _redis() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.test import Client
 from fraudsite import health
 from fraudsite.dev.home import CHECKOUT
 from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY, WORKER_SILENCE_S, WORKERS_KEY, beat_name
+from tests.databases import session_takes_no_writes
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ def test_it_is_not_ready_without_postgresql(client: Client, monkeypatch: pytest.
     # It is not asked again for what it would not answer: no database mark.
     assert answer.json()["checks"]["migrations"] == {"status": "unknown"}
     assert "hunter2" not in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_not_ready_while_postgresql_takes_no_writes(client: Client) -> None:
+    session_takes_no_writes()
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    postgresql = answer.json()["checks"]["postgresql"]
+    assert (postgresql["status"], postgresql["detail"]) == ("failed", "read-only")
+    # As at the end of a request: the next one asks whoever is there now.
+    connection.close_if_unusable_or_obsolete()
+    assert client.get("/health/ready").status_code == 200
 
 
 @pytest.mark.django_db

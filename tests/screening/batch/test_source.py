@@ -15,6 +15,7 @@ from screening.batch.columns import source
 from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
+from tests.databases import session_takes_no_writes
 from tests.screening.batch.conftest import rule_create, transaction_store
 from tests.screening.batch.test_robustness import TRANSACTIONS, results
 
@@ -137,6 +138,24 @@ def test_a_batch_whose_database_goes_away_goes_on_later(
     )
     with mock.patch.object(adbc.Cursor, "execute", side_effect=broken), pytest.raises(OperationalError):
         batch_advance(batch.pk)
+    batch.refresh_from_db()
+    assert batch.status == "running"
+    assert batch_advance(batch.pk) is False
+    batch.refresh_from_db()
+    assert (batch.status, batch.processed_transactions) == ("completed", 1)
+
+
+def test_a_batch_whose_database_takes_no_writes_goes_on_later(api: ApiClient) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = api.post("screening/batches/", {}).json()["batch_id"]
+    batch = ScreeningBatch.objects.get(batch_id=batch_id)
+    # It was under way when the server became a standby.
+    ScreeningBatch.objects.update(status="running")
+    session_takes_no_writes()
+    with pytest.raises(OperationalError, match="read-only"):
+        batch_advance(batch.pk)
+    connection.close()
     batch.refresh_from_db()
     assert batch.status == "running"
     assert batch_advance(batch.pk) is False
