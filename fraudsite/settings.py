@@ -251,8 +251,6 @@ KAFKA_OPTIONS = {
 
 # --- Celery ----------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))
-# The queues' database for redis-py, which does not read Celery's form of a socket address.
-BROKER_REDIS_URL = environment.redis_database_url(REDIS_URL, 1)
 # A task that outlives the visibility timeout is delivered a second time, so tasks are chunks well below it;
 # it is also how long the task of a machine that vanished waits for its second try.
 CELERY_VISIBILITY_TIMEOUT_S = 600

@@ -9,8 +9,9 @@ from django.conf import settings
 from redis import Redis
 from structlog.testing import capture_logs
 
+from fraudsite import queueing
+from fraudsite.absence import Absence
 from fraudsite.dev.throw_away import is_on_cluster
-from fraudsite.queueing import enqueue
 from reporting.metrics import platform_metrics
 from screening.realtime import fence, store
 from screening.velocity_services import velocity_verify
@@ -150,8 +151,11 @@ def test_it_publishes_rules_while_redis_takes_no_writes(condition: str) -> None:
 
 
 @pytest.mark.parametrize("condition", TAKES_NO_WRITES)
-def test_it_accepts_for_later_while_the_queues_take_no_writes(condition: str) -> None:
+def test_it_accepts_for_later_while_the_queues_take_no_writes(
+    condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "_absence", Absence(5))
     api = ApiClient()
     redis_is(condition)
     assert api.post("transactions/?mode=async", payload(1)).status_code == 202
-    assert enqueue("screening.pending_sweep") is False
+    assert queueing.enqueue("screening.pending_sweep") is False
