@@ -178,10 +178,7 @@ class ClusterVelocityStore(VelocityStore):
     # Epochs ------------------------------------------------------------------------------------------------
 
     def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
-        for (host, port), info in self._everyone("INFO", "memory").items():
-            policy = info_value(info, "maxmemory_policy") or NO_EVICTION
-            if policy != NO_EVICTION:
-                raise StoreUnavailable(eviction_told(policy, where=f" on {host}:{port}"))
+        self.refuse_eviction()
         listed = self._everyone("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES + "*").values()
         for name in {name for each in listed for name in libraries_of_others(each)}:
             # A node that does not have it says so.
@@ -199,6 +196,12 @@ class ClusterVelocityStore(VelocityStore):
             ]
         _raise_errors(self._ask(commands))
         _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))
+
+    def refuse_eviction(self) -> None:
+        for (host, port), info in self._everyone("INFO", "memory").items():
+            policy = info_value(info, "maxmemory_policy") or NO_EVICTION
+            if policy != NO_EVICTION:
+                raise StoreUnavailable(eviction_told(policy, where=f" on {host}:{port}"))
 
     def epoch_end(self) -> None:
         _raise_errors(self._ask(self._of_all("DEL", "epoch")))

@@ -202,12 +202,9 @@ class VelocityStore:
 
     def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
         """Make `epoch` the one that counts, `after` that one; what another left is unreachable from here on."""
+        self.refuse_eviction()
         with unavailable_otherwise():
             client = self.client
-            # Servers that somebody else looks after refuse CONFIG.
-            policy = client.info("memory").get("maxmemory_policy", NO_EVICTION)
-            if policy != NO_EVICTION:
-                raise StoreUnavailable(eviction_told(policy))
             for name in libraries_of_others(
                 client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARIES + "*")
             ):
@@ -220,6 +217,14 @@ class VelocityStore:
                 pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
+
+    def refuse_eviction(self) -> None:
+        """Raises StoreUnavailable where counters may be thrown out, be they all there so far."""
+        with unavailable_otherwise():
+            # Servers that somebody else looks after refuse CONFIG.
+            policy = self.client.info("memory").get("maxmemory_policy", NO_EVICTION)
+        if policy != NO_EVICTION:
+            raise StoreUnavailable(eviction_told(policy))
 
     def epoch_end(self) -> None:
         """Nothing is counted any more until an epoch begins. Raises StoreUnavailable."""

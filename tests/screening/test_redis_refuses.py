@@ -14,7 +14,7 @@ from fraudsite.absence import Absence
 from fraudsite.dev.throw_away import is_on_cluster
 from reporting.metrics import platform_metrics
 from screening.realtime import fence, store
-from screening.velocity_services import velocity_verify
+from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient
 from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload
@@ -37,7 +37,12 @@ CONDITIONS = {
         ("CONFIG", "SET", "replica-serve-stale-data", "no"),
         ("REPLICAOF", "127.0.0.1", "1"),
     ],
-    "well": [("REPLICAOF", "NO", "ONE"), ("CONFIG", "SET", "maxmemory", "0")],
+    "one that evicts": [("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")],
+    "well": [
+        ("REPLICAOF", "NO", "ONE"),
+        ("CONFIG", "SET", "maxmemory", "0"),
+        ("CONFIG", "SET", "maxmemory-policy", "noeviction"),
+    ],
 }
 TAKES_NO_WRITES = ["full"] if is_on_cluster() else ["full", "a replica", "a replica that serves nothing"]
 
@@ -139,6 +144,20 @@ def test_it_screens_over_sql_while_redis_takes_no_writes(condition: str, is_reac
     answer = api.post("transactions/", payload(4)).json()
     assert (actual(answer), answer["screening"]["degraded"]) == (4, False)
     assert velocity_verify().differences == []
+
+
+def test_it_gives_up_counters_that_redis_may_throw_out_by_now() -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    api.post("transactions/", payload(1))
+    redis_is("one that evicts")
+    # As beat has it done every five seconds.
+    velocity_prepare()
+    answer = api.post("transactions/", payload(2)).json()
+    assert (actual(answer), answer["screening"]["degraded"]) == (2, True)
+    redis_is("well")
+    try_redis_again()
+    assert api.post("transactions/", payload(3)).json()["screening"]["degraded"] is False
 
 
 @pytest.mark.parametrize("condition", TAKES_NO_WRITES)
