@@ -212,11 +212,13 @@ _TCP_OPTIONS = {
     "tcp_user_timeout": 30_000,
 }
 DATABASES["default"]["OPTIONS"] = (
-    {"connect_timeout": 3, "application_name": _PROCESS}
-    | _TCP_OPTIONS
-    | ({"options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"} if STATEMENT_TIMEOUT_MS else {})
-    | DATABASES["default"]["OPTIONS"]
+    {"connect_timeout": 3, "application_name": _PROCESS} | _TCP_OPTIONS | DATABASES["default"]["OPTIONS"]
 )
+if STATEMENT_TIMEOUT_MS:
+    # Behind those of DATABASE_URL.
+    DATABASES["default"]["OPTIONS"]["options"] = environment.server_options(
+        DATABASES["default"]["OPTIONS"].get("options", ""), statement_timeout=STATEMENT_TIMEOUT_MS
+    )
 
 # --- Redis: database 0 holds velocity and caches, database 1 Celery's queues ----------------------------------------
 REDIS_URL = environment.redis_url("REDIS_URL")

@@ -9,8 +9,10 @@ import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import pyarrow as pa
 import pytest
+from django.conf import settings
 from django.db import OperationalError, connection
 
+from fraudsite.environment import server_options
 from screening.batch.columns import source
 from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
@@ -75,6 +77,27 @@ def test_both_ways_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tried) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_both_ways_connect_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payments have a time limit, which what is read here has not."""
+    given = server_options("-c search_path=fraud,public -c lock_timeout=7s", statement_timeout=8000)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"connect_timeout": 3, "options": given})
+    monkeypatch.setattr(settings, "STATEMENT_TIMEOUT_MS", 8000)
+    told = {
+        name: (f"current_setting('{name}')", "text")
+        for name in ("search_path", "lock_timeout", "statement_timeout")
+    }
+    with source.rows(told, "FROM (VALUES (1)) v") as reader:
+        by_adbc = reader.read_all().to_pylist()
+    assert by_adbc == [{"search_path": "fraud,public", "lock_timeout": "7s", "statement_timeout": "0"}]
+    without_adbc(monkeypatch)
+    connection.close()
+    with source.rows(told, "FROM (VALUES (1)) v") as reader:
+        by_copy = reader.read_all().to_pylist()
+    connection.close()
+    assert by_copy == [{"search_path": "fraud,public", "lock_timeout": "7s", "statement_timeout": "8s"}]
+
+
 def backends_end(pids_before: set[int]) -> None:
     """As a server that is restarted does with whoever came since."""
     with connection.cursor() as cursor:
@@ -123,6 +146,20 @@ def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_away() ->
         source.rows({"n": ("no_such_column", "bigint")}, "FROM ingestion_transaction"),
     ):
         pass
+
+
+def test_a_batch_tells_no_statement_that_adbc_refuses(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = api.post("screening/batches/", {}).json()["batch_id"]
+    # As where the tables are in a schema that its connection does not look in.
+    elsewhere = {**connection.settings_dict["OPTIONS"], "options": "-c search_path=nowhere"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", elsewhere)
+    batch_advance(ScreeningBatch.objects.get(batch_id=batch_id).pk)
+    answer = api.get(f"screening/batches/{batch_id}/").json()
+    assert (answer["status"], "ingestion_transaction" in str(answer)) == ("failed", False)
 
 
 def test_a_batch_whose_database_goes_away_goes_on_later(
