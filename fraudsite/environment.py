@@ -83,7 +83,7 @@ def database(name: str = "DATABASE_URL") -> dict[str, Any]:
     """Django's settings for `postgresql://user:password@host:port/database`.
 
     A socket folder is given as libpq does: `postgresql://user:password@/database?host=/folder`.
-    Other query parameters (sslmode …) become connection options.
+    Other query parameters (sslmode, options …) become connection options, of batches too.
     """
     value = text(name)
     parts = urlsplit(value)
@@ -112,6 +112,13 @@ def host_and_port(host: str, port: int) -> str:
     """As they stand in an address: an IPv6 host in brackets, in which it may have been given."""
     bare = host.strip("[]")
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def server_options(given: str, **parameters: object) -> str:
+    """What libpq calls `options`: those given, and parameters of the session. Of two with one name the last holds."""
+    return " ".join(
+        [*([given] if given else []), *(f"-c {name}={value}" for name, value in parameters.items())]
+    )
 
 
 def redis_url(name: str = "REDIS_URL") -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -9,14 +10,22 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.postgresql.deadlines import patience
+from screening.models import VelocityState
 
 # A load balancer does not wait longer for a PostgreSQL that hangs.
 PATIENCE_S = 2.0
+
+PROBE_KEY = "fraudsite:health"
+PROBE_TTL_S = 60
+# Each payment, and a worker every five seconds, tries to go back to Redis.
+OVER_SQL_S = 15
 
 # Migrations do not come undone while a process runs: once seen applied, the answer is kept.
 _migrations_seen_applied = False
@@ -36,19 +45,22 @@ def live(request: HttpRequest) -> JsonResponse:
 def ready(request: HttpRequest) -> JsonResponse:
     """200 while transactions can be screened, else 503.
 
-    Without Redis they are screened over SQL: that is told as `degraded`, and a load balancer must not turn it into
-    an outage. Workers are told but do not decide.
+    Without Redis, or with one that cannot be used, they are screened over SQL: that is told as `degraded`, and a load
+    balancer must not turn it into an outage. Workers are told but do not decide.
     """
     with patience(PATIENCE_S):
         postgresql = _check(_postgresql)
         # Whoever waited for a PostgreSQL that hangs does not wait for it twice.
         migrations = _check(_migrations) if postgresql["status"] == "ok" else {"status": "unknown"}
+        counters = _check(_counters) if migrations["status"] == "ok" else {"status": "unknown"}
     checks = {
         "postgresql": postgresql,
         "redis": _check(_redis),
         "migrations": migrations,
         "workers": _check(_workers),
     }
+    if checks["redis"]["status"] == "ok" and counters["status"] == "unused":
+        checks["redis"] |= {"status": "unused", "detail": "windows are counted over SQL; the log says why"}
     is_ready = all(checks[name]["status"] == "ok" for name in ("postgresql", "migrations"))
     is_whole = checks["redis"]["status"] == "ok"
     status = "not ready" if not is_ready else "ready" if is_whole else "degraded"
@@ -66,16 +78,25 @@ def _check(probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _postgresql() -> dict[str, Any]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return {}
+    """One that only reads has nowhere to store a decision."""
+    return {"status": "failed", "detail": "read-only"} if database_is_read_only() else {}
+
+
+def _counters() -> dict[str, Any]:
+    """Unused: over SQL for so long that Redis was tried since. In epoch 1 nobody has tried it yet."""
+    before = timezone.now() - timedelta(seconds=OVER_SQL_S)
+    over_sql = VelocityState.objects.filter(mode=VelocityState.Mode.SQL, epoch__gt=1, changed_at__lt=before)
+    return {"status": "unused"} if over_sql.exists() else {}
 
 
 def _redis() -> dict[str, Any]:
-    redis.Redis(connection_pool=_redis_pool).ping()
-    if settings.REDIS_CLUSTER_URLS and not _cluster_is_whole():
-        return {"status": "failed", "detail": "the cluster is down"}
-    return {}
+    client = redis.Redis(connection_pool=_redis_pool)
+    # A full one, and a replica, answer to PING.
+    client.set(PROBE_KEY, "1", ex=PROBE_TTL_S)
+    if settings.REDIS_CLUSTER_URLS:
+        return {} if _cluster_is_whole() else {"status": "failed", "detail": "the cluster is down"}
+    policy = client.info("memory").get("maxmemory_policy", "noeviction")
+    return {} if policy == "noeviction" else {"status": "failed", "detail": f"maxmemory-policy is {policy}"}
 
 
 def _cluster_is_whole() -> bool:

@@ -6,11 +6,9 @@ import os
 from functools import cache
 from typing import Any
 
-import redis
 import structlog
-from django.conf import settings
 from kombu import pools
-from kombu.exceptions import KombuError
+from kombu.exceptions import ChannelError, KombuError
 
 from fraudsite.absence import Absence
 from fraudsite.celery import app
@@ -22,11 +20,6 @@ PATIENCE_S = 0.5
 PAUSE_S = 5.0
 _absence = Absence(PAUSE_S)
 QUEUES = ("realtime", "batch", "default")
-# Kombu keeps one Redis list per priority: the queue's name, then these suffixes for priorities above 0.
-_PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-_pool = redis.ConnectionPool.from_url(
-    settings.BROKER_REDIS_URL, socket_timeout=1.0, socket_connect_timeout=0.5, max_connections=4
-)
 
 
 def enqueue(task: str, *args: Any, expires: float | None = None) -> bool:
@@ -49,15 +42,24 @@ def enqueue(task: str, *args: Any, expires: float | None = None) -> bool:
 def queue_depths() -> dict[str, int] | None:
     """Tasks waiting in each Celery queue; None while the broker cannot be reached."""
     try:
-        with redis.Redis(connection_pool=_pool).pipeline(transaction=False) as pipe:
-            for queue in QUEUES:
-                for suffix in _PRIORITY_SUFFIXES:
-                    pipe.llen(queue + suffix)
-            lengths = pipe.execute()
-    except redis.RedisError:
+        with _producers(os.getpid()).acquire(block=True, timeout=PATIENCE_S) as producer:
+            return {queue: _depth(producer.connection, queue) for queue in QUEUES}
+    except _broker_errors():
         return None
-    step = len(_PRIORITY_SUFFIXES)
-    return {queue: sum(lengths[index * step : (index + 1) * step]) for index, queue in enumerate(QUEUES)}
+
+
+def _depth(connection: Any, queue: str) -> int:
+    """As any broker tells, not Redis alone: of a queue that is not declared anew."""
+    try:
+        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        # There is none of that name. Redis keeps no empty ones.
+        return 0
+
+
+def _broker_errors() -> tuple[type[Exception], ...]:
+    connection = app.connection_for_write()
+    return (KombuError, *connection.connection_errors, *connection.channel_errors)
 
 
 @cache

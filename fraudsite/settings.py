@@ -212,11 +212,13 @@ _TCP_OPTIONS = {
     "tcp_user_timeout": 30_000,
 }
 DATABASES["default"]["OPTIONS"] = (
-    {"connect_timeout": 3, "application_name": _PROCESS}
-    | _TCP_OPTIONS
-    | ({"options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"} if STATEMENT_TIMEOUT_MS else {})
-    | DATABASES["default"]["OPTIONS"]
+    {"connect_timeout": 3, "application_name": _PROCESS} | _TCP_OPTIONS | DATABASES["default"]["OPTIONS"]
 )
+if STATEMENT_TIMEOUT_MS:
+    # Behind those of DATABASE_URL.
+    DATABASES["default"]["OPTIONS"]["options"] = environment.server_options(
+        DATABASES["default"]["OPTIONS"].get("options", ""), statement_timeout=STATEMENT_TIMEOUT_MS
+    )
 
 # --- Redis: database 0 holds velocity and caches, database 1 Celery's queues ----------------------------------------
 REDIS_URL = environment.redis_url("REDIS_URL")
@@ -251,8 +253,6 @@ KAFKA_OPTIONS = {
 
 # --- Celery ----------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))
-# The queues' database for redis-py, which does not read Celery's form of a socket address.
-BROKER_REDIS_URL = environment.redis_database_url(REDIS_URL, 1)
 # A task that outlives the visibility timeout is delivered a second time, so tasks are chunks well below it;
 # it is also how long the task of a machine that vanished waits for its second try.
 CELERY_VISIBILITY_TIMEOUT_S = 600
@@ -263,6 +263,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "queue_order_strategy": "priority",
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A Redis that is full or has become a replica refuses: workers wait for it as for one that is away, and do not end.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_QUEUES: dict[str, dict[str, object]] = {"realtime": {}, "batch": {}, "default": {}}
 CELERY_TASK_IGNORE_RESULT = True

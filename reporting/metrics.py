@@ -16,6 +16,7 @@ from django_prometheus.exports import ExportToDjangoView
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.short_cache import kept
 from reporting.pipeline import pipeline_health, velocity_memory_bytes, workers_alive
 from reporting.workload import cases_workload
@@ -56,10 +57,11 @@ class _Platform:
     def collect(self) -> Iterator[Metric]:
         try:
             families = [*_decisions(), _rule_hits(), *_pipeline(), *_redis(), _cases()]
+            is_up = not database_is_read_only()
         except DatabaseError as error:
             log.warning("metrics_without_database", error=type(error).__name__)
-            families = []
-        yield _gauge("platform_up", "Whether the platform's figures could be read", 1 if families else 0)
+            families, is_up = [], False
+        yield _gauge("platform_up", "Whether the database answers and takes writes", is_up)
         yield from families
 
 

@@ -27,6 +27,8 @@ def velocity_prepare(*, for_s: float | None = None) -> int:
         if not is_mine:
             return 0
         try:
+            # Told here, every few seconds: a policy that changes takes nothing away at first.
+            store.refuse_eviction()
             return counters_fill_unready(store, state.epoch, engine.plan, for_s=for_s)
         except StoreUnavailable as error:
             fence.lost(state.epoch, reason=str(error))

@@ -33,6 +33,12 @@ def database_close(name: str) -> None:
         )
 
 
+def session_takes_no_writes() -> None:
+    """From here on, as on a server that has become a standby, until the connection is closed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+
+
 def template_use(name: str) -> None:
     """One migrated database of that name for all processes of a run, of which each copies its own: migrating takes ten
     times as long as copying. Whoever comes first makes it; while it is made the others wait."""

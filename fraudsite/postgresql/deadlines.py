@@ -142,7 +142,9 @@ def _in_time(connection: Any, call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class Connection(psycopg2.extensions.connection):
-    """One whose every word to the server is answered in time, or was its last."""
+    """One whose every word to the server is answered in time, or was its last. `takes_writes`: until it refuses one."""
+
+    takes_writes = True
 
     def commit(self) -> None:
         _in_time(self, super().commit)

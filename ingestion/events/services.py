@@ -153,7 +153,8 @@ def _insert(kind: EventKind, payloads: Sequence[EventPayload]) -> set[Any]:
         f"INSERT INTO {kind.model._meta.db_table} ({', '.join(columns)}) VALUES %s "  # noqa: S608 - names of ours
         f"ON CONFLICT DO NOTHING RETURNING {', '.join(keys)}"
     )
-    with connection.cursor() as cursor:
+    # psycopg2 is asked past Django's cursor, which would say its errors as Django does.
+    with connection.wrap_database_errors, connection.cursor() as cursor:
         inserted = execute_values(cursor.cursor, sql, rows, page_size=len(rows), fetch=True)
     return {tuple(row) for row in inserted}
 

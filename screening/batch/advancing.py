@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import structlog
 from django.conf import settings
@@ -66,7 +67,8 @@ def row_advance(model: type[Row], lock: int, pk: int, work: Callable[[Row], bool
 
 def _told(error: Exception) -> str:
     """What the API may say of a failure."""
-    if isinstance(error, DatabaseError):
+    # ADBC's words hold the statement.
+    if isinstance(error, DatabaseError | adbc.Error):
         return "The database refused a statement; see the worker's log."
     return f"{type(error).__name__}: {error}"[:500]
 

@@ -109,7 +109,8 @@ class BatchWriter:
             place = self.run.stage.run(
                 f"SELECT us, arrival FROM verdicts WHERE pos = {span.last}"
             ).fetchall()[0]
-        with transaction.atomic(), connection.cursor() as cursor:
+        # Django leaves errors of COPY as psycopg2 has them.
+        with connection.wrap_database_errors, transaction.atomic(), connection.cursor() as cursor:
             self._advance(span.rows, part.flagged + flagged, place)
             for path, table, columns in (
                 (results, "screening_batchresult", _RESULT_COLUMNS),

@@ -22,6 +22,7 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.keys import BUCKETS, bucket_of_tag
 from screening.velocity.library import (
     LIBRARIES,
+    is_absence,
     is_library_missing,
     is_library_there,
     is_refusal,
@@ -84,8 +85,10 @@ class ClusterVelocityStore(VelocityStore):
         try:
             replies = self.nodes.ask(commands)
             _raise_refusals(replies)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise self._away(error, began) from error
+        except (redis.RedisError, OSError) as error:
+            if is_absence(error):
+                raise self._away(error, began) from error
+            raise
         return replies
 
     def _call_script(self, calls: Sequence[tuple[int, Call]]) -> list[Any]:
@@ -175,10 +178,7 @@ class ClusterVelocityStore(VelocityStore):
     # Epochs ------------------------------------------------------------------------------------------------
 
     def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
-        for (host, port), info in self._everyone("INFO", "memory").items():
-            policy = info_value(info, "maxmemory_policy") or NO_EVICTION
-            if policy != NO_EVICTION:
-                raise StoreUnavailable(eviction_told(policy, where=f" on {host}:{port}"))
+        self.refuse_eviction()
         listed = self._everyone("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES + "*").values()
         for name in {name for each in listed for name in libraries_of_others(each)}:
             # A node that does not have it says so.
@@ -196,6 +196,12 @@ class ClusterVelocityStore(VelocityStore):
             ]
         _raise_errors(self._ask(commands))
         _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))
+
+    def refuse_eviction(self) -> None:
+        for (host, port), info in self._everyone("INFO", "memory").items():
+            policy = info_value(info, "maxmemory_policy") or NO_EVICTION
+            if policy != NO_EVICTION:
+                raise StoreUnavailable(eviction_told(policy, where=f" on {host}:{port}"))
 
     def epoch_end(self) -> None:
         _raise_errors(self._ask(self._of_all("DEL", "epoch")))
@@ -429,7 +435,7 @@ def _raise_errors(replies: Iterable[Any]) -> None:
 
 def _raise_refusals(replies: Iterable[Any]) -> None:
     """What a node answers that cannot serve now, or whose bucket is on its way elsewhere, as the absence it is."""
-    unable = (redis.exceptions.AskError, redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
+    unable = (redis.exceptions.AskError, redis.exceptions.TryAgainError)
     for reply in replies:
         if isinstance(reply, unable) or (isinstance(reply, Exception) and is_refusal(reply)):
             raise redis.ConnectionError(str(reply))

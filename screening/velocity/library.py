@@ -15,6 +15,17 @@ SCRIPT = Path(__file__).with_name("counters.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - a name
 # Libraries of several versions stand side by side.
 LIBRARIES = "fraudsite_velocity_"
+# redis-py takes the code off the text of those errors that it has a class for: no rights, full, a replica, without its
+# primary, loading or out of connections (which are its ConnectionErrors).
+_REFUSALS = (
+    redis.exceptions.NoPermissionError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.ConnectionError,
+)
+# Those it has none for: a disk that fails, a script that does not end, too few replicas.
+_REFUSAL_CODES = ("MISCONF", "BUSY", "NOREPLICAS")
 
 
 def library_name() -> str:
@@ -48,8 +59,9 @@ def is_library_there(error: redis.exceptions.ResponseError) -> bool:
 
 def is_refusal(error: Exception) -> bool:
     """Whether the server answers and does not serve: counters are as good as away."""
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        return True
-    return str(error).startswith(
-        ("LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY")
-    )
+    return isinstance(error, _REFUSALS) or str(error).startswith(_REFUSAL_CODES)
+
+
+def is_absence(error: Exception) -> bool:
+    """Whether the server cannot be used for now, be it that it does not answer or that it refuses."""
+    return isinstance(error, redis.TimeoutError | OSError) or is_refusal(error)

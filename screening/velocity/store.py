@@ -19,9 +19,9 @@ from django.conf import settings
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.library import (
     LIBRARIES,
+    is_absence,
     is_library_missing,
     is_library_there,
-    is_refusal,
     libraries_of_others,
     library_code,
     library_name,
@@ -121,8 +121,10 @@ class VelocityStore:
         began = self._guard()
         try:
             return self._run(calls)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise self._away(error, began) from error
+        except (redis.RedisError, OSError) as error:
+            if is_absence(error):
+                raise self._away(error, began) from error
+            raise
 
     def _run(self, calls: Sequence[Call]) -> list[Any]:
         client = self.client
@@ -141,8 +143,6 @@ class VelocityStore:
                 # Its shapes went with the library.
                 replies[at] = self._run_all(client, [shapes_call(calls[at].shapes), calls[at]])[1]
         for reply in replies:
-            if isinstance(reply, redis.exceptions.ResponseError) and is_refusal(reply):
-                raise redis.ConnectionError(str(reply))
             if isinstance(reply, Exception):
                 raise reply
         return replies
@@ -169,8 +169,6 @@ class VelocityStore:
         try:
             client.execute_command("FUNCTION LOAD", library_code())
         except redis.exceptions.ResponseError as error:
-            if is_refusal(error):
-                raise redis.ConnectionError(str(error)) from error
             if not is_library_there(error):
                 raise
 
@@ -204,12 +202,9 @@ class VelocityStore:
 
     def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
         """Make `epoch` the one that counts, `after` that one; what another left is unreachable from here on."""
+        self.refuse_eviction()
         with unavailable_otherwise():
             client = self.client
-            # Servers that somebody else looks after refuse CONFIG.
-            policy = client.info("memory").get("maxmemory_policy", NO_EVICTION)
-            if policy != NO_EVICTION:
-                raise StoreUnavailable(eviction_told(policy))
             for name in libraries_of_others(
                 client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARIES + "*")
             ):
@@ -222,6 +217,14 @@ class VelocityStore:
                 pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
+
+    def refuse_eviction(self) -> None:
+        """Raises StoreUnavailable where counters may be thrown out, be they all there so far."""
+        with unavailable_otherwise():
+            # Servers that somebody else looks after refuse CONFIG.
+            policy = self.client.info("memory").get("maxmemory_policy", NO_EVICTION)
+        if policy != NO_EVICTION:
+            raise StoreUnavailable(eviction_told(policy))
 
     def epoch_end(self) -> None:
         """Nothing is counted any more until an epoch begins. Raises StoreUnavailable."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import psycopg2
 
+from tests.events.bodies import login
 from tests.faults.screening import (
+    COUNT_RULE,
     Client,
     assert_away,
     assert_counters_agree,
@@ -37,6 +39,45 @@ def test_it_refuses_with_503_and_counts_nothing_while_postgresql_is_stopped(
     stack.wait(lambda: client.stack.get("/health/ready").status == 200, "ready again")
     assert count_in(client.submit()) == 4
     assert_counters_agree(stack)
+
+
+def test_it_refuses_with_503_and_counts_nothing_while_postgresql_only_reads(
+    stack: Stack, client: Client
+) -> None:
+    assert count_in(client.submit()) == 1
+    writes_go(stack, "ALTER DATABASE {} SET default_transaction_read_only = on")
+    assert_away(client.submit())
+    for path, body in (
+        ("transactions/?mode=async", client.payload()),
+        ("transactions/bulk/", [client.payload()]),
+        ("events/login/", login(user_id=client.user_id)),
+        ("rules/", COUNT_RULE | {"name": "Another"}),
+    ):
+        assert_away(stack.post(path, body))
+    assert stack.get("/health/ready").status == 503
+    # Nobody ends the sessions that only read: they are not kept.
+    writes_go(stack, "ALTER DATABASE {} RESET default_transaction_read_only", ends_sessions=False)
+    stack.wait(lambda: stack.get("/health/ready").status == 200, "ready again")
+    stack.wait(lambda: client.submit().status == 201, "every process has found it out")
+    assert counts_in(client.submit_many(8, at_once=8))[-1] == stored(stack, client)
+
+
+def writes_go(stack: Stack, statement: str, *, ends_sessions: bool = True) -> None:
+    """Away or back, with `statement` about the database."""
+    with closing(connected(stack)) as own, own.cursor() as cursor:
+        cursor.execute("SET transaction_read_only = off")
+        cursor.execute(statement.format(own.info.dbname))
+        own.commit()
+        if ends_sessions:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+
+def stored(stack: Stack, client: Client) -> int:
+    ((n,),) = stack.sql(STORED, client.user_id)
+    return int(n)
 
 
 def test_it_gives_up_on_a_database_that_does_not_answer_in_time(stack: Stack, client: Client) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import redis
+from kombu import Connection
 
 from fraudsite.heartbeats import BEATS_KEY
 from fraudsite.queueing import PAUSE_S
@@ -111,6 +112,25 @@ def test_it_takes_asynchronous_payments_while_the_broker_is_away(stack: Stack, c
 
     stack.wait(decision, "the sweep has it screened", patience_s=90)
     assert count_in(client.submit()) == 2
+
+
+def test_its_workers_wait_for_a_full_broker_and_do_not_end(stack: Stack, client: Client) -> None:
+    worker = stack.running["worker-realtime"]
+    log = stack.home.logs / "worker-realtime.log"
+    told = log.stat().st_size
+    with Connection(stack.environment["CELERY_BROKER_URL"]) as connection:
+        broker = connection.default_channel.client
+        with stack.frozen("worker-realtime"):
+            assert stack.post("transactions/?mode=async", client.payload()).status == 202
+            broker.config_set("maxmemory", 1)
+        # It takes the task, and cannot note that it has it.
+        stack.wait(lambda: b"'maxmemory'" in log.read_bytes()[told:], "the worker meets the refusal")
+        broker.config_set("maxmemory", 0)
+    payload = client.payload()
+    assert stack.post("transactions/?mode=async", payload).status == 202
+    address = f"transactions/{payload['transaction_id']}/screening/"
+    stack.wait(lambda: stack.get(address).body.get("decision"), "the worker takes the next one")
+    assert worker.poll() is None
 
 
 def client_waits(client: Client, n: int, *, at_once: int) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,3 +74,18 @@ def test_it_is_not_alive_once_closed(beside: Any) -> None:
     assert isinstance(kept.connection, psycopg2.extensions.connection)
     kept.connection.close()
     assert not kept.is_usable()
+
+
+def test_it_does_not_keep_one_whose_server_takes_no_writes() -> None:
+    kept = connections["default"].copy()
+    with kept.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+        with pytest.raises(OperationalError, match="read-only"):
+            cursor.execute("DELETE FROM screening_velocitystate")
+    # As at the end of a request.
+    kept.close_if_unusable_or_obsolete()
+    assert kept.connection is None
+    ask(kept, "SELECT 1")
+    kept.close_if_unusable_or_obsolete()
+    assert kept.connection is not None
+    kept.close()

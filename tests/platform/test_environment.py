@@ -93,6 +93,15 @@ def test_it_reads_a_database_address_with_a_port_and_options(given) -> None:
     assert read["OPTIONS"] == {"sslmode": "require"}
 
 
+def test_it_adds_its_own_to_the_options_of_an_address_and_wins(given) -> None:
+    given("postgresql://host/name?options=-c%20search_path%3Dfraud%20-c%20statement_timeout%3D0")
+    options = environment.database(NAME)["OPTIONS"]["options"]
+    assert environment.server_options(options, statement_timeout=8000) == (
+        "-c search_path=fraud -c statement_timeout=0 -c statement_timeout=8000"
+    )
+    assert environment.server_options("") == ""
+
+
 def test_it_reads_a_socket_folder_as_the_host(given) -> None:
     given("postgresql://user:word@/name?host=/run/some%20where")
     read = environment.database(NAME)

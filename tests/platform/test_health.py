@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 import redis
@@ -9,10 +10,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import Client
+from django.utils import timezone
 
 from fraudsite import health
 from fraudsite.dev.home import CHECKOUT
 from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY, WORKER_SILENCE_S, WORKERS_KEY, beat_name
+from screening.models import VelocityState
+from tests.databases import session_takes_no_writes
 
 
 @pytest.fixture
@@ -110,6 +114,64 @@ def test_it_is_not_ready_without_postgresql(client: Client, monkeypatch: pytest.
     # It is not asked again for what it would not answer: no database mark.
     assert answer.json()["checks"]["migrations"] == {"status": "unknown"}
     assert "hunter2" not in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("change", "back", "detail"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OutOfMemoryError"),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "ReadOnlyError"),
+        (
+            ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+            ("CONFIG", "SET", "maxmemory-policy", "noeviction"),
+            "maxmemory-policy is allkeys-lru",
+        ),
+    ],
+    ids=["full", "a replica", "evicts"],
+)
+def test_it_serves_on_with_a_redis_that_cannot_be_used_and_says_so(
+    client: Client,
+    workers,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, ...],
+    back: tuple[str, ...],
+    detail: str,
+) -> None:
+    # On a cluster it need not keep counters.
+    monkeypatch.setattr(settings, "REDIS_CLUSTER_URLS", ())
+    workers.execute_command(*change)
+    try:
+        answer = client.get("/health/ready")
+    finally:
+        workers.execute_command(*back)
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    told = answer.json()["checks"]["redis"]
+    assert (told["status"], told["detail"]) == ("failed", detail)
+
+
+@pytest.mark.django_db
+def test_it_says_so_when_windows_have_been_counted_over_sql_for_a_while(client: Client) -> None:
+    state = VelocityState.objects.filter(pk=1)
+    state.update(mode="sql", epoch=7, changed_at=timezone.now())
+    # Redis has not been tried since.
+    assert client.get("/health/ready").json()["status"] == "ready"
+    state.update(changed_at=timezone.now() - timedelta(minutes=1))
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["checks"]["redis"]["status"] == "unused"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_not_ready_while_postgresql_takes_no_writes(client: Client) -> None:
+    session_takes_no_writes()
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    postgresql = answer.json()["checks"]["postgresql"]
+    assert (postgresql["status"], postgresql["detail"]) == ("failed", "read-only")
+    # As at the end of a request: the next one asks whoever is there now.
+    connection.close_if_unusable_or_obsolete()
+    assert client.get("/health/ready").status_code == 200
 
 
 @pytest.mark.django_db

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,6 +17,7 @@ from reporting import metrics
 from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient
+from tests.databases import session_takes_no_writes
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
@@ -61,6 +62,15 @@ def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.Monke
     found = read()
     assert found["fraudsite_platform_up", ()] == 0
     assert any(name.startswith("fraudsite_django_http") for name, _ in found)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_not_up_while_the_database_takes_no_writes() -> None:
+    session_takes_no_writes()
+    found = read()
+    assert found["fraudsite_platform_up", ()] == 0
+    assert found["fraudsite_outbox_waiting", ()] == 0
+    connection.close()
 
 
 def expressions() -> list[tuple[str, str]]:

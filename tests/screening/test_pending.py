@@ -13,6 +13,7 @@ from django.db import connections
 from django.utils import timezone
 from redis import Redis
 
+from fraudsite.environment import redis_database_url
 from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
 from screening import realtime
@@ -208,7 +209,7 @@ def test_it_enqueues_nothing_again_while_the_queue_is_long(
     ApiClient().post("transactions/?mode=async", payload(1))
     queued.clear()
     Transaction.objects.update(received_at=timezone.now() - timedelta(minutes=1))
-    with Redis.from_url(settings.BROKER_REDIS_URL) as broker:
+    with Redis.from_url(redis_database_url(settings.REDIS_URL, 1)) as broker:
         broker.rpush("realtime", *range(SHORT_QUEUE + 1))
         assert (pending_sweep(), queued) == (0, [])
         broker.delete("realtime")

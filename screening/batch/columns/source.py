@@ -13,8 +13,10 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import structlog
+from django.conf import settings
 from django.db import OperationalError, connection
 
+from fraudsite.environment import server_options
 from screening.batch.columns.fields import identifier, quoted
 
 log = structlog.get_logger(__name__)
@@ -36,20 +38,27 @@ _ARROW_TYPES = {
 }
 
 
-def database_uri(settings: dict[str, Any]) -> str:
-    """A libpq URI of Django's settings; the folder of a socket goes into the query."""
+def database_uri(database: dict[str, Any]) -> str:
+    """A libpq URI of Django's settings, with all they say of the connection; the folder of a socket goes into the
+    query."""
     user, password, name = (
-        quote(str(settings.get(key) or ""), safe="") for key in ("USER", "PASSWORD", "NAME")
+        quote(str(database.get(key) or ""), safe="") for key in ("USER", "PASSWORD", "NAME")
     )
     login = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    options = database.get("OPTIONS") or {}
     query = {
-        "host": settings.get("HOST"),
-        "port": settings.get("PORT"),
+        **options,
+        "host": database.get("HOST"),
+        "port": database.get("PORT"),
         "application_name": "fraudsite-batch",
+        # A web server's payments are given up in time; what it adds up for POST aggregates/ may take longer.
+        "options": server_options(
+            options.get("options", ""), **({"statement_timeout": 0} if settings.STATEMENT_TIMEOUT_MS else {})
+        ),
     }
-    options = settings.get("OPTIONS") or {}
-    query |= {key: options[key] for key in ("sslmode", "sslrootcert", "sslcert", "sslkey") if key in options}
-    return f"postgresql://{login}/{name}?" + urlencode({key: value for key, value in query.items() if value})
+    # libpq takes a plus sign for one.
+    given = urlencode({key: value for key, value in query.items() if value}, quote_via=quote)
+    return f"postgresql://{login}/{name}?{given}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError, connection
 
 from fraudsite.errors import FieldError
 from ingestion.kafka.consumer import StreamConsumer, consumer_new
@@ -22,6 +22,8 @@ from ingestion.kafka.dead_letters import (
     readable,
 )
 from ingestion.kafka.topics import DEAD_LETTERS
+from ingestion.models import Transaction
+from tests.databases import session_takes_no_writes
 
 pytestmark = pytest.mark.django_db
 
@@ -108,11 +110,21 @@ def test_it_takes_messages_in_order_and_commits_behind_the_last(cluster: Cluster
     assert cluster.committed() == 20
 
 
+def refusal_of_a_standby() -> DatabaseError:
+    """As a service meets it."""
+    session_takes_no_writes()
+    with pytest.raises(DatabaseError) as caught:
+        Transaction.objects.update(status="settled")
+    connection.close()
+    return caught.value
+
+
+@pytest.mark.django_db(transaction=True)
 def test_it_commits_nothing_while_the_database_is_away_and_then_takes_every_message_once(
     cluster: Cluster,
 ) -> None:
     cluster.send(*numbered(0, 1, 2))
-    taken = Taken(OperationalError("gone"), OperationalError("still gone"))
+    taken = Taken(OperationalError("gone"), refusal_of_a_standby())
     stream = cluster.stream(taken)
     until(stream, lambda: not taken.failures)
     assert taken.documents == []

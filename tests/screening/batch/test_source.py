@@ -9,12 +9,15 @@ import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import pyarrow as pa
 import pytest
+from django.conf import settings
 from django.db import OperationalError, connection
 
+from fraudsite.environment import server_options
 from screening.batch.columns import source
 from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
+from tests.databases import session_takes_no_writes
 from tests.screening.batch.conftest import rule_create, transaction_store
 from tests.screening.batch.test_robustness import TRANSACTIONS, results
 
@@ -74,6 +77,27 @@ def test_both_ways_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tried) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_both_ways_connect_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payments have a time limit, which what is read here has not."""
+    given = server_options("-c search_path=fraud,public -c lock_timeout=7s", statement_timeout=8000)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"connect_timeout": 3, "options": given})
+    monkeypatch.setattr(settings, "STATEMENT_TIMEOUT_MS", 8000)
+    told = {
+        name: (f"current_setting('{name}')", "text")
+        for name in ("search_path", "lock_timeout", "statement_timeout")
+    }
+    with source.rows(told, "FROM (VALUES (1)) v") as reader:
+        by_adbc = reader.read_all().to_pylist()
+    assert by_adbc == [{"search_path": "fraud,public", "lock_timeout": "7s", "statement_timeout": "0"}]
+    without_adbc(monkeypatch)
+    connection.close()
+    with source.rows(told, "FROM (VALUES (1)) v") as reader:
+        by_copy = reader.read_all().to_pylist()
+    connection.close()
+    assert by_copy == [{"search_path": "fraud,public", "lock_timeout": "7s", "statement_timeout": "8s"}]
+
+
 def backends_end(pids_before: set[int]) -> None:
     """As a server that is restarted does with whoever came since."""
     with connection.cursor() as cursor:
@@ -124,6 +148,20 @@ def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_away() ->
         pass
 
 
+def test_a_batch_tells_no_statement_that_adbc_refuses(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = api.post("screening/batches/", {}).json()["batch_id"]
+    # As where the tables are in a schema that its connection does not look in.
+    elsewhere = {**connection.settings_dict["OPTIONS"], "options": "-c search_path=nowhere"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", elsewhere)
+    batch_advance(ScreeningBatch.objects.get(batch_id=batch_id).pk)
+    answer = api.get(f"screening/batches/{batch_id}/").json()
+    assert (answer["status"], "ingestion_transaction" in str(answer)) == ("failed", False)
+
+
 def test_a_batch_whose_database_goes_away_goes_on_later(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +175,24 @@ def test_a_batch_whose_database_goes_away_goes_on_later(
     )
     with mock.patch.object(adbc.Cursor, "execute", side_effect=broken), pytest.raises(OperationalError):
         batch_advance(batch.pk)
+    batch.refresh_from_db()
+    assert batch.status == "running"
+    assert batch_advance(batch.pk) is False
+    batch.refresh_from_db()
+    assert (batch.status, batch.processed_transactions) == ("completed", 1)
+
+
+def test_a_batch_whose_database_takes_no_writes_goes_on_later(api: ApiClient) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = api.post("screening/batches/", {}).json()["batch_id"]
+    batch = ScreeningBatch.objects.get(batch_id=batch_id)
+    # It was under way when the server became a standby.
+    ScreeningBatch.objects.update(status="running")
+    session_takes_no_writes()
+    with pytest.raises(OperationalError, match="read-only"):
+        batch_advance(batch.pk)
+    connection.close()
     batch.refresh_from_db()
     assert batch.status == "running"
     assert batch_advance(batch.pk) is False
