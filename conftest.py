@@ -1,6 +1,5 @@
 """What every test may use. PostgreSQL and Redis come from the plug-in `fraudsite.dev.pytest_services`."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +40,17 @@ ON_REDIS = (
 WITHOUT_REDIS = "tests/screening/test_sql_agreement.py"
 
 
+# More than a minute of a process each, the longest first.
+LONGEST = (
+    "tests/faults/",
+    "tests/screening/test_sql_agreement.py",
+    "tests/screening/test_handbook.py",
+    "tests/screening/test_redis_agreement.py",
+    "tests/ingestion/test_simulator_patterns.py",
+    "tests/browser/test_story.py",
+    "tests/platform/test_supervisor.py",
+    "tests/screening/test_cluster.py",
+)
 # Folders whose files share something that is dear to make: one process runs all of them.
 TOGETHER = ("tests/faults",)
 
@@ -72,9 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(ON_REDIS) and not item.nodeid.startswith(WITHOUT_REDIS):
             item.add_marker(pytest.mark.redis)
-    # Files that take minutes go first: left to the end, one process would work through them while the others wait.
+    # What takes minutes goes first: left to the end, one process would work through it while the others wait.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (_place(item), item.path not in slow))
+
+
+def _place(item: pytest.Item) -> int:
+    """Among LONGEST; behind them for all others."""
+    return next((at for at, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -125,13 +140,3 @@ def redis_client() -> Iterator[Redis]:
     with Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
         yield client
-
-
-@pytest.fixture(scope="session")
-def chromium_path() -> str:
-    """The system's browser; tests that need one are skipped, by name, where there is none."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    pytest.skip("no Chromium on this machine (apt-get install chromium)")
