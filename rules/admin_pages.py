@@ -91,6 +91,7 @@ def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
         rule=rule,
         shown=shown,
         sentence=sentence_of(shown),
+        doubts=doubts_of(shown),
         actions=shown.definition["actions"],
         waiting=[
             _version_row(request, each)
@@ -179,6 +180,15 @@ def sentence_of(version: RuleVersion) -> str:
         return describe_rule(parse_rule(version.definition).rule)
     except RuleErrors as error:
         return f"This wording is not valid any more: {error}"
+
+
+def doubts_of(version: RuleVersion) -> list[str]:
+    """What looks doubtful in the wording, as whoever saved it was told."""
+    try:
+        warnings = parse_rule(version.definition).warnings
+    except RuleErrors:
+        return []
+    return [warning_words(version.definition, each) for each in warnings]
 
 
 def _version_row(

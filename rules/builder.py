@@ -81,7 +81,9 @@ def builder_choices() -> dict[str, Any]:
 def warning_words(definition: dict[str, Any], warning: RuleProblem) -> str:
     """What is doubtful about a rule and where, for whoever chose it in the builder and never saw a path."""
     hint = _bounds_hint(_found_at(definition, warning.path))
-    return f"{place_in_words(warning.path)}: {warning.message}" + (f". {hint}" if hint else "")
+    # A value that was meant can be shown; a key of the document has no name in the builder.
+    said = warning.told if warning.path.endswith(".value") else warning.message
+    return f"{place_in_words(warning.path)}: {said}" + (f". {hint}" if hint else "")
 
 
 def place_in_words(path: str) -> str:

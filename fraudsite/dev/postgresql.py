@@ -41,7 +41,13 @@ SETTINGS = {
     "log_checkpoints": "off",
 }
 # Data that is thrown away after the tests need not survive a power cut.
-THROW_AWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+THROW_AWAY_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    # In the data folder, which goes with them: one that was killed leaves its shared memory behind.
+    "dynamic_shared_memory_type": "mmap",
+}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,14 @@ def test_it_saves_what_the_builder_wrote_and_puts_it_in_force() -> None:
     assert "amount is more than 1,000" in response.content.decode()
 
 
+def test_a_rule_s_page_says_what_is_doubtful_in_it() -> None:
+    shown = rule(**LARGE | {"conditions": [{"field": "channel", "operator": "in", "value": ["ATM", "pos"]}]})
+    page = StaffClient("ada", "Rule author").get(reverse("admin:rules_rule_change", args=[shown.rule_id]))
+    told = page.content.decode()
+    assert "condition 1" in told
+    assert "channel is lower-case (did you mean &#x27;atm&#x27;?)" in told
+
+
 def test_it_shows_again_what_was_refused_with_the_paths() -> None:
     author = StaffClient("ada", "Rule author")
     wrong = {**LARGE, "conditions": [{"field": "amont", "operator": "gt", "value": 1000}]}
