@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from rules.core.durations import to_us
-from rules.core.values import Event
+from rules.core.values import Event, read
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence
-from screening.velocity.filling import groups_locked
+from screening.velocity.filling import Need, fill_needs, groups_locked
 from screening.velocity.plan import VelocityPlan, Wire
 from screening.velocity.store import VelocityStore
 
@@ -28,6 +31,7 @@ def correct_counters(
         state = fence.refresh()
         while state.is_redis:
             try:
+                _fill_unready(plan, store, state.epoch, after, wires)
                 store.correct(
                     epoch=state.epoch,
                     wires=wires,
@@ -38,6 +42,24 @@ def correct_counters(
                 state = fence.lost(state.epoch, reason=str(error))
             else:
                 return
+
+
+def _fill_unready(
+    plan: VelocityPlan, store: VelocityStore, epoch: int, after: Event, wires: Sequence[Wire]
+) -> None:
+    """Whoever fills a counter ahead of time may have passed over the group `after` comes into, as one that has nothing
+    to count; once the counter is ready, its absence would go on saying so."""
+    ready = store.ready_counters(epoch)
+    now_us = to_us(datetime.now(UTC))
+    tags = {
+        wire.shape.id: wire.tag for wire in wires if wire.what is not False and wire.shape.id not in ready
+    }
+    needs = []
+    for counter in plan.stored():
+        if counter.id in tags:
+            group = tuple(read(after, key.event_field) for key in counter.counter.feature.group_by)
+            needs.append(Need(counter, group, tags[counter.id], now_us))
+    fill_needs(store, epoch, needs)
 
 
 def correction_wires(plan: VelocityPlan, *, before: Event, after: Event) -> tuple[list[str], list[Wire]]:

@@ -12,6 +12,7 @@ from django.db import OperationalError, connections
 from ingestion.models import TransactionRevision
 from screening import corrections, realtime
 from screening.pending import pending_screen
+from screening.realtime import store
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_submit import payload
@@ -176,3 +177,22 @@ def test_a_rule_published_during_a_correction_counts_what_is_corrected(
     assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
     assert failures(api.post("transactions/", payload(3)).json()) == "1"
     assert velocity_verify().differences == []
+
+
+def test_it_counts_what_is_corrected_while_its_counter_is_filled_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = ApiClient()
+    api.post("transactions/", payload(1))
+    api.post("rules/", failed_rule())
+    ready_add = store.ready_add
+
+    def corrected_first(epoch: int, ids: Any) -> None:
+        monkeypatch.setattr(store, "ready_add", ready_add)
+        assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+        ready_add(epoch, ids)
+
+    monkeypatch.setattr(store, "ready_add", corrected_first)
+    assert velocity_prepare() == 1
+    assert velocity_verify().differences == []
+    assert failures(api.post("transactions/", payload(2)).json()) == "1"
