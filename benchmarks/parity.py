@@ -24,6 +24,8 @@ from typing import Any
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")
+# A line for each of 200,000 decisions would bury the table.
+os.environ.setdefault("LOG_LEVEL", "WARNING")
 TRANSACTIONS, QUICK = 200_000, 5_000
 SHOWN = 5
 A_PAGE = 1_000
