@@ -53,12 +53,13 @@ class Verification:
     counters: int = 0
     groups: int = 0
     differences: list[Difference] = field(default_factory=list)
+    in_flight: int = 0
 
 
 def velocity_verify(
     *, groups_at_most: int | None = None, on_progress: Progress | None = None
 ) -> Verification:
-    """Compare what the counters hold with what the database says they should. Counts in flight differ for a moment."""
+    """Compare what the counters hold with what the database says they should, while payments go on."""
     state = fence.refresh()
     engine = engines.at_least(ruleset_current_number())
     result = Verification(state.epoch)

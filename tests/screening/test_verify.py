@@ -8,16 +8,30 @@ from typing import Any
 import pytest
 
 from ingestion.models import Transaction
+from screening import reconciliation
 from screening.models import VelocityState
 from screening.realtime import fence, store
-from screening.velocity.verify import Difference
+from screening.reconciliation import counts_reconcile
+from screening.velocity import verify
+from screening.velocity.plan import CounterPlan
+from screening.velocity.verify import Difference, Verified
 from screening.velocity_services import velocity_prepare, velocity_rebuild, velocity_verify
 from tests.clients import ApiClient
 from tests.counters import ask_redis, key_in_redis
 from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.test_reconciliation import counted_only
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+SUM_OF_AMOUNTS = {
+    "field": "amount",
+    "operator": "gt",
+    "value": 10**9,
+    "aggregate_function": "sum",
+    "time_window": "24h",
+    "group_by": ["user_id"],
+}
 
 
 @pytest.fixture
@@ -89,6 +103,61 @@ def test_it_finds_a_log_that_says_it_holds_more_than_it_does() -> None:
     # Its events are the database's; only one of the values it counts is gone.
     value, *_ = ask_redis(store, key, "ZRANGE", in_redis(key) + ":d", 0, 0)
     assert ask_redis(store, key, "ZREM", in_redis(key) + ":d", value) == 1
+    (difference,) = differences()
+    assert difference.is_wrong
+    assert (difference.missing, difference.surplus) == ((), ())
+
+
+def test_payments_that_come_in_meanwhile_are_no_differences(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        api.post("transactions/", payload(number))
+    read = verify._expected
+
+    def reading_takes_a_while(counter: CounterPlan) -> Any:
+        found = read(counter)
+        for number in range(3, 6):
+            api.post("transactions/", payload(number))
+        return found
+
+    monkeypatch.setattr(verify, "_expected", reading_takes_a_while)
+    verification = velocity_verify()
+    assert (verification.differences, verification.in_flight) == ([], 0)
+
+
+def test_a_count_in_flight_is_waited_for(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "SETTLED_AFTER_S", -5)
+    api.post("transactions/", payload(1))
+    counted_only(monkeypatch, 2)
+    told: list[int] = []
+
+    def on_progress(result: Verified, _: int) -> None:
+        told.append(result.in_flight)
+        if result.in_flight:
+            assert counts_reconcile() == 1
+
+    assert velocity_verify(on_progress=on_progress).differences == []
+    assert told == [0, 1]
+
+
+def test_other_totals_are_found_though_a_payment_comes_in_meanwhile(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = api.post("rules/", count_rule(10) | {"name": "Sum", "conditions": [SUM_OF_AMOUNTS]})
+    assert answer.status_code == 201, answer.json()
+    for number in range(10):
+        api.post("transactions/", payload(number))
+    assert differences() == []
+    Transaction.objects.filter(transaction_id="T3").update(amount="0.5")
+    read = verify._expected
+
+    def reading_takes_a_while(counter: CounterPlan) -> Any:
+        found = read(counter)
+        api.post("transactions/", payload(10 + len(Transaction.objects.all())))
+        return found
+
+    monkeypatch.setattr(verify, "_expected", reading_takes_a_while)
     (difference,) = differences()
     assert difference.is_wrong
     assert (difference.missing, difference.surplus) == ((), ())

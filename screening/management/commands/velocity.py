@@ -38,7 +38,8 @@ class Command(BaseCommand):
             self._report(velocity_verify(groups_at_most=groups, on_progress=self._progress))
 
     def _progress(self, result: Verified, counters: int) -> None:
-        self.stdout.write(f"… {result.counters} of {counters} counters, {result.groups} groups")
+        in_flight = f", waiting for counts in flight in {result.in_flight}" if result.in_flight else ""
+        self.stdout.write(f"… {result.counters} of {counters} counters, {result.groups} groups{in_flight}")
 
     def _report(self, result: Verification) -> None:
         for each in result.differences[:SHOWN]:
