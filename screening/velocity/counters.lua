@@ -58,11 +58,14 @@ local OPEN, SUPER, N_OPEN, NEXT_ID, TRIMMED, META_COLS = 8, 9, 10, 11, 12, 12
 local TREE_META = META .. 'I3I3I1I3I1'
 -- Of a log. HELD events, and of so many different VALUES. Until KEPT_UNTIL (us) what came after KEPT_FROM is not trimmed,
 -- because pages of it are being read; and the same as it was told before, so that one keeps on reading while the next one
--- is told. These four are left out while nobody reads.
-local HELD, VALUES, KEPT_FROM, KEPT_UNTIL, KEPT_FROM_BEFORE, KEPT_UNTIL_BEFORE = 8, 9, 10, 11, 12, 13
+-- is told. These four are left out while nobody reads. SOUGHT: how many values are in `<key>:s` (see forget_value); left
+-- out where none is.
+local HELD, VALUES, KEPT_FROM, KEPT_UNTIL, KEPT_FROM_BEFORE, KEPT_UNTIL_BEFORE, SOUGHT = 8, 9, 10, 11, 12, 13, 14
 local LOG_META = META .. 'I5I4'
 local LOG_META_BYTES = 45
 local KEPT_META = LOG_META .. 'i7i7i7i7'
+local KEPT_META_BYTES = 73
+local SOUGHT_META = KEPT_META .. 'I4'
 -- A young counter has no keys of its own: its few events follow in meta from YOUNG_EVENTS on, in order, each with its
 -- time, its arrival and a tree's delta or a log's payload. Most groups never have more.
 local YOUNG_EVENTS = 4
@@ -715,18 +718,24 @@ end
 local Log = {}
 
 function Log:new_meta(from)
-  return { GROWN, from, 0, -1, -1, NO_EVENT_YET, 1, 0, 0, -1, 0, -1, 0 }
+  return { GROWN, from, 0, -1, -1, NO_EVENT_YET, 1, 0, 0, -1, 0, -1, 0, 0 }
 end
 
 function Log:unpack_meta(raw)
-  if #raw > LOG_META_BYTES then return { sunpack(KEPT_META, raw) } end
-  local meta = { sunpack(LOG_META, raw) }
-  meta[KEPT_FROM], meta[KEPT_UNTIL], meta[KEPT_FROM_BEFORE], meta[KEPT_UNTIL_BEFORE] = -1, 0, -1, 0
+  if #raw > KEPT_META_BYTES then return { sunpack(SOUGHT_META, raw) } end
+  local meta
+  if #raw > LOG_META_BYTES then meta = { sunpack(KEPT_META, raw) } else
+    meta = { sunpack(LOG_META, raw) }
+    meta[KEPT_FROM], meta[KEPT_UNTIL], meta[KEPT_FROM_BEFORE], meta[KEPT_UNTIL_BEFORE] = -1, 0, -1, 0
+  end
+  meta[SOUGHT] = 0
   return meta
 end
 
 function Log:pack_meta()
-  return spack(self.meta[KEPT_UNTIL] > 0 and KEPT_META or LOG_META, unpack(self.meta))
+  local meta = self.meta
+  local packed = meta[SOUGHT] > 0 and SOUGHT_META or meta[KEPT_UNTIL] > 0 and KEPT_META or LOG_META
+  return spack(packed, unpack(meta))
 end
 
 function Log:trim(horizon)
@@ -770,6 +779,7 @@ function Log:insert(t, arr, payload)
     meta[VALUES] = meta[VALUES] + 1
     if meta[VALUES] == 1 then meta[UNTOLD] = 1 end
   end
+  if meta[SOUGHT] > 0 and payload ~= '' then self:seek_again(payload, t) end
   if t < meta[T_FIRST] then meta[T_FIRST] = t end
   if is_newer(meta, t, arr) then meta[T_LAST], meta[A_LAST] = t, arr end
 end
@@ -779,24 +789,72 @@ function Log:find(t, arr)
   if holds(self.key, rank, t, arr) then return call('ZRANGE', self.key, rank, rank)[1] end
 end
 
--- After removing an event of `value`: when was it seen before? Newest first, DISTINCT_BOUND events at most; a value
--- not met within them keeps its time, which can only count too many.
-local DISTINCT_BOUND = 2000
-function Log:forget_value(value)
-  local key = self.key
-  for from = 0, DISTINCT_BOUND - 1, 500 do
-    local page = call('ZREVRANGE', key, from, from + 499, 'WITHSCORES')
-    for i = 1, #page, 2 do
-      if page[i]:sub(8) == value then
-        call('ZADD', key .. ':d', page[i + 1], value)
-        return
-      end
+-- When a value was seen last is not known by looking something up: after its last event was taken out, the one before is
+-- looked for, SEEK_EVENTS a call. What is not found yet is in the hash `<key>:s`, by value: when it is said to have been seen,
+-- and where to go on (time, arrival); whoever counts goes on. Until then the value keeps its time, which can only count too
+-- many.
+local SEEK_EVENTS, SEEK_PAGE = 2000, 500
+local SOUGHT_AT = '>I7I7I7'
+-- Later than every arrival of a time.
+local LAST = 9e15
+
+-- The time of the newest event of `value` up to (t, arr); if none is met yet, nil and where to go on; nil: there is none.
+function Log:seek(value, t, arr)
+  local key, rank = self.key, locate(self.key, t, arr)
+  local stop = max(rank - SEEK_EVENTS, -1)
+  while rank > stop do
+    local from = max(rank - SEEK_PAGE, stop) + 1
+    local page = call('ZRANGE', key, from, rank, 'WITHSCORES')
+    for i = #page - 1, 1, -2 do
+      if page[i]:sub(8) == value then return page[i + 1] end
     end
-    if #page < 1000 then
-      self.meta[VALUES] = self.meta[VALUES] - call('ZREM', key .. ':d', value)
-      return
-    end
+    rank = from - 1
   end
+  if rank < 0 then return nil end
+  local behind = call('ZRANGE', key, rank, rank, 'WITHSCORES')
+  return nil, tonumber(behind[2]), arrival_of(behind[1])
+end
+
+function Log:seek_on(value, seen, t, arr)
+  local key, meta = self.key, self.meta
+  local found, next_t, next_arr = self:seek(value, t, arr)
+  if next_t then
+    meta[SOUGHT] = meta[SOUGHT] + call('HSET', key .. ':s', value, spack(SOUGHT_AT, seen, next_t, next_arr))
+    meta[UNTOLD] = 1
+    return
+  end
+  if found then call('ZADD', key .. ':d', found, value)
+  else meta[VALUES] = meta[VALUES] - call('ZREM', key .. ':d', value) end
+  self:give_up_seeking(value)
+end
+
+function Log:give_up_seeking(value)
+  local meta = self.meta
+  if meta[SOUGHT] > 0 then meta[SOUGHT] = meta[SOUGHT] - call('HDEL', self.key .. ':s', value) end
+end
+
+-- Look on for one of the values.
+function Log:seek_more()
+  local value, at = unpack(call('HRANDFIELD', self.key .. ':s', 1, 'WITHVALUES'))
+  if not value then self.meta[SOUGHT] = 0 return end
+  local seen, t, arr = sunpack(SOUGHT_AT, at)
+  -- Seen again meanwhile, or of no interest any more.
+  if tonumber(call('ZSCORE', self.key .. ':d', value) or -1) ~= seen then return self:give_up_seeking(value) end
+  self:seek_on(value, seen, t, arr)
+end
+
+-- An event of `value` at t was taken out.
+function Log:forget_value(value, t)
+  local seen = tonumber(call('ZSCORE', self.key .. ':d', value) or -1)
+  if seen == t then self:seek_on(value, seen, t, LAST) end
+end
+
+-- An event of `value` at t came in: it may be where nobody would look any more.
+function Log:seek_again(value, t)
+  local at = call('HGET', self.key .. ':s', value)
+  if not at then return end
+  local seen = sunpack(SOUGHT_AT, at)
+  if t <= seen then call('HSET', self.key .. ':s', value, spack(SOUGHT_AT, seen, seen, LAST)) end
 end
 
 function Log:remove(t, arr)
@@ -805,9 +863,12 @@ function Log:remove(t, arr)
   local meta = self.meta
   meta[HELD] = meta[HELD] - call('ZREM', self.key, member)
   if meta[HELD] == 0 then meta[UNTOLD] = 1 end
-  if self.kind == 'distinct' and #member > 7 then self:forget_value(member:sub(8)) end
+  if self.kind == 'distinct' and #member > 7 then self:forget_value(member:sub(8), t) end
   return true
 end
+
+-- Beyond so many events distinct values are counted elsewhere.
+local DISTINCT_BOUND = 2000
 
 -- Distinct values in (from, to], the event (t, arr) and later ones of the same time left out as asked.
 -- Returns the number, or -1 when more than DISTINCT_BOUND events would have to be read.
@@ -1182,7 +1243,7 @@ end
 
 -- The counter is about to get its first event: with that it is saved, and told when to end.
 local function create(c, from)
-  if c.has_ended then call('UNLINK', c.key, c.key .. ':h', c.key .. ':x', c.key .. ':n', c.key .. ':d') end
+  if c.has_ended then call('UNLINK', c.key, c.key .. ':h', c.key .. ':x', c.key .. ':n', c.key .. ':d', c.key .. ':s') end
   c.group.is_grown = c.group.ends > 0
   c.meta = { YOUNG, from, 0 }
 end
@@ -1216,6 +1277,7 @@ local function save(c)
       end
     elseif c.kind == 'distinct' then
       call('PEXPIREAT', key .. ':d', at)
+      if meta[SOUGHT] > 0 then call('PEXPIREAT', key .. ':s', at) end
     end
   end
   put_meta(c)
@@ -1487,6 +1549,10 @@ local function apply(c, t, arr, follow, out, marks, members)
     local newest = t > meta[T_LAST] or (t == meta[T_LAST] and arr >= meta[A_LAST])
     c:read(t, arr, newest, before, out)
     return
+  end
+  if meta[SOUGHT] > 0 then
+    c:seek_more()
+    put_meta(c)
   end
   local previous_seen
   if c.asks_before and writes and what ~= true then
