@@ -34,7 +34,6 @@ MAX_AHEAD = timedelta(minutes=5)
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 Fields = dict[str, Any]
-_EMPTY_METADATA: Mapping[str, Any] = {}
 
 
 class _Wrong(ValueError):
