@@ -160,8 +160,8 @@ def _take(
     from fraudsite.exact_json import to_json
     from fraudsite.json_body import decode
     from ingestion.payloads import transaction_parse
+    from screening.intake import pending_store
     from screening.pending import MAX_BATCH_SIZE as BATCH_SIZE
-    from screening.services import pending_store
 
     for start in range(0, len(arrivals), BATCH_SIZE):
         now = datetime.now(UTC)

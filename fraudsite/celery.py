@@ -45,7 +45,6 @@ TASK_PACKAGES = (
     "screening.webhooks",
 )
 app.autodiscover_tasks(TASK_PACKAGES)
-app.autodiscover_tasks(("screening.webhooks",), related_name="purge")
 
 
 @setup_logging.connect

@@ -30,11 +30,11 @@ COORDINATE_DECIMALS = 9
 MAX_NUMBER_DIGITS = 40
 MAX_METADATA_BYTES = 32 * 1024
 MAX_AHEAD = timedelta(minutes=5)
+TOO_FAR_AHEAD = "must not be more than five minutes ahead"
 # Before this, an instant is a unit mistaken (milliseconds for seconds), not a payment.
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 Fields = dict[str, Any]
-_EMPTY_METADATA: Mapping[str, Any] = {}
 
 
 class _Wrong(ValueError):
@@ -188,7 +188,7 @@ def _last_four(value: Any) -> str:
     return text
 
 
-def instant_parse(value: Any) -> datetime:
+def instant_parse(value: Any, *, earliest: datetime = EARLIEST) -> datetime:
     """ISO 8601 with an offset, to the microsecond, as UTC. Raises ValueError that says what is wrong."""
     if not isinstance(value, str):
         raise _Wrong(f"must be text in ISO 8601, not {_kind(value)}")
@@ -202,8 +202,8 @@ def instant_parse(value: Any) -> datetime:
         moment = moment.astimezone(UTC)
     except (OverflowError, ValueError):
         raise _Wrong("is out of range") from None
-    if moment < EARLIEST:
-        raise _Wrong(f"must not be before {EARLIEST.date()}")
+    if moment < earliest:
+        raise _Wrong(f"must not be before {earliest.date()}")
     return moment
 
 
@@ -311,7 +311,7 @@ def transaction_parse(document: Any, *, now: datetime) -> ParsedTransaction:
     errors.extend(FieldError(name, "is required") for name in _REQUIRED if name not in document)
     occurred_at = parsed.get("occurred_at")
     if occurred_at is not None and occurred_at > now + MAX_AHEAD:
-        errors.append(FieldError("occurred_at", "must not be more than five minutes ahead"))
+        errors.append(FieldError("occurred_at", TOO_FAR_AHEAD))
     if errors:
         raise Invalid("The transaction is not valid.", errors)
     fields = dict.fromkeys(_FIELDS)

@@ -24,6 +24,8 @@ from fraudsite.json_body import decode
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
 from ingestion.serializers import TransactionSerializer
 from screening import services
+from screening.batch.selectors import BatchResults
+from screening.bulk_body import bulk_documents
 from screening.corrections import transaction_correct
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningType
@@ -40,6 +42,7 @@ from screening.serializers import (
 MAX_BULK_ROWS = 5_000
 MAX_BULK_BYTES = 8 * 1024 * 1024
 MODES = ("sync", "async")
+STATUS_OF = {"screened": 201, "accepted": 202, "replayed": 200}
 CONFLICT = OpenApiResponse(ProblemSerializer, description="The id was used before with another payload.")
 
 
@@ -70,8 +73,8 @@ class TransactionsView(TransactionListView):
         given = request.data
         document = decode(given) if isinstance(given, bytes) else given
         submit = services.transaction_accept if mode == "async" else services.transaction_submit
-        answer = submit(document=document)
-        return json_answer(answer.body, status=answer.status)
+        submitted = submit(document=document)
+        return json_answer(submitted.body, status=STATUS_OF[submitted.became])
 
 
 class TransactionView(TransactionDetailView):
@@ -113,7 +116,7 @@ class TransactionsBulkView(TransactionView):
         # No parser is asked about a body of no bytes.
         raw = request.data if isinstance(request.data, bytes) else b""
         is_ndjson = "ndjson" in (request.content_type or "")
-        documents = services.documents_of_bulk(raw, is_ndjson=is_ndjson, limit=MAX_BULK_ROWS)
+        documents = bulk_documents(raw, is_ndjson=is_ndjson, limit=MAX_BULK_ROWS)
         answer = services.transactions_accept_bulk(documents=documents, job_id=str(uuid.uuid4()))
         return Response(asdict(answer), status=202)
 
@@ -139,8 +142,6 @@ class ScreeningResultsView(ApiView):
         results: Any = RealTimeResults
         match wanted.pop("screening_type"):
             case ScreeningType.BATCH:
-                from screening.batch.selectors import BatchResults
-
                 results = BatchResults
             case ScreeningType.SHADOW:
                 results = partial(RealTimeResults, in_shadow=True)

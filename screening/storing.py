@@ -15,6 +15,7 @@ from typing import Any
 from fraudsite.compressed_json import json_compress
 from fraudsite.exact_json import to_json
 from fraudsite.prepared import PreparedStatement
+from ingestion.field_columns import FIELD_COLUMNS, record_columns
 from rules.core.evaluate import RuleOutcome
 from screening.decisions import STATUS_LETTERS, DecisionFacts
 
@@ -22,30 +23,9 @@ from screening.decisions import STATUS_LETTERS, DecisionFacts
 # longer before it does).
 MAX_COUNT_AGE_US = 10_000_000
 
-_TRANSACTION_COLUMNS: dict[str, str] = {
-    "transaction_id": "text",
-    "user_id": "text",
-    "account_id": "text",
-    "counterparty_account_id": "text",
-    "amount": "numeric",
-    "currency": "text",
+_TRANSACTION_COLUMNS = {
+    **FIELD_COLUMNS,
     "base_amount": "numeric",
-    "transaction_type": "text",
-    "channel": "text",
-    "merchant_id": "text",
-    "merchant_category": "text",
-    "merchant_name": "text",
-    "location": "text",
-    "country_code": "text",
-    "latitude": "numeric",
-    "longitude": "numeric",
-    "ip_address": "text",
-    "device_id": "text",
-    "card_id": "text",
-    "card_last4": "text",
-    "status": "text",
-    "metadata": "jsonb",
-    "occurred_at": "timestamptz",
     "arrival": "bigint",
     "received_at": "timestamptz",
     "payload_digest": "bytea",
@@ -145,9 +125,8 @@ _TYPES = ("bigint", "bigint", "bigint", "bigint", "json")
 
 def _rows_of(columns: dict[str, str]) -> str:
     """The rows as a table. As json, not jsonb: what is taken out of it once need not be laid out for it first."""
-    named = ",".join(f"{name} {kind}" for name, kind in columns.items())
     return f"""
-input AS MATERIALIZED (SELECT * FROM json_to_recordset($5) AS row({named})),"""  # noqa: S608 - names of columns
+input AS MATERIALIZED (SELECT * FROM json_to_recordset($5) AS row({record_columns(columns)})),"""  # noqa: S608 - names of columns
 
 
 def _statement(name: str, stored: str, *, with_effects: bool) -> PreparedStatement:

@@ -14,7 +14,7 @@ import pycountry
 from ingestion.card_numbers import contains_card_number
 from ingestion.events.models import TEXT_LENGTH
 from ingestion.lengths import ID_LENGTH
-from ingestion.payloads import EARLIEST, MAX_AHEAD
+from ingestion.payloads import EARLIEST, MAX_AHEAD, TOO_FAR_AHEAD, instant_parse
 
 Reader = Callable[[Any], Any]
 
@@ -116,20 +116,7 @@ score = number(minimum=-LARGEST_SCORE, maximum=LARGEST_SCORE, step=SCORE_STEP)
 def past_moment(value: Any, *, now: datetime, earliest: datetime = EARLIEST) -> datetime:
     """An instant with its offset, as UTC, at most five minutes ahead of `now`: clocks differ, but nothing is known
     of the future."""
-    if not isinstance(value, str):
-        raise ValueError("must be a time in ISO 8601, as text")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("must be a time in ISO 8601, e.g. 2026-11-22T14:03:00Z") from None
-    if moment.tzinfo is None:
-        raise ValueError("must have an offset, e.g. Z or +01:00")
-    try:
-        moment = moment.astimezone(UTC)
-    except (OverflowError, ValueError):
-        raise ValueError("is out of range") from None
-    if moment < earliest:
-        raise ValueError(f"must not be before {earliest.date()}")
+    moment = instant_parse(value, earliest=earliest)
     if moment > now + MAX_AHEAD:
-        raise ValueError("must not be more than five minutes ahead")
+        raise ValueError(TOO_FAR_AHEAD)
     return moment

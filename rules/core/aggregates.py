@@ -32,7 +32,11 @@ from rules.core.values import (
     to_units,
 )
 
+# Why a value is unknown, in the words of every evaluator.
 NO_VALUES = "there are no values to go by"
+NO_EVENT = "there is no such event"
+NO_PLACE = "its coordinates are missing"
+NO_EARLIER_PLACE = "there is no earlier event with coordinates"
 
 
 class AggregateResult(NamedTuple):
@@ -207,7 +211,7 @@ def _value_over(
         return _from_previous(function, events, current)
     if function in ("seconds_since_first", "seconds_since_last"):
         if not events:
-            return None, "there is no such event"
+            return None, NO_EVENT
         reference = events[0] if function == "seconds_since_first" else events[-1]
         return seconds_between(reference["occurred_at"], current["occurred_at"]), None
     if function == "count":
@@ -276,12 +280,12 @@ def _from_previous(
 ) -> tuple[Decimal | None, str | None]:
     here = coordinates(current)
     if here is None:
-        return None, "its coordinates are missing"
+        return None, NO_PLACE
     for event in reversed(events):
         there = coordinates(event)
         if there is not None:
             return from_previous(function, there, event["occurred_at"], here, current["occurred_at"]), None
-    return None, "there is no earlier event with coordinates"
+    return None, NO_EARLIER_PLACE
 
 
 def from_previous(
@@ -303,6 +307,9 @@ __all__ = [
     "AGGREGATES",
     "BUCKET_TOTALS",
     "FROM_PREVIOUS",
+    "NO_EARLIER_PLACE",
+    "NO_EVENT",
+    "NO_PLACE",
     "NO_VALUES",
     "AggregateFunction",
     "AggregateResult",

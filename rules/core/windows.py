@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS, AggregateResult, aggregate_events
+from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS, NO_PLACE, AggregateResult, aggregate_events
 from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.geo import coordinates
@@ -35,7 +35,7 @@ def missing_fact(aggregate: Aggregate, current: Event) -> str | None:
     for name in aggregate.current_fields:
         if name == DISTANCE_TO_CURRENT.name:
             if coordinates(current) is None:
-                return "its coordinates are missing"
+                return NO_PLACE
         elif read(current, name) is None:
             return f"{name} is missing"
     return None

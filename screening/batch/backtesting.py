@@ -17,6 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from fraudsite.locks import BACKTEST_LOCK
+from ingestion.models import Transaction
 from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
 from rules.core.evaluate import aggregated_data, instant_text
 from rules.core.lists import Lists
@@ -38,6 +39,7 @@ from screening.batch.sweeping import variant
 from screening.batch.tally import MAX_SAMPLES, Tally, answer, merged
 from screening.compiled import versions as compiled_versions
 from screening.models import ScreeningType
+from screening.selectors import event_fields_of
 
 log = structlog.get_logger(__name__)
 
@@ -329,9 +331,6 @@ class Counting:
     def _sample(
         self, pk: int, us: int, arrival: int, fields: list[Any], numbers: list[Any]
     ) -> dict[str, Any]:
-        from ingestion.models import Transaction
-        from screening.selectors import event_fields_of
-
         row = Transaction.objects.get(pk=pk)
         event = {**event_fields_of(row), **self.run.event_of(us, arrival, fields)}
         event["metadata"] = row.metadata

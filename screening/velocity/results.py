@@ -16,6 +16,7 @@ import msgspec
 
 from rules.core import limits
 from rules.core.aggregates import (
+    NO_EVENT,
     AggregateResult,
     aggregate_events,
     finish,
@@ -210,7 +211,7 @@ def _totals(source: Source, counter: CounterPlan, kind: str) -> Reading:
         events = int(totals[0])
         if aggregate.function in ("seconds_since_first", "seconds_since_last"):
             if not reads[1]:
-                return AggregateResult(None, events, start, end, "there is no such event")
+                return AggregateResult(None, events, start, end, NO_EVENT)
             return AggregateResult(seconds_between(from_us(reads[1]), event.at), events, start, end)
         extremes: tuple[int | None, int | None] = (None, None)
         if aggregate.function in ("min", "max") and reads[1]:

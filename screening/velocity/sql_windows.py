@@ -18,6 +18,7 @@ from django.db import connection
 
 from rules.core import limits
 from rules.core.aggregates import (
+    NO_EVENT,
     NO_VALUES,
     AggregateResult,
     Moments,
@@ -190,7 +191,7 @@ class GroupReading:
     ) -> tuple[Decimal | None, str | None]:
         if aggregate.function in OF_TIMES:
             if not events:
-                return None, "there is no such event"
+                return None, NO_EVENT
             at = self.current["occurred_at"]
             is_last = aggregate.function == "seconds_since_last"
             reference = at if own and (is_last or row[1] is None) else row[1]

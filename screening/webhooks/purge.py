@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from celery import shared_task
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
@@ -17,11 +16,6 @@ CHUNK = 5_000
 RUN_S = 30.0
 
 Status = WebhookDelivery.Status
-
-
-@shared_task(name="screening.webhooks_purge")
-def webhooks_purge() -> int:
-    return deliveries_purge()
 
 
 def deliveries_purge() -> int:

@@ -79,7 +79,8 @@ def test_it_shows_what_was_chosen_and_changes_it() -> None:
         ({"mail_to": "nobody"}, "is not a mail address"),
         ({"mail_to": ",".join(f"a{n}@example.org" for n in range(21))}, "At most 20 addresses"),
         ({"at": "25:00"}, "Enter a valid time"),
-        ({"day": "31"}, "less than or equal to 28"),
+        # February has no more.
+        ({"day": "29"}, "less than or equal to 28"),
         ({"kind": "everything"}, "not one of the available choices"),
         ({"weekday": "9"}, "not one of the available choices"),
         ({"name": ""}, "required"),

@@ -11,7 +11,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from fraudsite.errors import Invalid
 from ingestion.models import Label
+from screening.cases.services import BulkItem, cases_bulk
 from screening.cases.transitions import TRANSITIONS
 from screening.models import Alert, Case, CaseEntry
 from tests.cases.making import alert, case, rule, transaction
@@ -286,3 +288,15 @@ def test_it_lists_and_shows_alerts(api: ApiClient) -> None:
     for odd in ("1.5", "0", "one", "NaN"):
         assert_problem(api.get(f"alerts/?rule_id={odd}"), 400, "rule_id")
     assert_problem(ApiClient("cases:write").get("alerts/"), 403)
+
+
+def test_it_takes_two_hundred_cases_at_once_and_no_more(api: ApiClient) -> None:
+    items = [BulkItem(uuid.uuid4()) for _ in range(201)]
+    results = cases_bulk(items=items[1:], action="note", principal="tests", given={"text": "x"})
+    assert [each["done"] for each in results] == [False] * 200
+    with pytest.raises(Invalid) as refused:
+        cases_bulk(items=items, action="note", principal="tests", given={"text": "x"})
+    assert [each.path for each in refused.value.errors] == ["cases"]
+    cases = [{"case_id": str(each.case_id)} for each in items]
+    asked = {"action": "note", "cases": cases, "given": {"text": "x"}}
+    assert_problem(api.post("cases/bulk/", asked), 400, "cases")

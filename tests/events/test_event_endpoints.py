@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from ingestion.events.payloads import KINDS
+from ingestion.events.payloads import KINDS, payload_read
 from ingestion.events.selectors import labels_known
+from ingestion.events.services import events_store
 from ingestion.models import CustomerProfile, Label, LoginEvent
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import ID_FIELD, OF_KIND, card, kyc, label, login
+from tests.waiting import Beside
 
 KIND = pytest.mark.parametrize("kind", list(OF_KIND))
 
@@ -248,3 +250,19 @@ def test_it_stores_an_event_once_of_many_sent_at_the_same_time() -> None:
 
 def client_of(raw_key: str) -> ApiClient:
     return ApiClient(raw_key=raw_key)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_label_a_transaction_at_once_the_second_sees_the_first() -> None:
+    api = ApiClient()
+    with transaction.atomic():
+        events_store(
+            kind=KINDS["label"],
+            payloads=[payload_read(KINDS["label"], label(), now=datetime.now(UTC))],
+            principal="tests",
+        )
+        beside = Beside(lambda: api.post("events/label/", [label(transaction_id="T0"), label()]))
+        beside.must_wait()
+    answer = beside.answer().json()
+    assert (answer["accepted"], answer["replayed"]) == (1, 1)
+    assert Label.objects.filter(transaction_id="T1").count() == 1

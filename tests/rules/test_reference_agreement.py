@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from rules.core.documents import rule_to_document
+from rules.core.functions import AGGREGATES
+from rules.core.operators import OPERATORS
 from rules.core.parse import parse_rule
 from tests.reference.contract import differences
 from tests.reference.evaluator import Document, ReferenceEvaluator, Screening, countable
@@ -29,6 +31,24 @@ def test_it_agrees_with_the_reference_on_generated_pairs() -> None:
     assert not tally.disagreeing_seeds, told(tally.disagreeing_seeds[0], CORE)
     # The generator must go on exercising every outcome, or the agreement says little.
     assert min(tally.statuses[status] for status in ("flagged", "clean", "not_applicable")) > PAIRS / 2
+
+
+def test_generated_rules_use_all_of_the_language() -> None:
+    """What the table of functions or of operators has and no evaluator computes must not pass as compared."""
+    written = [each for seed in range(1, 300) for each in _objects(pair_of_seed(seed).rules)]
+    functions = {each.get("aggregate_function") for each in written}
+    in_buckets = {each["aggregate_function"] for each in written if "bucket" in each}
+    assert set(AGGREGATES) <= functions
+    assert {name for name, function in AGGREGATES.items() if function.over_buckets} <= in_buckets
+    assert set(OPERATORS) <= {each.get("operator") for each in written}
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inside:
+        yield from _objects(each)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from fraudsite.errors import Invalid
+from ingestion.events.payloads import KINDS, payload_read
 from ingestion.models import Transaction
+from ingestion.payloads import transaction_parse
 from screening.realtime import store
 from tests.clients import ApiClient, assert_problem
+from tests.events.bodies import login
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CARD = "4111 1111 1111 1111"
 
+NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
 WRONG: list[tuple[str, dict[str, Any]]] = [
     ("transaction_id", {"transaction_id": ""}),
     ("transaction_id", {"transaction_id": "x" * 129}),
@@ -229,3 +236,22 @@ def test_it_has_no_decision_on_an_unknown_transaction() -> None:
 )
 def test_it_refuses_unknown_filters_of_results(query: dict[str, str]) -> None:
     assert_problem(ApiClient().get("screening/results/", **query), 400)
+
+
+def transaction_read(occurred_at: str) -> None:
+    transaction_parse(payload(1, occurred_at=occurred_at), now=NOW)
+
+
+def event_read(occurred_at: str) -> None:
+    payload_read(KINDS["login"], login(occurred_at=occurred_at), now=NOW)
+
+
+@pytest.mark.parametrize("read", [transaction_read, event_read])
+def test_it_takes_five_minutes_ahead_and_no_microsecond_more(read: Callable[[str], None]) -> None:
+    furthest = NOW + timedelta(minutes=5)
+    read(furthest.isoformat())
+    with pytest.raises(Invalid) as refused:
+        read((furthest + timedelta(microseconds=1)).isoformat())
+    assert [(each.path, each.message) for each in refused.value.errors] == [
+        ("occurred_at", "must not be more than five minutes ahead")
+    ]

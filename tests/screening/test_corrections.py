@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 
-from ingestion.models import TransactionRevision
+from ingestion.models import Transaction, TransactionRevision
 from screening import corrections, realtime
+from screening.engine import engines
 from screening.pending import pending_screen
 from screening.realtime import store
+from screening.velocity.fence import FenceState
+from screening.velocity.filling import groups_locked
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_submit import payload
+from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,3 +201,84 @@ def test_it_counts_what_is_corrected_while_its_counter_is_filled_ahead(
     assert velocity_prepare() == 1
     assert velocity_verify().differences == []
     assert failures(api.post("transactions/", payload(2)).json()) == "1"
+
+
+def test_it_counts_nothing_of_what_is_still_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued: list[int] = []
+    monkeypatch.setattr("screening.services.transactions_enqueue", queued.extend)
+    api = ApiClient()
+    api.post("rules/", failed_rule())
+    velocity_prepare()
+    api.post("transactions/?mode=async", payload(1, occurred_at=datetime.now(UTC).isoformat()))
+    assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+    assert failures(api.post("transactions/", payload(2)).json()) == "0"
+    pending_screen(queued)
+    assert failures(api.post("transactions/", payload(3)).json()) == "1"
+    assert velocity_verify().differences == []
+
+
+def test_it_corrects_the_counters_of_a_rule_that_another_process_published() -> None:
+    api = ApiClient()
+    api.post("transactions/", payload(1))
+    before = engines.current()
+    api.post("rules/", failed_rule())
+    velocity_prepare()
+    engines._engine = before
+    assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+    assert failures(api.post("transactions/", payload(2)).json()) == "1"
+
+
+def test_it_corrects_counters_that_another_process_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ApiClient()
+    api.post("rules/", failed_rule())
+    api.post("transactions/", payload(1))
+    velocity_prepare()
+    away = FenceState(realtime.fence.state().epoch, is_redis=False)
+    monkeypatch.setattr(realtime.fence, "_state", away)
+    monkeypatch.setattr(realtime.fence, "_tried_at", time.monotonic())
+    assert api.patch("transactions/T1/", {"status": "failed"}).status_code == 200
+    realtime.fence.refresh()
+    assert failures(api.post("transactions/", payload(2)).json()) == "1"
+
+
+class TestOfOneTransactionAtOnce:
+    """Each is done under the lock of what it changes: the later one goes by what the earlier one left."""
+
+    @pytest.fixture
+    def api(self) -> ApiClient:
+        api = ApiClient()
+        api.post("rules/", failed_rule())
+        velocity_prepare()
+        api.post("transactions/", payload(1))
+        return api
+
+    def test_a_correction_goes_by_the_row_as_the_one_before_left_it(self, api: ApiClient) -> None:
+        with transaction.atomic():
+            Transaction.objects.filter(transaction_id="T1").update(status="reversed")
+            beside = Beside(lambda: api.patch("transactions/T1/", {"status": "failed"}))
+            beside.must_wait()
+        assert beside.answer().status_code == 200
+        assert TransactionRevision.objects.get().status_before == "reversed"
+
+    def test_counters_are_told_what_the_row_is_once_it_is_no_longer_changing(
+        self, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(corrections, "correction_count", lambda pk: None)
+            api.patch("transactions/T1/", {"status": "failed"})
+        revision = TransactionRevision.objects.get()
+        with transaction.atomic():
+            Transaction.objects.filter(transaction_id="T1").update(status="reversed")
+            beside = Beside(lambda: corrections.correction_count(revision.pk))
+            beside.must_wait()
+        beside.answer()
+        assert failures(api.post("transactions/", payload(2)).json()) == "0"
+        assert velocity_verify().differences == []
+
+    def test_a_correction_waits_for_whoever_fills_its_counters(self, api: ApiClient) -> None:
+        tags = [str(counter.tag(("U1",))) for counter in engines.current().plan.stored()]
+        with groups_locked(tags):
+            beside = Beside(lambda: api.patch("transactions/T1/", {"status": "failed"}))
+            beside.must_wait()
+        assert beside.answer().status_code == 200
+        assert failures(api.post("transactions/", payload(2)).json()) == "1"

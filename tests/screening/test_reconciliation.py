@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from screening import realtime, reconciliation
+from screening import realtime, reconciliation, services
+from screening.engine import engines
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.realtime import fence, store
@@ -165,3 +168,51 @@ def test_the_database_refuses_a_count_that_reconciliation_may_have_taken_back(
     assert aged == [False]
     assert actual(api.post("transactions/", payload(2)).json()) == 2
     assert SETTLED_AFTER_S * 1_000_000 > MAX_COUNT_AGE_US + realtime.CLOCKS_APART_US
+
+
+def test_it_does_not_go_on_with_a_count_of_another_payload(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt died between counting and storing; then the id comes again and means something else."""
+
+    def dies(*_args: Any, **_kwargs: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "decisions_store", dies)
+        with pytest.raises(Killed):
+            api.post("transactions/", payload(2))
+    monkeypatch.setattr(services, "COMPLETE_AFTER_S", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "WAIT_FOR_OTHER_S", 0.1)
+        assert_problem(api.post("transactions/", payload(2, amount="7")), 503)
+    assert reconciliation.counts_reconcile() == 1
+    assert api.post("transactions/", payload(2, amount="7")).status_code == 201
+    assert not velocity_verify().differences
+
+
+def test_it_takes_back_its_count_of_what_another_attempt_stored_meanwhile(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_decisions = realtime.decisions_store
+    document = payload(2)
+
+    def another_was_first(rows: Any, **given: Any) -> Any:
+        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
+        # Counted at another moment, as an attempt without Redis does: in no counter that is filled already.
+        row = rows[0]
+        other = replace(row, arrival=row.arrival - 1, decision=replace(row.decision, decision_id=uuid4()))
+        assert store_decisions([other], **given).decision_pks
+        return store_decisions(rows, **given)
+
+    monkeypatch.setattr(realtime, "decisions_store", another_was_first)
+    assert api.post("transactions/", document).status_code == 200
+    assert actual(api.post("transactions/", payload(3)).json()) == 2
+
+
+def test_a_process_that_is_ahead_of_its_database_goes_back_to_it(api: ApiClient) -> None:
+    """PostgreSQL was restored from a backup, and processes went on."""
+    engine = engines.current()
+    engines._engine = engine.renumbered(engine.number + 5, engine.lists)
+    assert actual(api.post("transactions/", payload(2)).json()) == 2
+    assert engines.current().number == engine.number

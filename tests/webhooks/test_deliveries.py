@@ -12,10 +12,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from screening.models import OutboxEntry, Webhook, WebhookDelivery
+from screening.outbox import worker
 from screening.outbox.worker import outbox_purge, outbox_work
 from screening.webhooks.deliveries import AT_ONCE, deliveries_make, deliveries_send, pause_after
 from screening.webhooks.sending import Message, Outcome
@@ -242,3 +243,24 @@ def test_it_makes_deliveries_in_the_order_in_which_things_happened() -> None:
     made = list(WebhookDelivery.objects.order_by("id").values_list("outbox_id", flat=True))
     assert len(made) == 4
     assert made == sorted(made)
+
+
+def test_it_leaves_entries_for_later_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be told is given up; what cannot be told now is not."""
+
+    def away(*_args: Any) -> int:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    webhook()
+    opened = case()
+    outbox_work()
+    payload = {"case_pk": opened.pk, "action": "opened"}
+    OutboxEntry.objects.create(kind="case", subject=str(opened.case_id), payload=payload)
+    made = WebhookDelivery.objects.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "deliveries_make", away)
+        with pytest.raises(OperationalError):
+            outbox_work()
+    assert OutboxEntry.objects.filter(processed_at=None).count() == 1
+    assert outbox_work() == 1
+    assert WebhookDelivery.objects.count() == made + 1

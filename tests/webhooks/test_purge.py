@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from screening.models import Webhook, WebhookDelivery
 from screening.webhooks import purge
-from screening.webhooks.purge import deliveries_purge, webhooks_purge
+from screening.webhooks.purge import deliveries_purge
+from screening.webhooks.tasks import webhooks_purge
 from tests.clients import ApiClient, assert_problem
 
 pytestmark = pytest.mark.django_db
@@ -93,3 +95,18 @@ def test_what_was_deleted_is_neither_listed_nor_replayed(hook: Webhook) -> None:
     deliveries_purge()
     assert api.get(f"webhooks/{hook.pk}/deliveries/").json()["items"] == []
     assert_problem(api.post(f"webhooks/{hook.pk}/deliveries/{old}/replay/"), 404)
+
+
+def test_it_keeps_what_somebody_has_sent_again_while_it_looked(hook: Webhook) -> None:
+    old = delivery(hook, "delivered", finished=31 * DAY)
+    delivery(hook, "delivered", finished=31 * DAY)
+
+    def sent_again(execute: Any, sql: str, *given: Any) -> Any:
+        found = execute(sql, *given)
+        if sql.startswith("SELECT"):
+            WebhookDelivery.objects.filter(delivery_id=old).update(status="pending")
+        return found
+
+    with connection.execute_wrapper(sent_again):
+        assert deliveries_purge() == 1
+    assert kept() == {old}

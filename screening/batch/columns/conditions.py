@@ -152,7 +152,7 @@ def literal_sql(column: Column, actual: str, operator: str, value: Anything) -> 
         case "text":
             return _text_sql(actual, operator, value)
         case "units":
-            return units_sql(actual, column.scale, operator, value)
+            return units_compared_sql(actual, column.scale, operator, value)
         case "boolean":
             return _boolean_sql(actual, operator, value)
         case "time":
@@ -193,7 +193,7 @@ def _membership(actual: str, operator: str, literals: list[str]) -> str:
     return f"({actual} {'IN' if operator == 'in' else 'NOT IN'} ({', '.join(literals)}))"
 
 
-def units_sql(actual: str, scale: int, operator: str, value: Anything) -> str | None:
+def units_compared_sql(actual: str, scale: int, operator: str, value: Anything) -> str | None:
     """A whole number of units of 10^-scale against constants, exactly."""
     if operator in _SQL_ORDER and isinstance(value, Decimal):
         rounding = ROUND_FLOOR if operator in ("gt", "lte") else ROUND_CEILING

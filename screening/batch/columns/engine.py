@@ -24,7 +24,7 @@ from rules.core.lists import Lists
 from rules.core.model import Aggregate, All
 from rules.core.windows import window_bounds
 from screening.batch.columns.bounds import Positions
-from screening.batch.columns.conditions import compares_label, condition_sql, leaves
+from screening.batch.columns.conditions import compares_label, condition_sql, leaves, literal_sql
 from screening.batch.columns.facts import facts_add, label_sql
 from screening.batch.columns.fields import METADATA_PREFIX, Column, column_of, quoted
 from screening.batch.columns.groups import groups_add
@@ -127,8 +127,6 @@ class ColumnRun:
     def leaf_sql(self, comparison: Any, alias: str = "e", predicates: PredicateColumns | None = None) -> str:
         """A comparison of the screened event's own fields."""
         if comparison.left == "label.is_fraud":
-            from screening.batch.columns.conditions import literal_sql
-
             label = label_sql(alias, alias, then=self.is_then, labels_us=self.scope.labels_us)
             if comparison.operator in ("is_null", "is_not_null"):
                 return f"({label} IS {'NOT ' if comparison.operator == 'is_not_null' else ''}NULL)"

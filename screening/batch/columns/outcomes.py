@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -146,33 +145,4 @@ def letters_of(outcomes: Sequence[RuleOutcome]) -> str:
     return "".join(LETTERS[outcome.status] for outcome in outcomes)
 
 
-def outcomes_of_everything(
-    run: ColumnRun, batch_rows: int = 10_000
-) -> Iterator[tuple[str, Verdict, DecisionDraft, tuple[RuleOutcome, ...]]]:
-    """(transaction id, SQL's verdict, decision, all outcomes) of every screened transaction, in order of position.
-
-    Everything is evaluated by the core from the numbers: for comparisons with other evaluators, not for volume.
-    """
-    from ingestion.models import Transaction
-
-    judge = Judge(run)
-    columns = [
-        "s.pos",
-        "s.id",
-        "s.us",
-        "s.arrival",
-        f"{judge.letters_sql} AS letters",
-        f"{judge.undecided_sql} AS u",
-    ]
-    columns += run.event_sql() + judge.number_columns()
-    rows = run.database.execute(f"SELECT {', '.join(columns)} {judge.from_sql()} ORDER BY s.pos").fetchall()
-    ids = dict(Transaction.objects.values_list("id", "transaction_id"))
-    width = len(run.event_columns())
-    for pos, pk, us, arrival, letters, undecided, *values in rows:
-        event = run.event_of(us, arrival, values[:width])
-        outcomes = judge.outcomes(event, judge.results(values[width:], event))
-        verdict = Verdict(pos, None if undecided else letters)
-        yield ids[pk], verdict, judge.decide(outcomes), outcomes
-
-
-__all__ = ["Decimal", "Judge", "Verdict", "letters_of", "outcomes_of_everything"]
+__all__ = ["Judge", "Verdict", "letters_of"]

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.core import limits
 from rules.core.aggregates import (
     FROM_PREVIOUS,
+    NO_EARLIER_PLACE,
+    NO_EVENT,
+    NO_PLACE,
+    NO_VALUES,
     AggregateResult,
     Moments,
     benford_chi2,
@@ -20,14 +23,13 @@ from rules.core.aggregates import (
     from_previous,
     scale_of,
     seconds_between,
+    too_few_for_benford,
 )
 from rules.core.durations import from_us
 from rules.core.geo import coordinates
 from rules.core.model import Aggregate
 from rules.core.values import RESULT, Event, read, to_units
 from rules.core.windows import missing_fact, window_bounds
-
-NO_VALUES = "there are no values to go by"
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _value(
         return Decimal(numbers[1] or 0), None
     if function in ("seconds_since_first", "seconds_since_last"):
         if numbers[1] is None:
-            return None, "there is no such event"
+            return None, NO_EVENT
         return seconds_between(from_us(numbers[1]), current["occurred_at"]), None
     if function in FROM_PREVIOUS:
         return _from_previous(function, numbers, current)
@@ -150,10 +152,10 @@ def _from_previous(
 ) -> tuple[Decimal | None, str | None]:
     here = coordinates(current)
     if here is None:
-        return None, "its coordinates are missing"
+        return None, NO_PLACE
     _, latitude, longitude, occurred_us = numbers
     if latitude is None or longitude is None or occurred_us is None:
-        return None, "there is no earlier event with coordinates"
+        return None, NO_EARLIER_PLACE
     there = tuple(float(Decimal(units).scaleb(-COORDINATE_SCALE)) for units in (latitude, longitude))
     return from_previous(function, there, from_us(occurred_us), here, current["occurred_at"]), None  # type: ignore[arg-type]
 
@@ -177,8 +179,7 @@ def _of_values(
             return RESULT.divide(Decimal(lower + upper), Decimal(2 * 10**scale)), None
         case "benford_chi2":
             chi2 = benford_chi2([each or 0 for each in rest])
-            few = f"there are fewer than {limits.MIN_BENFORD_VALUES} values to go by"
-            return chi2, None if chi2 is not None else few
+            return chi2, None if chi2 is not None else too_few_for_benford()
         case "count" | "sum":
             return finish(aggregate, Moments(events, 0, (rest[0] if rest else 0) or 0, 0, None, None, scale))
         case "min" | "max":

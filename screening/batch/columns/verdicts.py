@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from rules.core import limits
 from rules.core.aggregates import FROM_PREVIOUS, scale_of
 from rules.core.compile import aggregates_of
 from rules.core.fields import DISTANCE_TO_CURRENT
 from rules.core.geo import EARTH_RADIUS_KM
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, Literal
-from screening.batch.columns.conditions import compares_label, condition_sql, units_sql
+from screening.batch.columns.conditions import compares_label, condition_sql, units_compared_sql
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import column_of, group_column, quoted
+from screening.batch.columns.measures import units_sql
 
 LETTERS = {"flagged": "f", "clean": "c", "not_applicable": "n", "error": "e"}
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "=", "ne": "<>"}
@@ -125,7 +127,7 @@ class Verdicts:
         if comparison.operator in ("is_null", "is_not_null"):
             return Truth(f"({left.double} IS {'NOT ' if comparison.operator == 'is_not_null' else ''}NULL)")
         if left.units is not None:
-            exact = units_sql(left.units, left.scale, comparison.operator, value)
+            exact = units_compared_sql(left.units, left.scale, comparison.operator, value)
             if exact is not None:
                 return Truth(exact)
         if comparison.operator in _SIGNS and isinstance(value, Decimal):
@@ -212,11 +214,9 @@ class Verdicts:
         current = None
         scale = scale_of(aggregate)
         if function == "zscore" and aggregate.field is not None:
-            from screening.batch.columns.measures import units_sql as field_units
-
             if aggregate.field == "label.is_fraud":
                 return None
-            current = field_units("transaction", aggregate.field, scale, "s")
+            current = units_sql("transaction", aggregate.field, scale, "s")
             if current is None:
                 return None
         return _of_moments(function, found, scale, current)
@@ -269,7 +269,9 @@ def _benford(found: dict[str, str]) -> Number:
         f"power({digit} - {number} * log10(1.0 + 1.0 / {d})::DOUBLE, 2) / ({number} * log10(1.0 + 1.0 / {d})::DOUBLE)"
         for d, digit in enumerate(digits, 1)
     )
-    return Number(f"CASE WHEN {number} >= 50 THEN ({terms})::DOUBLE END", error="1e-6")
+    return Number(
+        f"CASE WHEN {number} >= {limits.MIN_BENFORD_VALUES} THEN ({terms})::DOUBLE END", error="1e-6"
+    )
 
 
 def _distance(function: str, found: dict[str, str]) -> Number:

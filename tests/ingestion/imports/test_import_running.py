@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -301,3 +302,53 @@ def test_it_deals_a_users_rows_to_one_lane_in_their_order() -> None:
     assert all(lane == sorted(lane) for lane in dealt)
     for user in range(7):
         assert sum(any(pk % 7 == user for pk in lane) for lane in dealt) == 1
+
+
+def test_it_stores_nothing_of_a_chunk_when_the_import_is_another_workers_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(tmp_path, [row(number) for number in range(5)])
+    taken_over = uuid4()
+    read = running.transaction_parse
+
+    def slowly(*args: Any, **given: Any) -> Any:
+        ImportJob.objects.filter(pk=job.pk).update(lease=taken_over)
+        return read(*args, **given)
+
+    monkeypatch.setattr(running, "transaction_parse", slowly)
+    assert not import_run(import_id=str(job.import_id), screens_here=True)
+    assert (now(job).status, now(job).rows_read, now(job).lease) == ("running", 0, taken_over)
+    assert now(job).leased_until is not None
+    assert not Transaction.objects.exists()
+
+
+def test_it_stores_no_chunk_twice_under_one_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its position moved though the lease did not: whoever read from the old one stores nothing."""
+    job = job_of(tmp_path, [row(number) for number in range(5)])
+    read = running.transaction_parse
+
+    def slowly(*args: Any, **given: Any) -> Any:
+        ImportJob.objects.filter(pk=job.pk).update(rows_read=5, rejected=5)
+        return read(*args, **given)
+
+    monkeypatch.setattr(running, "transaction_parse", slowly)
+    assert not import_run(import_id=str(job.import_id), screens_here=True)
+    assert now(job).accepted == 0
+    assert not Transaction.objects.exists()
+
+
+def test_it_notices_while_it_waits_that_it_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "RENEW_AFTER_S", 0.0)
+
+    def cancelled_instead(*_args: Any) -> bool:
+        if now(job).status != "cancelled":
+            services.import_cancel(job=job)
+        return True
+
+    job = job_of(tmp_path, [row(number) for number in range(5)])
+    monkeypatch.setattr(running, "enqueue", cancelled_instead)
+    assert not import_run(import_id=str(job.import_id))
+    assert (now(job).status, now(job).rows_read) == ("cancelled", 5)
+    assert not Decision.objects.exists()

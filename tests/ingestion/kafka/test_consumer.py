@@ -274,3 +274,62 @@ def test_it_takes_no_letter_for_written_that_the_broker_did_not_confirm(left: in
 
     with pytest.raises(DeadLettersNotWritten):
         DeadLetterBox(Unconfirmed()).put([DeadLetter(Sent(), "unparsable")])
+
+
+class Delivered:
+    """A message as librdkafka hands it over."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        self._place = partition, offset
+
+    def topic(self) -> str:
+        return TOPIC
+
+    def partition(self) -> int:
+        return self._place[0]
+
+    def offset(self) -> int:
+        return self._place[1]
+
+    def error(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return b'{"n": 1}'
+
+
+class Paused:
+    """A consumer of partition 0 that is given partition 1 while it waits."""
+
+    def __init__(self) -> None:
+        self.polled = [Delivered(0, 7), Delivered(1, 3)]
+        self.sought: list[tuple[int, int]] = []
+        self.paused: list[int] = []
+
+    def poll(self, _seconds: float) -> Delivered | None:
+        return self.polled.pop(0) if self.polled else None
+
+    def consume(self, _most: int, _seconds: float) -> list[Delivered]:
+        return [Delivered(0, 8)]
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(TOPIC, 0)]
+
+    def seek(self, position: TopicPartition) -> None:
+        self.sought.append((position.partition, position.offset))
+
+    def pause(self, positions: list[TopicPartition]) -> None:
+        self.paused += [each.partition for each in positions]
+
+    def resume(self, _positions: list[TopicPartition]) -> None:
+        self.paused.append(-1)
+
+
+def test_it_goes_back_to_the_first_it_did_not_take_on_partitions_it_is_given_meanwhile_too() -> None:
+    consumer = Paused()
+    stream = StreamConsumer(
+        consumer=consumer, letters=DeadLetterBox(None), take=Taken(OperationalError("gone"))
+    )
+    assert stream.step() == 0
+    assert consumer.sought == [(0, 7), (1, 3)]
+    assert consumer.paused == [0, 1, -1]

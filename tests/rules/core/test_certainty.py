@@ -88,6 +88,8 @@ def test_it_warns_of_rules_that_always_hit(conditions):
         [counting("gt", 4, last=5)],
         [counting("lt", 1, filters=[comparison("channel", "eq", "web")])],
         [counting("lt", 1, exclude_current=True)],
+        [counting("lt", 1, delay="1h")],
+        [counting("gt", 20_000, aggregate_function="distance_km_from_previous")],
         [counting("lt", 1, event="login", field="event_id")],
         [counting("lt", 1, group_by=[{"counterparty_account_id": "account_id"}])],
         [counting("gt", 3599, aggregate_function="seconds_since_first")],

@@ -130,6 +130,15 @@ def test_of_one_signal_the_largest_weight_and_the_longest_horizon_hold():
     ]
 
 
+def test_a_signal_is_of_the_first_rule_that_raised_it():
+    decision = deciding(
+        (HIT, action("flag", signal="velocity", weight=0.1, horizon="10m")),
+        (HIT, action("flag", signal="velocity", weight=0.9, horizon="1h")),
+    )
+
+    assert [each.outcome.rule.rule_id for each in decision.signals] == [1]
+
+
 def test_the_order_of_the_rules_makes_no_difference_to_the_outcome():
     forwards = [
         (HIT, action("block", risk_score=5)),

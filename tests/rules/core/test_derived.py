@@ -61,5 +61,7 @@ def test_a_login_has_a_clock_but_no_channel():
 
 def test_the_base_amount_is_rounded_half_even_to_4_decimals():
     assert to_base_amount(Decimal("1.5"), Decimal("0.00003")) == Decimal("0.0000")
+    assert to_base_amount(Decimal(1), Decimal("0.00015")) == Decimal("0.0002")
+    assert to_base_amount(Decimal(1), Decimal("0.00025")) == Decimal("0.0002")
     assert to_base_amount(Decimal("100000000000"), Decimal("1600.123456")) == Decimal("160012345600000.0000")
     assert to_base_amount(Decimal(1), None) is None

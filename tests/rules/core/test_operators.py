@@ -187,6 +187,13 @@ def test_a_metadata_path_leads_through_objects_and_lists():
     assert met(comparison("metadata.a", "eq", "deep"), event) is False
 
 
+def test_beyond_the_end_of_a_list_in_the_metadata_there_is_nothing():
+    event = transaction(metadata={"a": ["x", "y"]})
+
+    assert met(comparison("metadata.a.1", "eq", "y"), event) is True
+    assert met(comparison("metadata.a.2", "is_null"), event) is True
+
+
 def test_metadata_may_be_missing_altogether():
     assert met(comparison("metadata.a", "eq", "x"), transaction(metadata=None)) is None
 
@@ -203,6 +210,14 @@ def test_an_entry_expires():
     assert on_list("A", T) is False
     assert on_list("B", T) is True
     assert on_list("C", T) is False
+
+
+@pytest.mark.parametrize("entries", [{"bad": LONG_AGO, "BAD": T}, {"BAD": T, "bad": LONG_AGO}])
+def test_of_entries_that_are_one_without_case_the_longest_holds(entries):
+    folded = ListEntries(entries, is_case_sensitive=False)
+
+    assert folded.contains("Bad", T.replace(minute=2)) is True
+    assert folded.contains("Bad", T) is False
 
 
 def test_a_likeness_to_an_expired_entry_does_not_count():

@@ -211,6 +211,12 @@ def test_a_label_counts_from_when_it_was_known():
     assert count(history, transaction(), filters=[comparison("label.is_fraud", "eq", True)]) == 1
 
 
+def test_a_label_is_known_at_the_very_moment_it_is_learnt():
+    learnt_now = transaction(occurred_at=before(50), **{"label.is_fraud": True, "label.known_at": T})
+
+    assert count([learnt_now], transaction(), filters=[comparison("label.is_fraud", "eq", True)]) == 1
+
+
 def test_events_of_another_kind_are_counted_in_order():
     payment = transaction()
     earlier = {

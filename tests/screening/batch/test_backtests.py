@@ -10,7 +10,7 @@ import pytest
 
 from ingestion.models import Label, Transaction
 from rules.models import RulesetVersion, RuleVersion
-from screening.batch import advancing
+from screening.batch import advancing, backtesting
 from screening.batch.backtesting import backtest_advance
 from screening.batch.models import Backtest
 from screening.models import Alert, Decision, RuleHit
@@ -264,3 +264,50 @@ def test_it_honours_history_before_the_range(api: ApiClient) -> None:
         "Third", conditions=[{**rule_document()["conditions"][0], "value": 2, "time_window": "7d"}]
     )
     assert finished(api, rule=rule, date_from=(START + timedelta(hours=24)).isoformat())["hits"] == 1
+
+
+def test_it_tells_apart_what_only_the_candidate_and_only_the_version_in_force_hits(api: ApiClient) -> None:
+    history_store([10, 200, 300, 400])
+    rule_id = api.post("rules/", over(250)).json()["id"]
+    under = rule_document("Large", conditions=[{"field": "amount", "operator": "lt", "value": 350}])
+    assert api.patch(f"rules/{rule_id}/?draft=true", under).status_code == 200
+    result = finished(api, rule_id=rule_id)
+    in_force = result["in_force"]
+    assert (result["hits"], in_force["hits"], in_force["hits_in_both"]) == (3, 2, 1)
+    assert (in_force["hits_only_in_candidate"], in_force["hits_only_in_force"]) == (2, 1)
+
+
+@pytest.mark.parametrize("said_last", [True, False])
+def test_of_several_labels_the_one_that_is_known_latest_counts(api: ApiClient, said_last: bool) -> None:
+    history_store([200])
+    said = [(START + timedelta(days=2), said_last), (START + timedelta(days=1), not said_last)]
+    for known_from, is_fraud in said:
+        Label.objects.create(transaction_id="T0", is_fraud=is_fraud, known_from=known_from, arrival=1)
+    found = finished(api, rule=over(100))["labelled"]
+    assert (found["true_positives"], found["false_positives"]) == (int(said_last), int(not said_last))
+
+
+def test_its_samples_are_spread_over_the_hits(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtesting, "MAX_SAMPLES", 3)
+    history_store([200, 10, 200, 200, 200, 200, 200, 10])
+    samples = finished(api, rule=over(100))["sample_hits"]
+    assert [each["transaction_id"] for each in samples] == ["T0", "T3", "T5"]
+
+
+def test_what_a_worker_counted_that_was_overtaken_is_not_added(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history_store([10, 200, 300])
+    answer = api.post("backtests/", {"rule": over(100)})
+    backtest = Backtest.objects.get(backtest_id=answer.json()["backtest_id"])
+    count = backtesting._chunk
+
+    def overtaken(*args: Any) -> Any:
+        tally = count(*args)
+        Backtest.objects.filter(pk=backtest.pk).update(processed_transactions=3)
+        return tally
+
+    monkeypatch.setattr(backtesting, "_chunk", overtaken)
+    assert not backtest_advance(backtest.pk)
+    backtest.refresh_from_db()
+    assert (backtest.status, backtest.progress, backtest.processed_transactions) == ("running", {}, 3)

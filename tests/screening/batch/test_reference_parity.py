@@ -12,13 +12,13 @@ from ingestion.models import AlertEvent, CardEvent, Label, LoginEvent, Transacti
 from rules.core.compile import CompiledRuleset, compile_rule
 from rules.core.parse import parse_rule
 from screening.batch.columns.engine import ColumnRun
-from screening.batch.columns.outcomes import outcomes_of_everything
 from screening.batch.columns.scope import AsOf, Scope
 from screening.batch.columns.stage import Memory
 from tests.reference.contract import ComparisonResult, RuleResult, ScreenedEvent, differences
 from tests.reference.evaluator import ReferenceEvaluator
 from tests.reference.histories import LISTS
 from tests.reference.strategies import pair_of_seed
+from tests.screening.batch.everything import outcomes_of_everything
 from tests.screening.batch.loading import history_store, lists_of
 
 LOOKED_UP = ("customer.", "account.age")

@@ -12,10 +12,10 @@ from rules.core.lists import NO_LISTS
 from rules.core.parse import parse_rule
 from rules.pack import Example, PackEntry, pack_entries
 from screening.batch.columns.engine import ColumnRun
-from screening.batch.columns.outcomes import outcomes_of_everything
 from screening.batch.columns.scope import Scope
 from screening.batch.columns.stage import Memory
 from tests.reference.contract import EventArrival
+from tests.screening.batch.everything import outcomes_of_everything
 from tests.screening.batch.loading import history_store
 
 LOOKED_UP = ("customer.", "account.age", "label.", "in_list")

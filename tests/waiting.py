@@ -1,0 +1,55 @@
+"""Work beside the test that waits for a lock which the test's own session holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from django.db import connection, connections
+
+
+class Beside(Thread):
+    """`work` in a thread, on a connection of its own."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._answer = self._work()
+        except BaseException as error:
+            self._error = error
+        finally:
+            connections.close_all()
+
+    def must_wait(self) -> None:
+        """Returns once it waits for what this session holds; it may not come to its end before."""
+        until = time.monotonic() + 60
+        while not _keeps_somebody_waiting():
+            assert self.is_alive(), f"it did not wait: {self._error or self._answer!r}"
+            assert time.monotonic() < until, "it does nothing"
+            time.sleep(0.01)
+
+    def answer(self) -> Any:
+        """What `work` returned; raises what it raised."""
+        self.join(60)
+        assert not self.is_alive(), "it waits for ever"
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+
+def _keeps_somebody_waiting() -> bool:
+    # Not pg_stat_activity, of which a transaction sees one moment only.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted"
+            " AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])
