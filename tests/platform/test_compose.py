@@ -114,6 +114,11 @@ def test_it_is_stricter_than_the_program_where_nothing_is_said(dotenv: dict[str,
     assert told("web", {"REQUIRE_TWO_FACTOR": "0"})["REQUIRE_TWO_FACTOR"] == "0"
 
 
+def test_only_its_own_machine_reaches_the_web_server_unless_told_otherwise() -> None:
+    (published,) = compose()["services"]["web"]["ports"]
+    assert published == "${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"
+
+
 def test_it_lists_every_variable_that_compose_and_the_image_read() -> None:
     of_compose = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (CHECKOUT / "docker-compose.yml").read_text()))
     of_the_image = set(re.findall(r"\$\{([A-Z_]+)", (CHECKOUT / "deploy/entrypoint.sh").read_text()))
