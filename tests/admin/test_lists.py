@@ -62,7 +62,7 @@ def test_it_says_how_many_there_are_and_where_it_stopped_counting(monkeypatch: p
     assert "Transactions: the first 2; search or filter for others" in staff.page(address)
 
 
-def test_it_writes_times_to_the_second_by_the_24_hour_clock() -> None:
+def test_it_writes_times_to_the_second_by_the_24_hour_clock_with_their_zone() -> None:
     payment(ApiClient(), "T1", occurred_at="2026-03-04T15:06:07Z")
     html = StaffClient("ivy", "Investigator").page(reverse("admin:ingestion_transaction_changelist"))
-    assert "4 Mar 2026 15:06:07" in html
+    assert "4 Mar 2026 15:06:07 UTC" in html

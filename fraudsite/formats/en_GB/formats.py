@@ -1,7 +1,7 @@
-"""Times as the whole workspace writes them: to the second, by the 24-hour clock, in UTC."""
+"""Times as the whole workspace writes them: to the second, by the 24-hour clock, in UTC, which they say."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i:s"
-DATETIME_FORMAT = "j M Y H:i:s"
+DATETIME_FORMAT = "j M Y H:i:s e"
 SHORT_DATE_FORMAT = "j M Y"
-SHORT_DATETIME_FORMAT = "j M Y H:i"
+SHORT_DATETIME_FORMAT = "j M Y H:i e"

@@ -1,0 +1,51 @@
+"""The workspace for who has no mouse, no eyes on the screen, or no scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.staff import staff
+
+LogIn = Callable[..., Page]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_is_read_and_worked_where_scripts_are_blocked(browser: Browser, live_server: Any, width: int) -> None:
+    staff("ada", "Rule author")
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, base_url=live_server.url, java_script_enabled=False
+    )
+    try:
+        page = context.new_page()
+        page.goto("/admin/login/")
+        page.fill("[name=username]", "ada")
+        page.fill("[name=password]", "a long enough pass phrase")
+        page.click("button[type=submit]")
+        page.get_by_role("link", name="Named lists").click()
+        page.fill("[name=name]", "watched")
+        page.get_by_role("button", name="Make it").click()
+        expect(page.get_by_role("heading", name="List watched")).to_be_visible()
+        page.goto("/admin/rules/rule/add/")
+        expect(page.locator("noscript p")).to_have_text(re.compile("The builder needs JavaScript."))
+        expect(page.get_by_label("The rule as JSON")).to_be_visible()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    finally:
+        context.close()
+
+
+def test_it_comes_to_the_page_past_the_menu_by_one_key(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/lists/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the page")
+    expect(skip).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
