@@ -15,7 +15,9 @@ LogIn = Callable[..., Page]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_is_read_and_worked_where_scripts_are_blocked(browser: Browser, live_server: Any, width: int) -> None:
+def test_it_is_read_and_worked_where_scripts_are_blocked(
+    browser: Browser, live_server: Any, width: int
+) -> None:
     staff("ada", "Rule author")
     context = browser.new_context(
         viewport={"width": width, "height": 900}, base_url=live_server.url, java_script_enabled=False

@@ -253,7 +253,7 @@ def test_it_shows_the_trail_on_a_page_to_auditors() -> None:
     three_changes()
     html = StaffClient("grace", "Auditor").page(reverse("admin:audit"), table="rules_namedlistentry")
     assert "A1" in html
-    assert "insert list entry" in html
+    assert "added list entry" in html
 
 
 @pytest.mark.django_db(transaction=True)
