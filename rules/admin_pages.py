@@ -169,7 +169,7 @@ def rules_waiting(request: HttpRequest) -> HttpResponse:
         ).select_related("rule")
     }
     rows = [
-        _version_row(request, each, previous=live.get(each.rule_id))
+        _version_row(request, each, previous=live.get(each.rule_id)) | {"doubts": doubts_of(each)}
         for each in versions.order_by("created_at")[:200]
     ]
     return render(request, "workspace/rules/waiting.html", title="Waiting for approval", rows=rows)

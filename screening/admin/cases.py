@@ -24,7 +24,7 @@ from screening.admin.history import amounts_chart, timeline
 from screening.admin.picture import connections_picture
 from screening.cases import services
 from screening.cases.models import Case
-from screening.cases.selectors import case_get, cases_open
+from screening.cases.selectors import case_get, cases_open, payments_alerted
 from screening.cases.services import NOTE_LENGTH, BulkItem
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 from screening.risk.selectors import account_risk
@@ -73,7 +73,7 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
     until = timezone.now()
     risk = account_risk(case.account_id, until) if case.account_id else None
     alerts = alerts_with_evidence(case)
-    marked = {each["alert"].transaction_id for each in alerts if each["alert"].transaction_id}
+    marked = payments_alerted(case)
     return render(
         request,
         "workspace/screening/case.html",
@@ -83,7 +83,7 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
         risk=risk,
         advice=advice(risk.tier, has_open_case=case.status != Case.Status.CLOSED) if risk else "",
         alerts=alerts,
-        timeline=timeline(case),
+        timeline=timeline(case, marked=marked),
         amounts=amounts_chart(case, marked=marked),
         picture=connections_picture(case.account_id) if case.account_id else None,
         notes=[{"note": each, "is_long": _is_long(each.text)} for each in case.notes.all()],
@@ -93,6 +93,7 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
         dispositions=Case.Disposition.choices,
         may_work=may(request.user, Action.CASES_WRITE),
         may_dispose=may(request.user, Action.CASES_DISPOSE) and case.status in MAY_BE_DISPOSED,
+        labelled=len(marked),
         me=principal_of(request),
         colleagues=[
             name

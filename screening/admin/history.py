@@ -19,10 +19,10 @@ CHARTED = 120
 AFTER = timedelta(days=1)
 
 
-def timeline(case: Case) -> list[dict[str, Any]]:
+def timeline(case: Case, *, marked: set[int]) -> list[dict[str, Any]]:
     """The newest events of the account and its user up to a day after the last alert, newest first."""
     until = case.last_alert_at + AFTER
-    rows = [*_transactions(case, until), *_logins(case, until), *_card_events(case, until)]
+    rows = [*_transactions(case, until, marked), *_logins(case, until), *_card_events(case, until)]
     return sorted(rows, key=lambda row: row["at"], reverse=True)[: EACH + EACH // 2]
 
 
@@ -49,7 +49,7 @@ def _payments(case: Case) -> QuerySet[Transaction]:
     return Transaction.objects.filter(occurred_at__isnull=False, **about)
 
 
-def _transactions(case: Case, until: Any) -> list[dict[str, Any]]:
+def _transactions(case: Case, until: Any, marked: set[int]) -> list[dict[str, Any]]:
     rows = (
         _payments(case)
         .filter(occurred_at__lte=until)
@@ -68,6 +68,7 @@ def _transactions(case: Case, until: Any) -> list[dict[str, Any]]:
             "device": row.device_id or "",
             "outcome": row.decision.outcome if hasattr(row, "decision") else "pending",
             "transaction_id": row.transaction_id,
+            "raised_alert": row.pk in marked,
         }
         for row in rows
     ]

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import Missing
+from screening.alerts.models import Alert
 from screening.alerts.selectors import alert_body, alerts_shown
 from screening.cases.models import Case, CaseEntry, CaseNote
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
@@ -40,6 +41,12 @@ def cases_about(*, account_id: str | None = None, user_id: str | None = None) ->
     if user_id is not None:
         condition |= Q(user_id=user_id)
     return Case.objects.filter(condition).order_by("-id")
+
+
+def payments_alerted(case: Case) -> set[int]:
+    """Primary keys of the transactions that raised an alert of the case, repeats too: those its finding labels."""
+    alerts = Alert.objects.filter(case=case, transaction__isnull=False)
+    return set(alerts.values_list("transaction", flat=True).distinct())
 
 
 def case_body(case: Case) -> dict[str, Any]:

@@ -143,6 +143,15 @@ def test_it_lets_another_person_approve_and_not_the_author(settings: Any) -> Non
     assert (version.state, version.reviewed_by, version.review_note) == ("live", "user:grace", "looks right")
 
 
+def test_it_tells_the_approver_what_is_doubtful(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    document = {**LARGE, "conditions": [{"field": "channel", "operator": "ne", "value": "ATM"}]}
+    save(StaffClient("ada", "Rule author"), document, and_submit="1")
+    html = StaffClient("grace", "Approver").page(reverse("admin:rules_waiting"))
+    assert "take care" in html
+    assert "always true" in html
+
+
 def test_it_tries_a_version_in_shadow_and_rejects_it(settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     save(StaffClient("ada", "Rule author"), LARGE, and_submit="1")

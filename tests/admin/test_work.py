@@ -55,6 +55,17 @@ def test_it_shows_a_case_with_its_evidence_history_and_connections(case: Case) -
     assert "Device D1, used by 2 accounts" in html
 
 
+def test_it_marks_and_counts_every_payment_that_a_finding_labels_repeats_too(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+    html = " ".join(client.page(reverse("admin:case", args=[case.case_id])).split())
+    assert case.alerts.exclude(repeat_of=None).count() == 2, "repeats, which stand under the first"
+    assert html.count('<span class="fs-badge bad">alert</span>') == 3
+    assert html.count('r="4.5"') == 3, "the stems that are marked"
+    assert "label the 3 payments that raised an alert, repeats among them" in html
+    act(client, case, "dispose", disposition="confirmed_fraud", note="sure")
+    assert Label.objects.filter(is_fraud=True).count() == 3
+
+
 def test_it_works_a_case_from_assigning_to_its_finding(case: Case) -> None:
     client = StaffClient("ada", "Investigator")
     act(client, case, "assign", assignee="user:ada")
