@@ -25,7 +25,7 @@ from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from fraudsite.api.whole_numbers import whole_number
-from fraudsite.errors import Conflict, DomainError, Missing, Refused
+from fraudsite.errors import Conflict, DomainError, FieldError, Missing, Refused
 from fraudsite.navigation import navigation
 from fraudsite.roles import Action, may
 from fraudsite.two_factor import LoginForm, has_second_factor, may_enter, two_factor
@@ -88,6 +88,17 @@ def number_of(text: str) -> int:
 def principal_of(request: HttpRequest) -> str:
     """How the record names whoever is logged in."""
     return f"user:{request.user.get_username()}"
+
+
+def told(error: DomainError) -> str:
+    """What cannot be done and why, as sentences: "The note is too long. Text is at most 10,000 characters long." """
+    return " ".join([error.detail, *map(_sentence, error.errors)])
+
+
+def _sentence(error: FieldError) -> str:
+    place = "" if error.path == "$" else f"{error.path} ".replace("_", " ")
+    text = f"{place}{error.message}"
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
 
 
 def render(request: HttpRequest, template: str, *, title: str, **context: Any) -> TemplateResponse:

@@ -40,15 +40,24 @@ def read_upload(file: File[bytes]) -> Rows:
     return read_entries(file.read())
 
 
+def read_pasted(text: str) -> Rows:
+    """`read_entries` of what was pasted: a value a line, and from a spreadsheet its columns, between which are tabs."""
+    return _read(text, delimiter="\t")
+
+
 def read_entries(raw: bytes) -> Rows:
     """A file with the header `value[,note][,expires_at]` (or `;`, `|`, tabs), or without one: a value, note, expiry a
     line.
 
     Raises Invalid for what is no CSV of entries at all (not UTF-8, an unknown column, nothing in it).
     """
-    text = _text(raw)
-    header = _HEADER.match(text)
-    delimiter = "," if header is None else header[1]
+    return _read(_text(raw), delimiter=",")
+
+
+def _read(text: str, *, delimiter: str) -> Rows:
+    """`delimiter` is that of lines without a header before them."""
+    if header := _HEADER.match(text):
+        delimiter = header[1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, line = Rows(), 0
     columns: tuple[str, ...] = COLUMNS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,18 +15,20 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render, told
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.roles import Action, may
 from fraudsite.spreadsheets import harmless
 from rules import list_services as services
-from rules.list_csv import read_upload
+from rules.list_csv import Rows, read_pasted, read_upload
 from rules.list_selectors import list_bodies, list_get
 from rules.list_services import NewEntry
 from rules.models import NamedList
 
 PER_PAGE = 100
+# Of the wrong lines of an upload.
+SHOWN_WRONG = 5
 
 
 @page("lists/", name="named_lists", post=Action.LISTS_WRITE)
@@ -82,9 +85,7 @@ def named_list_action(request: HttpRequest, name: str, what: str) -> HttpRespons
         if what == "delete":
             address = reverse("admin:named_lists")
     except DomainError as error:
-        messages.error(
-            request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
-        )
+        messages.error(request, told(error))
     return HttpResponseRedirect(address)
 
 
@@ -96,6 +97,7 @@ def _act(request: HttpRequest, name: str, what: str) -> str:
             if errors := services.entry_errors(entry):
                 raise Invalid("It cannot be added.", errors)
             services.entries_put(name=name, entries=[entry], principal=principal)
+            _warn_of_several_in_one(request, [entry])
             if entry.expires_at is not None and entry.expires_at <= timezone.now():
                 messages.warning(request, "Its last day is over already: no rule finds it on the list.")
                 return f"{entry.value} was added."
@@ -115,21 +117,48 @@ def _act(request: HttpRequest, name: str, what: str) -> str:
 
 
 def _upload(request: HttpRequest, name: str) -> str:
-    file = request.FILES.get("file")
-    if file is None:
-        raise Invalid("Choose a file.")
-    rows = read_upload(file)
+    file, pasted = request.FILES.get("file"), request.POST.get("pasted", "").strip("\r\n")
+    if (file is None) == (not pasted.strip()):
+        raise Invalid("Paste the entries, or choose a file: one of the two.")
+    rows = read_pasted(pasted) if file is None else read_upload(file)
     if rows.rejected:
-        bad = "; ".join(f"line {line}: {errors[0].message}" for line, errors in rows.rejected[:5])
-        raise Invalid(f"Nothing was changed: {len(rows.rejected)} lines are not valid. {bad}")
+        raise Invalid(_rejected_words(rows))
     changed = services.entries_put(
         name=name,
         entries=rows.entries,
         principal=principal_of(request),
         is_replacing="is_replacing" in request.POST,
     )
+    _warn_of_several_in_one(request, rows.entries)
     counts = f"{changed.added} added, {changed.updated} changed, {changed.removed} taken off"
-    return f"{counts}, {changed.unchanged} as before."
+    twice = len(rows.entries) - changed.added - changed.updated - changed.unchanged
+    again = f" {twice} stood there more than once; the last of each holds." if twice else ""
+    return f"{counts}, {changed.unchanged} as before.{again}"
+
+
+def _rejected_words(rows: Rows) -> str:
+    """Which lines are wrong and what of them; the first few say what there is to say of many."""
+    count = len(rows.rejected)
+    lines = [
+        f"Line {line}: "
+        + (errors[0].message if errors[0].path == "$" else f"{errors[0].path} {errors[0].message}")
+        for line, errors in rows.rejected[:SHOWN_WRONG]
+    ]
+    more = [f"And {count - SHOWN_WRONG} lines more."] if count > SHOWN_WRONG else []
+    what = "one line is not valid" if count == 1 else f"{count} lines are not valid"
+    return " ".join([f"Nothing was changed: {what}.", *(f"{each}." for each in lines), *more])
+
+
+def _warn_of_several_in_one(request: HttpRequest, entries: Sequence[NewEntry]) -> None:
+    """Somebody may have meant several values; a list takes any text, and rules look for all of it."""
+    suspect = [each.value for each in entries if "," in each.value or ";" in each.value]
+    if suspect:
+        count = "One value holds" if len(suspect) == 1 else f"{len(suspect)} values hold"
+        messages.warning(
+            request,
+            f"{count} a comma or semicolon, such as “{suspect[0][:80]}”. It is one entry: where several are meant, "
+            "take it off and give each a line of its own.",
+        )
 
 
 def _expiry(given: Any) -> datetime | None:
@@ -155,6 +184,6 @@ def _create(request: HttpRequest) -> HttpResponse:
             principal=principal_of(request),
         )
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
         return HttpResponseRedirect(reverse("admin:named_lists"))
     return HttpResponseRedirect(reverse("admin:named_list", args=[made.name]))

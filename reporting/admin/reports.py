@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render, told
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action
 from reporting.models import Report
@@ -66,7 +66,7 @@ def _make(request: HttpRequest) -> HttpResponse:
         day = _day(request.POST.get("date", "").strip())
         report = report_make(kind=kind, day=day, principal=principal_of(request))
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
     else:
         messages.success(request, "The report was made.")
         return HttpResponseRedirect(reverse("admin:report", args=[report.report_id]))

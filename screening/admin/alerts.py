@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from fraudsite.admin_site import WorkspaceModelAdmin, number_of, principal_of, require
+from fraudsite.admin_site import WorkspaceModelAdmin, number_of, principal_of, require, told
 from fraudsite.errors import Conflict, DomainError, Missing
 from fraudsite.large_tables import LargeTableAdmin
 from fraudsite.roles import Action
@@ -126,7 +126,7 @@ class SnoozeAdmin(WorkspaceModelAdmin):
                 principal=principal_of(request),
             )
         except DomainError as error:
-            raise Conflict(" ".join([error.detail, *(each.message for each in error.errors)])) from error
+            raise Conflict(told(error)) from error
         obj.__dict__.update(made.__dict__)
 
     @action(description="End the selected snoozes", permissions=["add"])

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render, require
+from fraudsite.admin_site import page, principal_of, render, require, told
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.models import SavedFilter
@@ -114,7 +114,7 @@ def case_action(request: HttpRequest, case_id: UUID, what: str) -> HttpResponse:
     try:
         messages.success(request, _act(request, case_id, what))
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
         return HttpResponseRedirect(address)
     if request.POST.get("and_next") and (following := _next_case(case_get(case_id))):
         address = reverse("admin:case", args=[following.case_id])

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render, told
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action
 from screening.webhooks import services
@@ -76,7 +76,7 @@ def webhook_action(request: HttpRequest, webhook_id: int, what: str) -> HttpResp
             )
         messages.success(request, _act(request, webhook_id, what))
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
     return HttpResponseRedirect(reverse("admin:webhooks") if what == "delete" else address)
 
 
@@ -129,6 +129,6 @@ def _create(request: HttpRequest) -> HttpResponse:
             principal=principal_of(request),
         )
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
         return HttpResponseRedirect(reverse("admin:webhooks"))
     return webhook_page(request, made.pk, made.secret)

@@ -275,6 +275,51 @@ def test_it_reads_no_file_of_a_list_that_is_too_large(monkeypatch: pytest.Monkey
     assert NamedListEntry.objects.count() == 3
 
 
+def many(client: StaffClient, **given: Any) -> str:
+    address = reverse("admin:named_list_action", args=["blocked", "upload"])
+    return messages_of(client.post(address, given, follow=True))
+
+
+def test_it_takes_pasted_lines_and_columns_of_a_spreadsheet_with_commas_as_they_are() -> None:
+    list_create(name="blocked", principal="user:x")
+    client = StaffClient("ada", "Investigator")
+    pasted = "A1\r\nSmith, John\tseen\t2099-01-31\r\n\r\n=1+1\r\nA1\r\n"
+    said = many(client, pasted=pasted)
+    assert "3 added, 0 changed, 0 taken off, 0 as before. 1 stood there more than once" in said
+    assert "One value holds a comma or semicolon, such as “Smith, John”" in said
+    values = NamedListEntry.objects.order_by("value").values_list("value", "note", "expires_at__year")
+    assert list(values) == [("=1+1", "", None), ("A1", "", None), ("Smith, John", "seen", 2099)]
+    assert "1 added, 0 changed, 2 taken off, 1 as before" in many(client, pasted="A1\nA2", is_replacing="on")
+
+
+def test_it_says_which_pasted_line_is_wrong_and_adds_none() -> None:
+    list_create(name="blocked", principal="user:x")
+    client = StaffClient("ada", "Investigator")
+    lines = [f"A{index}" for index in range(500)]
+    lines[498] = "A498\tletter\t31/12/2026"
+    said = many(client, pasted="\n".join(lines))
+    assert "Nothing was changed: one line is not valid. Line 499: expires_at takes a date" in said
+    said = many(client, pasted="\n".join(f"A{index}\t\tsoon" for index in range(8)))
+    assert "8 lines are not valid" in said
+    assert "And 3 lines more." in said
+    assert not NamedListEntry.objects.exists()
+
+
+def test_it_takes_a_paste_or_a_file_and_not_both_or_neither() -> None:
+    list_create(name="blocked", principal="user:x")
+    client = StaffClient("ada", "Investigator")
+    assert "one of the two" in many(client, pasted=" \r\n")
+    assert "one of the two" in many(client, pasted="A1", file=SimpleUploadedFile("e.csv", b"A2"))
+    assert not NamedListEntry.objects.exists()
+
+
+def test_it_says_what_is_wrong_with_a_list_as_sentences() -> None:
+    client = StaffClient("ada", "Investigator")
+    for _ in range(2):
+        response = client.post(reverse("admin:named_lists"), {"name": "blocked"}, follow=True)
+    assert "There is a list named 'blocked' already. Name is taken." in messages_of(response)
+
+
 def test_it_refuses_to_delete_a_list_that_a_rule_reads() -> None:
     list_create(name="blocked", principal="user:x")
     entries_put(name="blocked", entries=[NewEntry("A1")], principal="user:x")

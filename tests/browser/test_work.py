@@ -63,6 +63,27 @@ def test_it_keeps_what_was_typed_of_a_list_whose_name_is_taken(log_in: LogIn) ->
     expect(page.get_by_label("upper and lower case are different")).not_to_be_checked()
 
 
+def test_it_keeps_pasted_entries_of_which_one_is_wrong_and_deletes_no_list_by_one_click(
+    log_in: LogIn,
+) -> None:
+    list_create(name="blocked", principal="user:x")
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto("/admin/lists/blocked/")
+    page.get_by_label("Paste them, one a line").fill("A1\nA2\t\tsoon")
+    page.get_by_role("button", name="Add them").click()
+    expect(page.get_by_text("Line 2: expires_at takes a date")).to_be_visible()
+    expect(page.get_by_label("Paste them, one a line")).to_have_value("A1\nA2\t\tsoon")
+    page.get_by_label("Paste them, one a line").fill("A1\nA2")
+    page.get_by_role("button", name="Add them").click()
+    expect(page.get_by_text("2 added, 0 changed")).to_be_visible()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_label("yes, with its 2 entries")).to_be_focused()
+    page.get_by_label("yes, with its 2 entries").check()
+    page.get_by_role("button", name="Delete it").click()
+    page.wait_for_url("**/admin/lists/")
+
+
 def test_it_shows_the_newest_payments_of_a_narrow_chart_first(log_in: LogIn) -> None:
     rule()
     api = ApiClient()
