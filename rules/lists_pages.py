@@ -59,6 +59,7 @@ def named_list(request: HttpRequest, name: str) -> HttpResponse:
         named_list=list_bodies([found])[0],
         entries=paginator.get_page(request.GET.get("page")),
         wanted=wanted,
+        now=timezone.now(),
         may_write=may(request.user, Action.LISTS_WRITE),
     )
 

@@ -106,6 +106,12 @@ def account_link(account_id: Any) -> SafeString | str:
 
 
 @register.simple_tag
+def customer_link(user_id: Any) -> SafeString | str:
+    """The customer's page, where there is one."""
+    return _linked("admin:customer", user_id, user_id)
+
+
+@register.simple_tag
 def case_link(case: Any) -> SafeString | str:
     return _linked("admin:case", case.case_id, f"case {case.pk}")
 

@@ -1,3 +1,13 @@
 """The pages of payments, decisions, alerts and cases. Django imports this module; each file registers its own."""
 
-from screening.admin import accounts, alerts, backtests, batches, cases, imports, transactions, webhooks  # noqa: F401
+from screening.admin import (  # noqa: F401
+    accounts,
+    alerts,
+    backtests,
+    batches,
+    cases,
+    customers,
+    imports,
+    transactions,
+    webhooks,
+)

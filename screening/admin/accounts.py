@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from fraudsite import charts
 from fraudsite.admin_site import page, render
+from fraudsite.errors import Missing
 from ingestion.events.models import CustomerProfile
+from ingestion.events.selectors import customer_is_known
 from ingestion.models import Transaction
 from screening.admin.history import payment_point
 from screening.admin.picture import connections_picture
@@ -40,9 +42,15 @@ def accounts_at_risk(request: HttpRequest) -> HttpResponse:
 
 @page("accounts-find/", name="account_find")
 def account_find(request: HttpRequest) -> HttpResponse:
-    account_id = request.GET.get("account", "").strip()
-    account_require_known(account_id)
-    return HttpResponseRedirect(reverse("admin:account", args=[account_id]))
+    """To the account with this id, else to the customer with it."""
+    wanted = request.GET.get("account", "").strip()
+    try:
+        account_require_known(wanted)
+    except Missing:
+        if not customer_is_known(wanted):
+            raise Missing(f"There is no account or customer {wanted}.") from None
+        return HttpResponseRedirect(reverse("admin:customer", args=[wanted]))
+    return HttpResponseRedirect(reverse("admin:account", args=[wanted]))
 
 
 @page("accounts/<path:account_id>/", name="account")

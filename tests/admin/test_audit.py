@@ -86,7 +86,7 @@ def test_it_downloads_all_that_the_filters_choose_with_old_and_new(
 
 
 def test_it_cuts_no_download_off(reader: StaffClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "MAX_DOWNLOADED", 3)
+    monkeypatch.setattr(audit, "MAX_ROWS", 3)
     response: Any = reader.get(reverse("admin:audit_download"))
     assert response.status_code == 400
     assert "more than 3 entries" in response.content.decode()

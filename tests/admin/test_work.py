@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from datetime import timedelta
 from typing import Any
@@ -191,6 +192,39 @@ def test_it_shows_an_account_and_lists_those_at_risk(case: Case) -> None:
     assert client.get(reverse("admin:account", args=["nobody"])).status_code == 404
 
 
+def test_it_shows_one_customer_and_gives_all_payments_as_a_file(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = StaffClient("ada", "Analyst")
+    payment(ApiClient(), "T8", account_id="A8", amount="10.00", merchant_id="=cmd")
+    address = reverse("admin:customer", args=["U1"])
+    found = client.get(reverse("admin:account_find"), {"account": "U1"})
+    assert found["Location"] == address
+    html = client.page(address)
+    for told in ("A1", "A8", "D1", "T0", "1,500.00 NGN", "An amount over a thousand", case.title):
+        assert told in html
+    assert address in client.page(reverse("admin:account", args=["A1"]))
+    assert address in client.page(reverse("admin:transaction", args=["T0"]))
+    file = reverse("admin:customer_payments", args=["U1"])
+    lines = list(csv.DictReader(b"".join(client.get(file).streaming_content).decode().splitlines()))
+    assert [each["transaction_id"] for each in lines] == ["T8", "T2", "T1", "T0"]
+    assert (lines[0]["decision"], lines[0]["rules_hit"], lines[0]["merchant_id"]) == ("approve", "", "'=cmd")
+    assert (lines[1]["amount"], lines[1]["currency"]) == ("1500.00", "NGN")
+    assert (lines[1]["decision"], lines[1]["rules_hit"]) == ("review", "Large amount")
+    monkeypatch.setattr("screening.admin.customers.MAX_ROWS", 3)
+    assert client.get(file).status_code == 400
+    for absent in (address.replace("U1", "U9"), file.replace("U1", "U9")):
+        assert client.get(absent).status_code == 404
+
+
+def test_it_says_the_day_until_which_a_signal_holds(case: Case) -> None:
+    RiskSignal.objects.update(holds_until=timezone.now() + timedelta(days=40))
+    day = (timezone.now() + timedelta(days=40)).strftime("%-d %b")
+    client = StaffClient("ada", "Analyst")
+    assert f"until {day}" in client.page(reverse("admin:account", args=["A1"]))
+    assert f"until {day}" in client.page(reverse("admin:accounts_at_risk"))
+
+
 def test_it_leads_from_an_alert_to_its_case(case: Case) -> None:
     alert = Alert.objects.filter(case=case).latest("id")
     response = StaffClient("ada", "Analyst").get(reverse("admin:screening_alert_change", args=[alert.pk]))
@@ -259,6 +293,7 @@ def test_it_warns_of_a_last_day_that_is_over() -> None:
         client.post(address, {"value": "A1", "expires_on": yesterday.isoformat()}, follow=True)
     )
     assert "is over already" in said
+    assert '<span class="fs-badge">over</span>' in client.page(reverse("admin:named_list", args=["blocked"]))
     assert "from the next decision on" not in said
     said = messages_of(client.post(address, {"value": "A1", "expires_on": today.isoformat()}, follow=True))
     assert "is over already" not in said

@@ -36,6 +36,7 @@ def pages(api: ApiClient, pay: Callable[..., Any]) -> list[str]:
         f"/admin/cases/{case.case_id}/",
         "/admin/accounts/",
         "/admin/accounts/A-U1/",
+        "/admin/customers/U1/",
         "/admin/payments/U1-2/",
         "/admin/ingestion/transaction/",
         "/admin/screening/decision/",
