@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
@@ -97,6 +98,12 @@ def query_with(context: Any, **changes: Any) -> str:
         else:
             query[key] = value
     return f"?{query.urlencode()}"
+
+
+@register.simple_tag
+def base_currency() -> str:
+    """What sums over several currencies are in."""
+    return settings.BASE_CURRENCY
 
 
 @register.simple_tag

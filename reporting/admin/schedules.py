@@ -7,6 +7,7 @@ from datetime import time
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -63,7 +64,7 @@ class ScheduleForm(forms.ModelForm):
     mail_to = forms.CharField(
         label="mailed to",
         required=False,
-        help_text="Addresses with commas between them. Empty: whoever REPORT_RECIPIENTS names.",
+        help_text="Addresses with commas between them. Empty: the installation's own recipients (REPORT_RECIPIENTS).",
         widget=UnfoldAdminTextInputWidget,
     )
     enabled = forms.BooleanField(
@@ -181,4 +182,17 @@ class ScheduleAdmin(WorkspaceModelAdmin):
 
     @display(description="mailed to")
     def recipients(self, task: PeriodicTask) -> str:
-        return _chosen(task)["mail_to"] or "REPORT_RECIPIENTS"
+        return _chosen(task)["mail_to"] or ", ".join(settings.REPORT_RECIPIENTS) or "nobody"
+
+    def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        request.saved_schedule = obj  # type: ignore[attr-defined]
+
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **options: Any) -> None:
+        """Of what was saved in the words of the list; the model's own are cron's."""
+        if task := getattr(request, "saved_schedule", None):
+            report, when = self.report(task), self.times(task)
+            message = f"{task.name}: {report}, {when} UTC, mailed to {self.recipients(task)}."
+            if not task.enabled:
+                message += " It is switched off."
+        super().message_user(request, message, *args, **options)

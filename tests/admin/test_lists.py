@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -66,3 +67,22 @@ def test_it_writes_times_to_the_second_by_the_24_hour_clock_with_their_zone() ->
     payment(ApiClient(), "T1", occurred_at="2026-03-04T15:06:07Z")
     html = StaffClient("ivy", "Investigator").page(reverse("admin:ingestion_transaction_changelist"))
     assert "4 Mar 2026 15:06:07 UTC" in html
+
+
+def test_it_says_of_an_empty_list_what_can_be_done_and_nothing_that_cannot() -> None:
+    client = StaffClient("ivy", "Investigator")
+    alerts = reverse("admin:screening_alert_changelist")
+    html = client.page(alerts)
+    assert "There is nothing here yet" in html
+    assert "Add one" not in html
+    assert "upper and lower case are different" in client.page(alerts, q="u1")
+    assert "Nothing matches" in client.page(alerts, severity__exact="critical")
+    snoozes = client.page(reverse("admin:screening_snooze_changelist"))
+    assert f'href="{reverse("admin:screening_snooze_add")}' in snoozes
+    assert "Add one" in snoozes
+
+
+@pytest.mark.parametrize("name", ["operations", "exposure"])
+def test_it_says_which_currency_sums_are_in(name: str, settings: Any) -> None:
+    settings.BASE_CURRENCY = "GHS"
+    assert "GHS" in StaffClient("ivy", "Investigator").page(reverse(f"admin:{name}"))

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from tests.staff import StaffClient
+from tests.staff import StaffClient, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +48,14 @@ def test_it_schedules_a_report_by_choosing() -> None:
     html = staff.page(LIST)
     assert "Fridays at 06:30" in html
     assert "board@example.org, ada@example.org" in html
+
+
+def test_it_says_in_words_what_was_scheduled_and_who_gets_it(settings: Any) -> None:
+    staff = StaffClient("root", "Administrator")
+    said = messages_of(staff.post(ADD, chosen(mail_to=""), follow=True))
+    assert said == "Rules for the board: Weekly rule performance, Fridays at 06:30 UTC, mailed to nobody."
+    settings.REPORT_RECIPIENTS = ["all@example.org"]
+    assert "all@example.org" in staff.page(LIST)
 
 
 def test_it_says_of_a_wrong_form_what_is_wrong_and_nothing_of_fields_there_are_not() -> None:

@@ -146,6 +146,7 @@ def test_it_says_what_is_missing_beside_the_field_it_is_about(log_in: LogIn) -> 
     expect(value).to_have_attribute("aria-invalid", "true")
     problem = page.locator(f"#{value.get_attribute('aria-describedby')}")
     expect(problem).to_contain_text("expected a number")
+    expect(problem).not_to_contain_text("null")
     expect(at(page, "name")).to_be_focused()
     at(page, "name").fill("Large")
     value.fill("5000")

@@ -472,7 +472,9 @@ function showProblems() {
   problems.forEach((problem, index) => {
     const control = controlFor(problem.path);
     if (!control || (!showAll && !touched.has(control.dataset.path))) return;
-    const note = h("p", { class: "fs-problem", id: `rb-problem-${index}` }, problem.message);
+    // Of an empty box it is enough to say what belongs there, not what JSON has in its place.
+    const said = problem.isWrong === false ? problem.message.replace(/, found .*$/s, "") : problem.message;
+    const note = h("p", { class: "fs-problem", id: `rb-problem-${index}` }, said);
     control.setAttribute("aria-invalid", "true");
     control.setAttribute("aria-describedby", note.id);
     const line = control.closest(".rb-line") ?? control;
