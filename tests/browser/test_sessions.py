@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
@@ -137,3 +138,38 @@ def test_it_takes_a_form_that_was_open_before_a_login_in_another_tab(log_in: Log
 
     expect(page.locator("#content")).to_contain_text("Written before")
     assert CaseNote.objects.count() == 1
+
+
+@pytest.mark.parametrize("address", ["/admin/fraudsite/apikey/add/", "/admin/webhooks/"])
+def test_it_sends_once_what_is_clicked_twice_over_a_slow_line(log_in: LogIn, address: str) -> None:
+    staff("root", is_superuser=True)
+    page = log_in("root")
+    page.goto(address)
+    page.fill("[name=name]", "twice")
+    if "apikey" in address:
+        page.locator("[name=scopes]").first.check()
+    else:
+        page.fill("[name=url]", "https://example.com/hook")
+    # Nothing is sent, as over a line so slow that no answer comes before the second click.
+    page.evaluate(
+        "window.seen = []; addEventListener('submit', (e) => { seen.push(e.defaultPrevented); e.preventDefault(); })"
+    )
+    save = (
+        page.locator("main button[type=submit], main [name=_save], .fs form button")
+        .filter(visible=True)
+        .first
+    )
+    for times in (1, 2):
+        save.click()
+        page.wait_for_function("times => seen.length === times", arg=times)
+    assert page.evaluate("seen") == [False, True]
+
+
+def test_it_may_be_sent_again_after_the_back_button(log_in: LogIn) -> None:
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    for name in ("first", "second"):
+        page.goto("/admin/lists/") if name == "first" else page.go_back()
+        page.fill("[name=name]", name)
+        page.get_by_role("button", name="Make it").click()
+        page.wait_for_url(f"**/lists/{name}/")
