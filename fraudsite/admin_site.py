@@ -153,7 +153,11 @@ def _is_own(request: HttpRequest, address: str) -> bool:
 
 
 def _error_page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
-    response = render(request, "workspace/error.html", title=title, text=text)
+    """With a way back, where another page of ours led here."""
+    before = _own_page_before(request)
+    if before == request.get_full_path():
+        before = None
+    response = render(request, "workspace/error.html", title=title, text=text, before=before)
     response.status_code = status
     return response
 

@@ -21,6 +21,7 @@ from fraudsite.large_tables import LargeTableAdmin
 from fraudsite.roles import Action
 from rules.models import Rule
 from screening.alerts.models import Alert, Snooze
+from screening.alerts.selectors import snoozes_running
 from screening.alerts.services import snooze_create, snooze_end
 
 SEVERITY_COLOURS = {"low": "info", "medium": "warning", "high": "danger", "critical": "danger"}
@@ -101,6 +102,18 @@ class SnoozeForm(forms.ModelForm):
     class Meta:
         model = Snooze
         fields: ClassVar = ["rule", "entity_type", "entity_id", "reason"]
+
+    def clean(self) -> dict[str, Any]:
+        """Said beside the form, with what was typed still in it; `snooze_create` has the last word."""
+        given = super().clean() or self.cleaned_data
+        if not self.errors:
+            of = {name: given[name] for name in ("rule", "entity_type", "entity_id")}
+            if running := snoozes_running(timezone.now()).filter(**of).first():
+                until = f"{running.until:%-d %b %Y %H:%M} UTC"
+                raise forms.ValidationError(
+                    f"The rule is snoozed of it already, until {until}. End that first."
+                )
+        return given
 
 
 @admin.register(Snooze)

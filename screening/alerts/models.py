@@ -123,4 +123,4 @@ class Snooze(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rule_id} quiet about {self.entity_type} {self.entity_id}"
+        return f"{self.rule.name}, quiet about {self.get_entity_type_display()} {self.entity_id}"

@@ -243,6 +243,23 @@ def test_it_snoozes_a_rule_for_an_entity() -> None:
     }
     client.post(reverse("admin:screening_snooze_add"), given)
     assert (Snooze.objects.get().entity_id, Snooze.objects.get().created_by) == ("A1", "user:ada")
+    again = client.post(reverse("admin:screening_snooze_add"), {**given, "reason": "a long reason"})
+    assert "snoozed of it already, until" in again.content.decode()
+    assert "a long reason" in again.content.decode(), "what was typed is still there"
+    assert Snooze.objects.count() == 1
+
+
+def test_it_leads_back_from_what_is_not_there() -> None:
+    client = StaffClient("ada", "Analyst")
+    address, before = reverse("admin:account_find"), reverse("admin:accounts_at_risk")
+    missing = client.get(
+        address, {"account": "nobody"}, headers={"referer": f"http://testserver{before}?tier=high"}
+    )
+    assert missing.status_code == 404
+    assert f'href="{before}?tier=high">Back</a>' in missing.content.decode()
+    for elsewhere in ("https://example.com/admin/", "http://testserver/api/docs/", ""):
+        missing = client.get(address, {"account": "nobody"}, headers={"referer": elsewhere})
+        assert "Back</a>" not in missing.content.decode(), elsewhere
 
 
 def test_it_finds_payments_by_any_of_their_ids(case: Case) -> None:
