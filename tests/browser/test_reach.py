@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.staff import staff
 
@@ -51,3 +51,51 @@ def test_it_comes_to_the_page_past_the_menu_by_one_key(log_in: LogIn) -> None:
     expect(page.get_by_role("main")).to_be_focused()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('main') !== null")
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    for _ in range(60):
+        if wanted.count() and wanted.evaluate("each => each === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    expect(wanted).to_be_focused()
+
+
+def test_it_opens_the_menu_with_the_keyboard_where_it_is_folded_away(log_in: LogIn) -> None:
+    """As at 200 % zoom of a laptop's screen."""
+    staff("ada", "Rule author")
+    page = log_in("ada", width=640, height=450)
+    page.goto("/admin/cases/")
+    lists = page.get_by_role("link", name="Named lists", exact=True)
+    expect(lists).to_be_hidden()
+    menu = page.get_by_role("button", name="Menu").filter(visible=True)
+    tab_to(page, menu)
+    page.keyboard.press("Enter")
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    expect(lists).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(lists).to_be_hidden()
+    tab_to(page, menu)
+    page.keyboard.press("Enter")
+    tab_to(page, lists)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/lists/")
+
+
+def test_it_filters_and_logs_out_with_the_keyboard(log_in: LogIn) -> None:
+    staff("ada", "Analyst")
+    page = log_in("ada")
+    page.goto("/admin/screening/decision/")
+    tab_to(page, page.get_by_role("button", name="Filters"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#changelist-filter")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#changelist-filter")).to_be_hidden()
+    page.goto("/admin/cases/")
+    tab_to(page, page.locator("#nav-sidebar").get_by_role("button", name="ada"))
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Log out")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Logged out")).to_be_visible()

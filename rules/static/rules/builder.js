@@ -169,7 +169,7 @@ function groupByView(model, at, scope) {
     if (key.crosses || key.current_field !== key.event_field) {
       line.append(word(`as this ${events[scope.event].one}'s`), select(`${path}.current`, "field of the screened event", fieldsOf([scope.event], { group: true }), key.current_field, (name) => changed(() => { key.current_field = name; })));
     } else {
-      line.append(button(`${path}#cross`, "…as another field", () => changed(() => { key.crosses = true; }, true), "small link", "Compare with another field of the screened event"));
+      line.append(button(`${path}#cross`, "…as another field", () => changed(() => { key.crosses = true; }, true), "small link", "…as another field of the screened event"));
     }
     if (model.group.length > 1) line.append(button(`${path}#remove`, "✕", () => changed(() => model.group.splice(index, 1), true), "small link", "Remove this field"));
   });
@@ -177,7 +177,7 @@ function groupByView(model, at, scope) {
     const used = new Set(model.group.map((each) => each.event_field));
     const next = ["merchant_id", "counterparty_account_id", "device_id", "account_id", "user_id"].find((each) => !used.has(each) && choices.fields[model.event].some((field) => field.name === each)) ?? "user_id";
     model.group.push({ event_field: next, current_field: next });
-  }, true), "small link", "Group by one more field"));
+  }, true), "small link", "and … one more field"));
   return line;
 }
 
