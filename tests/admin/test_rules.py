@@ -143,6 +143,16 @@ def test_it_lets_another_person_approve_and_not_the_author(settings: Any) -> Non
     assert (version.state, version.reviewed_by, version.review_note) == ("live", "user:grace", "looks right")
 
 
+def test_it_says_beside_a_roll_back_that_another_person_approves_it(settings: Any) -> None:
+    version = rule()
+    rule_update(rule_id=version.rule_id, changes={"priority": 4}, principal="user:maker")
+    author = StaffClient("ada", "Rule author")
+    address = reverse("admin:rules_rule_change", args=[version.rule_id])
+    assert "another person approves it" not in author.page(address)
+    settings.REQUIRE_RULE_APPROVAL = True
+    assert "another person approves it" in author.page(address)
+
+
 def test_it_tells_the_approver_what_is_doubtful(settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     document = {**LARGE, "conditions": [{"field": "channel", "operator": "ne", "value": "ATM"}]}
