@@ -1,4 +1,4 @@
-"""Making and revoking API keys."""
+"""Making and revoking API keys; filters that people of the workspace keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from fraudsite.errors import FieldError, Invalid
-from fraudsite.models import ApiKey, Scope
+from fraudsite.models import ApiKey, SavedFilter, Scope
 
 RAW_KEY_PREFIX = "fs"
 PREFIX_BYTES = 5
@@ -54,3 +54,15 @@ def api_key_revoke(*, key: ApiKey) -> bool:
 def api_key_digest(secret: str) -> bytes:
     """The secret is 32 random bytes, so one round of SHA-256 cannot be searched; a slow hash would only cost time."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def saved_filter_put(*, owner: str, page: str, name: str, query: str) -> SavedFilter:
+    """Keep the filters of a page's address under a name, in place of what had that name."""
+    kept, _made = SavedFilter.objects.update_or_create(
+        owner=owner, page=page, name=name, defaults={"query": query}
+    )
+    return kept
+
+
+def saved_filter_forget(*, owner: str, page: str, name: str) -> None:
+    SavedFilter.objects.filter(owner=owner, page=page, name=name).delete()

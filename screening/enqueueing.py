@@ -1,7 +1,7 @@
 """Handing work over to the workers: by the name of its task, since tasks call the services that hand work over.
 
 While the broker is away nothing is handed over, and nothing raises: what waits is in the database, where a sweep
-(`screening/tasks.py` and those of its packages) finds it.
+(`pending_sweep` and those of its packages) finds it.
 """
 
 from __future__ import annotations

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from django.utils import timezone
 
 from fraudsite.exact_json import from_json
 from fraudsite.prepared import PreparedStatement
+from fraudsite.queueing import queue_depths
+from ingestion.models import Transaction
 from ingestion.payloads import FIELD_NAMES
 from screening.aftermath import decisions_follow_up
 from screening.deciding import Candidate
+from screening.enqueueing import transactions_enqueue
 from screening.realtime import ScreeningBusy, may_complete, transactions_screen
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,12 @@ log = structlog.get_logger(__name__)
 # that may be depends on the rules and on what else the machine does, so it is found out by doing.
 FIRST_BATCH_SIZE, MAX_BATCH_SIZE = 50, 250
 MAX_BATCH_S = 1.0
+# A pending transaction older than this was not enqueued, or its worker died; the sweep enqueues it again.
+SWEEP_AFTER = timedelta(seconds=20)
+SWEEP_AT_MOST = 20_000
+# Tasks in a queue that its workers keep up with. In a longer one a pending transaction waits its turn like others; were
+# it enqueued again every ten seconds, a night without a worker would fill Redis.
+SHORT_QUEUE = 50
 
 
 @dataclass(slots=True)
@@ -104,3 +114,17 @@ def _screen_alone(candidate: Candidate) -> None:
     except Exception:
         # It stays pending, the sweep tries it again, and the log says which.
         log.exception("transaction_not_screened", transaction_id=candidate.fields["transaction_id"])
+
+
+def pending_sweep() -> int:
+    """Enqueue again what has been pending for too long, unless it may still be waiting in the queue; returns how many
+    were."""
+    depths = queue_depths()
+    if depths is None or depths["realtime"] > SHORT_QUEUE:
+        return 0
+    waiting = Transaction.objects.filter(arrival__isnull=True, received_at__lt=timezone.now() - SWEEP_AFTER)
+    pks = list(waiting.order_by("id").values_list("id", flat=True)[:SWEEP_AT_MOST])
+    if pks:
+        log.info("pending_swept", n=len(pks))
+        transactions_enqueue(pks)
+    return len(pks)

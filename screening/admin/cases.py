@@ -18,6 +18,7 @@ from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.models import SavedFilter
 from fraudsite.roles import Action, may, staff_who_may
+from fraudsite.services import saved_filter_forget, saved_filter_put
 from ingestion.events.models import Severity
 from screening.admin.evidence import alerts_with_evidence
 from screening.admin.history import amounts_chart, timeline
@@ -179,12 +180,10 @@ def _queue_action(request: HttpRequest) -> HttpResponse:
     if what == "save_filter":
         name = request.POST.get("name", "").strip()[:60]
         if name:
-            SavedFilter.objects.update_or_create(
-                owner=owner, page="cases", name=name, defaults={"query": urlencode(query)[:500]}
-            )
+            saved_filter_put(owner=owner, page="cases", name=name, query=urlencode(query)[:500])
             messages.success(request, f"The filter is saved as {name!r}.")
     elif what == "forget_filter":
-        SavedFilter.objects.filter(owner=owner, page="cases", name=request.POST.get("name", "")).delete()
+        saved_filter_forget(owner=owner, page="cases", name=request.POST.get("name", ""))
     elif what == "take":
         _take(request, owner)
     return HttpResponseRedirect(address)

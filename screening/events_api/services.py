@@ -29,7 +29,7 @@ SWEEP_AFTER = timedelta(seconds=10)
 
 
 def events_take(*, kind: str, bodies: Any, principal: str) -> BulkResult:
-    """Store and screen a list of decoded bodies: what files and Kafka use."""
+    """Store and screen a list of decoded bodies, as streams bring them."""
     result = events_store_bulk(kind=KINDS[kind], bodies=bodies, principal=principal)
     stored_screen(kind=KINDS[kind], stored=result.stored)
     return result

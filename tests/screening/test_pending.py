@@ -18,9 +18,8 @@ from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
 from screening import realtime
 from screening.models import Decision
-from screening.pending import Pace, pending_screen
+from screening.pending import SHORT_QUEUE, Pace, pending_screen, pending_sweep
 from screening.selectors import screening_body
-from screening.tasks import SHORT_QUEUE, pending_sweep
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.screening.test_idempotency import actual, count_rule
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def queued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What would be handed to workers."""
     found: list[int] = []
-    for who in ("services", "tasks"):
+    for who in ("services", "pending"):
         monkeypatch.setattr(f"screening.{who}.transactions_enqueue", found.extend)
     return found
 
