@@ -16,7 +16,7 @@ from redis import Redis
 from fraudsite.environment import redis_database_url
 from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
-from screening import realtime
+from screening import pending, realtime
 from screening.models import Decision
 from screening.pending import SHORT_QUEUE, Pace, pending_screen, pending_sweep
 from screening.selectors import screening_body
@@ -305,3 +305,24 @@ def test_it_screens_in_smaller_batches_when_counts_get_too_old_to_be_stored(
         assert sizes == [4, 2, 2, 2]
     assert Decision.objects.count() == 19
     assert actual(api.post("transactions/", payload(14)).json()) == 20
+
+
+def test_one_that_cannot_be_screened_stays_pending_and_sinks_no_other(
+    queued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiClient()
+    api.post("rules/", count_rule(10))
+    assert api.post("transactions/bulk/", [payload(number) for number in range(1, 4)]).json()["accepted"] == 3
+    screen = pending.transactions_screen
+
+    def broken(candidates: Any) -> None:
+        if any(each.fields["transaction_id"] == "T2" for each in candidates):
+            raise ZeroDivisionError
+        screen(candidates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pending, "transactions_screen", broken)
+        assert pending_screen(queued) == 2
+    assert Transaction.objects.get(arrival=None).transaction_id == "T2"
+    assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 2
+    assert pending_screen(queued) == 1

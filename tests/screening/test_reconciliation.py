@@ -7,7 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 
+from fraudsite.postgresql.deadlines import NoAnswer
 from screening import realtime, reconciliation, services
 from screening.engine import engines
 from screening.models import Decision
@@ -216,3 +218,20 @@ def test_a_process_that_is_ahead_of_its_database_goes_back_to_it(api: ApiClient)
     engines._engine = engine.renumbered(engine.number + 5, engine.lists)
     assert actual(api.post("transactions/", payload(2)).json()) == 2
     assert engines.current().number == engine.number
+
+
+def test_it_leaves_a_count_in_place_whose_statement_may_still_be_carried_out(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL did not answer in time: nobody knows yet whether the decision is stored."""
+
+    def no_answer(*_args: Any, **_kwargs: Any) -> Any:
+        raise OperationalError("no answer") from NoAnswer("PostgreSQL did not answer within 8 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "decisions_store", no_answer)
+        assert_problem(api.post("transactions/", payload(2)), 503)
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert reconciliation.counts_reconcile() == 1
+    assert actual(api.post("transactions/", payload(4)).json()) == 3
+    assert not velocity_verify().differences
