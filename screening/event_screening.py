@@ -31,7 +31,7 @@ from screening.storing import Effects, StoreResult
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
-from screening.velocity.reading import ID_FIELDS, counting_of
+from screening.velocity.reading import counting_of
 
 
 @dataclass(slots=True)
@@ -184,7 +184,7 @@ def _insert_effects(made: Sequence[tuple[EventCandidate, Effects]]) -> None:
     alerts, signals = [], []
     for candidate, effects in made:
         event = candidate.event
-        event_id = str(event[ID_FIELDS[candidate.kind]])
+        event_id = str(event[EVENT_SOURCES[candidate.kind].id_field])
         about = {"event_kind": candidate.kind, "event_id": event_id, "user_id": event.get("user_id")}
         # A signal of a user's event holds for all of the user's accounts: null says so.
         account_id = event.get("account_id")

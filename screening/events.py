@@ -41,7 +41,8 @@ def event_of(fields: Mapping[str, Any]) -> Event:
 
 @dataclass(frozen=True)
 class EventSource:
-    """The table of one kind of event. `columns` are the fields groups can be looked up by."""
+    """The table of one kind of event. `id_field` is the client's own id, `columns` the fields groups can be looked up
+    by."""
 
     model: type[Model]
     id_field: str

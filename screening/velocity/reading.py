@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rules.core.errors import EvaluationFailed
+from screening.events import EVENT_SOURCES
 from screening.velocity.filling import Need
 from screening.velocity.keys import bucket_of
 from screening.velocity.messages import CountRequest, event_digest
 from screening.velocity.plan import CounterPlan, Group, Groups, Kept, Shape, VelocityPlan, Wire
-
-ID_FIELDS = {"transaction": "transaction_id", "login": "event_id", "card": "event_id", "alert": "alert_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def counting_of(
     plan: VelocityPlan, kind: str, event: dict[str, Any], *, occurred_us: int | None, recall: bytes
 ) -> Counting:
     """Everything to count and read for `event`, in one request."""
-    event_id = str(event[ID_FIELDS[kind]])
+    event_id = str(event[EVENT_SOURCES[kind].id_field])
     owner = str(event.get("user_id") or event_id)
     # Beside the counters of the same user.
     index_tag = f"{{{bucket_of('t:' + owner)}}}{kind}:{event_digest(owner).hex()}"

@@ -21,12 +21,11 @@ from rules.core.values import EXACT
 Keeping = Literal["text", "units", "boolean", "time", "json"]
 METADATA_PREFIX = METADATA
 
-# table, its column of the client's own id
 TABLES = {
-    "transaction": ("ingestion_transaction", "transaction_id"),
-    "login": ("ingestion_loginevent", "event_id"),
-    "card": ("ingestion_cardevent", "event_id"),
-    "alert": ("ingestion_alertevent", "alert_id"),
+    "transaction": "ingestion_transaction",
+    "login": "ingestion_loginevent",
+    "card": "ingestion_cardevent",
+    "alert": "ingestion_alertevent",
 }
 # Numeric columns whose units fit a BIGINT: (PostgreSQL column's decimals).
 _SMALL_UNITS = {"amount": 4, "latitude": 9, "longitude": 9}

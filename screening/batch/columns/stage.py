@@ -140,7 +140,7 @@ class Stage:
             "us": _INSTANT,
             **self._stored_columns(kind),
         }
-        with source.rows(select, f"FROM {TABLES[kind][0]} t WHERE {self._condition(kind)}") as reader:
+        with source.rows(select, f"FROM {TABLES[kind]} t WHERE {self._condition(kind)}") as reader:
             self.database.register("reading", reader)
             typed = ", ".join(_typed(column_of(kind, name)) for name in self._stored_columns(kind))
             ids = "id, " if kind == "transaction" else ""
