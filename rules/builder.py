@@ -10,6 +10,7 @@ from django.conf import settings
 
 from rules.core import limits
 from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS
+from rules.core.derived import CLOCK_FIELDS
 from rules.core.durations import UNITS_US
 from rules.core.errors import RuleProblem
 from rules.core.fields import DISTANCE_TO_CURRENT, EVENTS, FIELDS, NOUNS, Field
@@ -28,7 +29,6 @@ ACTION_LABELS = {
     "allow": "Allow: other rules' hits have no effect",
 }
 RULE_TYPES = ("velocity", "amount_limit", "blacklist", "pattern", "geo", "structuring", "account_takeover")
-CLOCK_FIELDS = frozenset({"hour", "weekday", "is_weekend", "is_odd_hours"})
 UNIT_LABELS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

@@ -13,8 +13,9 @@ _CENT_PART = Decimal(1).scaleb(-MONEY_SCALE)
 _DECIMALS = tuple(Decimal(number) for number in range(24))
 _SATURDAY = 5
 ODD_HOURS_END = 5
-# What `derive` adds.
-DERIVED_FIELDS = frozenset({"hour", "weekday", "is_weekend", "is_odd_hours", "is_cnp", "is_high_risk_mcc"})
+# What `derive` adds: of the business's own clock, and in all.
+CLOCK_FIELDS = frozenset({"hour", "weekday", "is_weekend", "is_odd_hours"})
+DERIVED_FIELDS = CLOCK_FIELDS | {"is_cnp", "is_high_risk_mcc"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from rules.core.derived import CLOCK_FIELDS
 from rules.core.durations import from_us
 from rules.core.fields import FIELDS, METADATA
 from rules.core.past_lists import LISTS_VERSION
@@ -30,7 +31,6 @@ TABLES = {
 # Numeric columns whose units fit a BIGINT: (PostgreSQL column's decimals).
 _SMALL_UNITS = {"amount": 4, "latitude": 9, "longitude": 9}
 _LARGE_UNITS = {"base_amount": 4, "confidence_score": 10}
-_CLOCK = {"hour", "weekday", "is_weekend", "is_odd_hours"}
 _FROM_OTHERS = {"is_cnp": "channel", "is_high_risk_mcc": "merchant_category"}
 
 
@@ -79,7 +79,7 @@ def column_of(event: str, name: str) -> Column:
     if name in _LARGE_UNITS:
         scale = _LARGE_UNITS[name]
         return Column(name, "units", "HUGEINT", f"trunc(t.{name} * {10**scale})::text", scale)
-    if name in _CLOCK or name in _FROM_OTHERS or "." in name:
+    if name in CLOCK_FIELDS or name in _FROM_OTHERS or "." in name:
         if kind == "boolean":
             return Column(name, "boolean", "BOOLEAN", None)
         if kind == "number":
@@ -117,7 +117,7 @@ def sources_of(name: str) -> tuple[str, ...]:
 
 
 def is_clock(name: str) -> bool:
-    return name in _CLOCK
+    return name in CLOCK_FIELDS
 
 
 def is_fact(name: str) -> bool:
