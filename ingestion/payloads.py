@@ -349,7 +349,8 @@ def _canonical(fields: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(_normal(fields), order="deterministic")
 
 
-# Digests are in the database: what is written for a payload must stay what it is.
+# Digests are in the database: what is written for a payload must stay what it is, without the null of a field that
+# came later too.
 def _normal(value: Any) -> Any:
     if isinstance(value, Decimal):
         # 100 and 100.00 are one number; as text they are two. Zero has no sign.
