@@ -7,12 +7,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 
 from fraudsite.postgresql.deadlines import NoAnswer
-from screening import realtime, reconciliation, services
+from ingestion.models import LoginEvent
+from ingestion.payloads import recall_decode
+from screening import event_screening, realtime, reconciliation, services
 from screening.engine import engines
-from screening.models import Decision
+from screening.models import Alert, Decision
 from screening.pending import pending_screen
 from screening.realtime import fence, store
 from screening.reconciliation import SETTLED_AFTER_S
@@ -20,6 +22,7 @@ from screening.storing import MAX_COUNT_AGE_US, StoreResult
 from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient, assert_problem
+from tests.events.bodies import login
 from tests.screening.test_idempotency import actual, count_rule
 from tests.screening.test_submit import payload
 
@@ -235,3 +238,77 @@ def test_it_leaves_a_count_in_place_whose_statement_may_still_be_carried_out(
     assert reconciliation.counts_reconcile() == 1
     assert actual(api.post("transactions/", payload(4)).json()) == 3
     assert not velocity_verify().differences
+
+
+def test_it_leaves_alone_what_may_still_be_stored(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted_only(monkeypatch, 2)
+    monkeypatch.setattr(reconciliation, "SETTLED_AFTER_S", SETTLED_AFTER_S)
+    assert reconciliation.counts_reconcile() == 0
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+
+
+def test_it_leaves_events_alone_that_are_no_payments(api: ApiClient) -> None:
+    assert api.post("events/login/", login()).status_code == 201
+    kinds = {recall_decode(recall)["kind"] for recall, _ in store.recent(before_us=2**53, limit=10)}
+    assert kinds == {"transaction", "login"}
+    assert reconciliation.counts_reconcile() == 0
+
+
+def test_what_another_attempt_did_about_an_event_is_not_done_again(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {
+        **count_rule(1),
+        "name": "Failed login",
+        "trigger": ["login"],
+        "conditions": [{"field": "success", "operator": "eq", "value": False}],
+        "actions": [{"action_type": "alert", "parameters": {"signal": "brute_force", "weight": 0.3}}],
+    }
+    assert api.post("rules/", failed).status_code == 201
+    pass_fence = event_screening._pass_fence
+
+    def another_was_first(*given: Any) -> bool:
+        LoginEvent.objects.update(arrival=1)
+        return pass_fence(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_screening, "_pass_fence", another_was_first)
+        assert api.post("events/login/", login()).status_code == 201
+    assert not Alert.objects.exists()
+    assert api.post("events/login/", login(event_id="L2")).status_code == 201
+    assert Alert.objects.filter(event_id="L2").count() == 1
+
+
+def test_an_event_whose_attempt_died_after_counting_it_is_gone_on_with(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_args: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_screening, "_store", dies)
+        with pytest.raises(Killed):
+            api.post("events/login/", login())
+    assert LoginEvent.objects.get().arrival is None
+    assert api.post("events/login/", login()).status_code == 200
+    assert LoginEvent.objects.get().arrival is not None
+
+
+def test_an_event_that_cannot_be_stored_sinks_no_other_and_is_told(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_together = event_screening._store_together
+
+    def refuses_the_second(engine: Any, state: Any, judged: Any) -> bool:
+        if any(candidate.fields["event_id"] == "L2" for candidate, _ in judged):
+            raise DataError("value out of range")
+        return store_together(engine, state, judged)
+
+    rows = [LoginEvent(**login(event_id=f"L{n}"), payload_digest=bytes(16)) for n in range(1, 4)]
+    stored = LoginEvent.objects.bulk_create(rows)
+    for row in stored:
+        row.refresh_from_db()
+    monkeypatch.setattr(event_screening, "_store_together", refuses_the_second)
+    with pytest.raises(DataError):
+        event_screening.events_screen("login", stored)
+    assert [row.event_id for row in LoginEvent.objects.filter(arrival=None)] == ["L2"]
