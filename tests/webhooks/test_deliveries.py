@@ -201,6 +201,16 @@ def test_it_forgets_old_entries_that_were_processed() -> None:
     assert list(OutboxEntry.objects.all()) == [waiting]
 
 
+def test_it_forgets_all_old_entries_however_many_an_hour_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screening.outbox.worker.PURGE_CHUNK", 2)
+    long_ago = timezone.now() - timedelta(days=8)
+    entry = {"kind": "alert", "subject": "a", "created_at": long_ago}
+    OutboxEntry.objects.bulk_create(OutboxEntry(processed_at=long_ago, **entry) for _ in range(5))
+    waiting = OutboxEntry.objects.create(**entry)
+    assert outbox_purge() == 5
+    assert list(OutboxEntry.objects.all()) == [waiting]
+
+
 def test_it_tells_of_a_decision_with_the_rules_that_hit(api: ApiClient) -> None:
     webhook("https://example.com/", "decision")
     api.post(
