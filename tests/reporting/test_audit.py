@@ -135,9 +135,7 @@ ENTRIES = [NewEntry(f"V{n}") for n in range(6_000)]
     [
         lambda: entries_put(name="blocked", entries=ENTRIES, principal="user:ada"),
         lambda: entries_put(name="blocked", entries=[NewEntry("X")], principal="user:ada", is_replacing=True),
-        lambda: entries_remove(
-            name="blocked", values=[each.value for each in ENTRIES], principal="user:ada"
-        ),
+        lambda: entries_remove(name="blocked", values=[each.value for each in ENTRIES], principal="user:ada"),
         lambda: list_delete(name="blocked", principal="user:ada"),
     ],
     ids=["added", "replaced", "removed", "deleted"],
