@@ -1,4 +1,4 @@
-"""Indexes for what grows long: a case's repeats, and the deliveries of a receiver that is down. Made while decisions go on."""
+"""Indexes for what grows long: a case's repeats, deliveries, decisions by ruleset. Made while decisions go on."""
 
 import django.db.models.deletion
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
@@ -32,6 +32,10 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name='webhookdelivery',
             index=models.Index(fields=['webhook', 'status', '-id'], name='delivery_by_status'),
+        ),
+        AddIndexConcurrently(
+            model_name='decision',
+            index=models.Index(fields=['ruleset'], name='decision_by_ruleset'),
         ),
         RemoveIndexConcurrently(
             model_name='webhookdelivery',
