@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model
 
 
@@ -15,12 +15,14 @@ class RowsRead:
 
 @contextmanager
 def rows_read(model: type[Model]) -> Iterator[RowsRead]:
-    """`number` is known behind the block, in a test that is one transaction. The planner is told what there is."""
+    """`number` is known behind the block, which is one transaction. The planner is told what there is."""
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {model._meta.db_table}")
-    result, before = RowsRead(), _read(model)
-    yield result
-    result.number = _read(model) - before
+    # PostgreSQL counts for itself what one transaction reads.
+    with transaction.atomic():
+        result, before = RowsRead(), _read(model)
+        yield result
+        result.number = _read(model) - before
 
 
 def _read(model: type[Model]) -> int:
