@@ -72,6 +72,8 @@ def configuration(*, level: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
+            # Of each PDF's fonts, every table that is left out: 75 lines a report.
+            "fontTools": {"level": "WARNING"},
         },
     }
 

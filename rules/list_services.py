@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from django.db import connection, transaction
 from django.utils import timezone
 
 from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from fraudsite.postgresql.deferred import deferred_now
 from rules.list_selectors import list_get
 from rules.models import (
     LIST_NAME_LENGTH,
@@ -25,6 +27,9 @@ from rules.ruleset import lists_version_next, ruleset_lock, ruleset_publish
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LIST_NAME_LENGTH - 1}}}")
 _CHUNK = 5_000
+# So many entries of the audit trail are left to the commit, for which every payment waits (see `_chunks`).
+_LEFT_TO_COMMIT = 100
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ def list_delete(*, name: str, principal: str) -> None:
         if users := _rules_using(name):
             raise Conflict(f"List {name!r} is used by {', '.join(users)}; change those first.")
         version = lists_version_next()
-        named_list.entries.filter(removed_in=None).update(removed_in=version, removed_by=principal)
+        holding = named_list.entries.filter(removed_in=None).values_list("pk", flat=True)
+        _remove(list(holding), version=version, principal=principal)
         NamedList.objects.filter(pk=named_list.pk).update(removed_in=version, updated_at=timezone.now())
         ruleset_publish(principal=principal, reason=f"list {name} deleted", lists_changed=True)
 
@@ -130,7 +136,8 @@ def entries_put(
         gone = [row for key, row in present.items() if key not in wanted] if is_replacing else []
         if new or changed or gone:
             version = lists_version_next()
-            _remove([*gone, *(present[key] for key in changed)], version=version, principal=principal)
+            ids = [row.pk for row in (*gone, *(present[key] for key in changed))]
+            _remove(ids, version=version, principal=principal)
             _insert(named_list, new | changed, version=version, principal=principal)
             _publish_entries(named_list, principal)
     return EntriesChanged(len(new), len(changed), len(wanted) - len(new) - len(changed), len(gone))
@@ -143,7 +150,7 @@ def entries_remove(*, name: str, values: Iterable[str], principal: str) -> int:
         named_list = list_get(name)
         rows = list(_present(named_list, {match_key(named_list, value) for value in values}).values())
         if rows:
-            _remove(rows, version=lists_version_next(), principal=principal)
+            _remove([row.pk for row in rows], version=lists_version_next(), principal=principal)
             _publish_entries(named_list, principal)
     return len(rows)
 
@@ -155,7 +162,7 @@ def entry_remove(*, name: str, entry_id: int, principal: str) -> None:
         row = named_list.entries.filter(pk=entry_id, removed_in=None).first()
         if row is None:
             raise Missing(f"List {name!r} has no entry {entry_id}.")
-        _remove([row], version=lists_version_next(), principal=principal)
+        _remove([row.pk], version=lists_version_next(), principal=principal)
         _publish_entries(named_list, principal)
 
 
@@ -202,11 +209,20 @@ def _differs(row: NamedListEntry, wanted: NewEntry) -> bool:
     return (row.value, row.note, row.expires_at) != (wanted.value, wanted.note, wanted.expires_at)
 
 
-def _remove(rows: Sequence[NamedListEntry], *, version: int, principal: str) -> None:
-    ids = [row.pk for row in rows]
-    for start in range(0, len(ids), _CHUNK):
-        part = NamedListEntry.objects.filter(pk__in=ids[start : start + _CHUNK])
-        part.update(removed_in=version, removed_by=principal)
+def _remove(ids: Sequence[int], *, version: int, principal: str) -> None:
+    for part in _chunks(ids):
+        NamedListEntry.objects.filter(pk__in=part).update(removed_in=version, removed_by=principal)
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Parts to be changed one after the other, each with what the audit trail says of it: were all of that left to the
+    commit, 200,000 entries would be one step of ten seconds, which the web server's statements may not take, and every
+    payment would wait for it, since by then the ruleset is published."""
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        yield part
+        if len(part) > _LEFT_TO_COMMIT:
+            deferred_now()
 
 
 # Columns as arrays: a list may have 100,000 entries, and everybody who changes a rule waits for this.
@@ -221,8 +237,8 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS new
 def _insert(named_list: NamedList, new: dict[str, NewEntry], *, version: int, principal: str) -> None:
     rows = [(key, each.value, each.note, each.expires_at) for key, each in new.items()]
     with connection.cursor() as cursor:
-        for start in range(0, len(rows), _CHUNK):
-            columns = [list(column) for column in zip(*rows[start : start + _CHUNK], strict=True)]
+        for part in _chunks(rows):
+            columns = [list(column) for column in zip(*part, strict=True)]
             cursor.execute(_INSERT, [named_list.pk, principal, version, *columns])
 
 

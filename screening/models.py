@@ -58,6 +58,8 @@ class Decision(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["created_at"], name="decision_by_time"),
+            # Rule results are counted by it, and found where a rule was in force.
+            models.Index(fields=["ruleset"], name="decision_by_ruleset"),
             models.Index(fields=["-id"], name="decision_shadowed", condition=~models.Q(shadow_verdicts="")),
             models.Index(
                 fields=["outcome", "-id"], name="decision_adverse", condition=~models.Q(outcome="approve")

@@ -13,6 +13,7 @@ from ingestion.payloads import FIELD_NAMES
 from ingestion.retired.selectors import retired_find
 from ingestion.selectors import transaction_get
 from rules.core.evaluate import instant_text
+from rules.models import RulesetVersion, RuleVersion
 from screening.compiled import versions
 from screening.decisions import (
     RESULTS_A_DECISION,
@@ -111,7 +112,11 @@ def retired_screening_body(retired: RetiredTransaction, *, replayed: bool) -> di
 
 class RealTimeResults:
     """Rule results of real-time decisions, newest decision first, as the paginator takes them: sliced and counted.
-    `in_shadow`: those of the versions that were in shadow, instead of those in force."""
+    `in_shadow`: those of the versions that were in shadow, instead of those in force.
+
+    What is flagged or failed is found by the hits, a rule by the rulesets it was in, and what is not asked for by
+    status is counted by ruleset. Only `clean` and `not_applicable` are looked for in every decision's verdicts.
+    """
 
     def __init__(
         self,
@@ -122,60 +127,96 @@ class RealTimeResults:
         in_shadow: bool = False,
     ) -> None:
         self._in_shadow = in_shadow
-        self._from = _SHADOW_RESULTS if in_shadow else _RESULTS
-        self._where, self._values = _results_where(
-            transaction_id=transaction_id, rule_id=rule_id, status=status, in_shadow=in_shadow
-        )
+        self._is_by_hits = transaction_id is None and status in ("flagged", "error")
+        self._is_by_ruleset = transaction_id is None and status is None
+        self._values = {
+            "transaction": transaction_id,
+            "rule": None if rule_id is None else str(rule_id),
+            "status": status,
+            "letter": None if status is None else STATUS_LETTERS[status],
+            "in_shadow": in_shadow,
+            "rulesets": _rulesets_with(rule_id, in_shadow=in_shadow) if rule_id is not None else [],
+        }
+        self._verdicts = "d.shadow_verdicts" if in_shadow else "d.verdicts"
+        self._where = self._conditions()
+
+    def _conditions(self) -> str:
+        values, conditions = self._values, []
+        if self._in_shadow:
+            # Few decisions have any, and those have an index.
+            conditions.append("d.shadow_verdicts <> ''")
+        if values["transaction"] is not None:
+            conditions.append(
+                "d.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %(transaction)s)"
+            )
+        if values["rule"] is not None:
+            conditions += ["d.ruleset = ANY(%(rulesets)s)", "left(r.verdict, -1) = %(rule)s"]
+        if values["status"] is not None:
+            conditions.append("right(r.verdict, 1) = %(letter)s")
+        return "WHERE " + " AND ".join(conditions) if conditions else ""
+
+    @property
+    def _from(self) -> str:
+        return f"""FROM screening_decision d
+            CROSS JOIN LATERAL string_to_table({self._verdicts}, ' ') WITH ORDINALITY AS r(verdict, place)"""
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
-        sql = f"SELECT d.id, r.place - 1 {self._from} {self._where} ORDER BY d.id DESC, r.place LIMIT %s OFFSET %s"
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*self._values, wanted.stop - wanted.start, wanted.start])
-            places = [(int(pk), int(place)) for pk, place in cursor.fetchall()]
-        return _result_bodies(places, in_shadow=self._in_shadow)
+        order = "ORDER BY d.id DESC, r.place LIMIT %(limit)s OFFSET %(offset)s"
+        sql = f"SELECT d.id, r.place - 1 {self._from} {self._where} {order}"
+        if self._is_by_hits:
+            sql = f"""SELECT d.id, r.place - 1 FROM (
+                    SELECT decision_id, rule_id {self._hits()}
+                    ORDER BY decision_id DESC FETCH FIRST %(last)s ROWS WITH TIES
+                ) h JOIN screening_decision d ON d.id = h.decision_id
+                CROSS JOIN LATERAL string_to_table({self._verdicts}, ' ') WITH ORDINALITY AS r(verdict, place)
+                WHERE r.verdict = h.rule_id || %(letter)s {order}"""  # noqa: S608 - our own words
+        places = self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
+        return _result_bodies([(int(pk), int(place)) for pk, place in places], in_shadow=self._in_shadow)
 
     def order_by(self) -> RealTimeResults:
         return self
 
     def count(self) -> int:
+        sql = f"SELECT count(*) {self._from} {self._where}"
+        # Hits in shadow were kept before their verdicts were, and are few.
+        if self._is_by_hits and not self._in_shadow:
+            sql = f"SELECT count(*) {self._hits()}"
+        if self._is_by_ruleset and not self._in_shadow:
+            sql = _COUNT_BY_RULESET
+        return int(self._rows(sql)[0][0])
+
+    def _hits(self) -> str:
+        of_rule = "" if self._values["rule"] is None else "AND rule_id = %(rule)s::bigint"
+        return f"FROM screening_rulehit WHERE is_shadow = %(in_shadow)s AND status = %(status)s {of_rule}"
+
+    def _rows(self, sql: str, **more: int) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) {self._from} {self._where}", self._values)
-            return int(cursor.fetchone()[0])
+            cursor.execute(sql, {**self._values, **more})
+            return list(cursor.fetchall())
 
 
-_RESULTS = """
-FROM screening_decision d
-CROSS JOIN LATERAL string_to_table(d.verdicts, ' ') WITH ORDINALITY AS r(verdict, place)
+# All decisions made with a ruleset have a verdict of each of its rules for payments: one of them tells of all. It is
+# the first one from there on in the index's order: for "any one with it" the planner may read the whole table.
+_COUNT_BY_RULESET = """
+WITH made AS (
+    SELECT ruleset, count(*) AS n FROM screening_decision
+    WHERE %(rule)s::text IS NULL OR ruleset = ANY(%(rulesets)s) GROUP BY ruleset
+)
+SELECT coalesce(sum(made.n * one.n), 0) FROM made CROSS JOIN LATERAL (
+    SELECT count(*) AS n FROM (
+        SELECT verdicts FROM screening_decision WHERE ruleset >= made.ruleset ORDER BY ruleset LIMIT 1
+    ) d
+    CROSS JOIN LATERAL string_to_table(d.verdicts, ' ') AS verdict
+    WHERE %(rule)s::text IS NULL OR left(verdict, -1) = %(rule)s
+) one
 """
-_SHADOW_RESULTS = _RESULTS.replace("d.verdicts", "d.shadow_verdicts")
 
 
-def _results_where(
-    *, transaction_id: str | None, rule_id: int | None, status: str | None, in_shadow: bool
-) -> tuple[str, list[Any]]:
-    # Few decisions have any, and those have an index.
-    conditions = ["d.shadow_verdicts <> ''"] if in_shadow else []
-    values: list[Any] = []
-    if transaction_id is not None:
-        conditions.append(
-            "d.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"
-        )
-        values.append(transaction_id)
-    if rule_id is not None:
-        conditions.append("left(r.verdict, -1) = %s")
-        values.append(str(rule_id))
-    if status is not None:
-        conditions.append("right(r.verdict, 1) = %s")
-        values.append(STATUS_LETTERS[status])
-    if status in ("flagged", "error"):
-        # Few decisions have one, and those have an index.
-        recorded = "SELECT decision_id FROM screening_rulehit WHERE is_shadow = %s"
-        values.append(in_shadow)
-        if rule_id is not None:
-            recorded += " AND rule_id = %s"
-            values.append(rule_id)
-        conditions.append(f"d.id IN ({recorded})")
-    return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
+def _rulesets_with(rule_id: int, *, in_shadow: bool) -> list[int]:
+    """The numbers of the rulesets that any version of the rule was in."""
+    versions_of_rule = list(RuleVersion.objects.filter(rule_id=rule_id).values_list("pk", flat=True))
+    members = {"shadow__overlap" if in_shadow else "live__overlap": versions_of_rule}
+    return list(RulesetVersion.objects.filter(**members).order_by().values_list("number", flat=True))
 
 
 def _result_bodies(places: list[tuple[int, int]], *, in_shadow: bool) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 # Past this PostgreSQL's OFFSET is not a whole number any more; no table has as many pages.
 MAX_PAGE = 10**12
+# So many rows passed over cost more than a second query.
+DEEP = 10_000
 
 
 class PagePagination(BasePagination):
@@ -26,9 +28,9 @@ class PagePagination(BasePagination):
         self.page = query_number(request, "page", default=1, maximum=MAX_PAGE)
         self.page_size = query_number(request, "page_size", default=PAGE_SIZE, maximum=MAX_PAGE_SIZE)
         start = (self.page - 1) * self.page_size
-        items = list(queryset[start : start + self.page_size])
-        is_last = 0 < len(items) < self.page_size or (not items and start == 0)
-        self.total = start + len(items) if is_last else _count(queryset)
+        items, found = _rows(queryset, start, start + self.page_size)
+        is_last = 0 < found < self.page_size or (not found and start == 0)
+        self.total = start + found if is_last else _count(queryset)
         return items
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -86,6 +88,16 @@ class WholePagination(PagePagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         return []
+
+
+def _rows(queryset: Any, start: int, stop: int) -> tuple[list[Any], int]:
+    """The rows from `start` to before `stop`, and how many there were. For a deep page their keys are found first: what
+    they are joined with is read for the page alone, not for all that is passed over."""
+    if start < DEEP or not isinstance(queryset, QuerySet):
+        items = list(queryset[start:stop])
+        return items, len(items)
+    keys = list(queryset.values_list("pk", flat=True)[start:stop])
+    return list(queryset.filter(pk__in=keys)) if keys else [], len(keys)
 
 
 def _count(items: Any) -> int:

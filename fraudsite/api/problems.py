@@ -29,6 +29,7 @@ from fraudsite.errors import (
     Unprocessable,
 )
 from fraudsite.json_body import JsonBodyError
+from fraudsite.postgresql.deadlines import NoAnswer
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -127,7 +128,11 @@ def _describe(error: Exception) -> _Described | None:
             return 400, "A value is out of the range that can be stored or compared.", [], {}
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", error=str(error).strip())
-            detail = "The database cannot be used right now; nothing was stored. Try again."
+            # A commit that we did not wait for to the end may have come to one.
+            what = "did not answer in time; what was sent may be stored or not. Look, or try again."
+            if not isinstance(error.__cause__, NoAnswer):
+                what = "cannot be used right now; nothing was stored. Try again."
+            detail = f"The database {what}"
             return 503, detail, [], {"Retry-After": str(RETRY_AFTER_S)}
     return None
 

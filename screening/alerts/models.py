@@ -85,6 +85,11 @@ class Alert(models.Model):
             models.Index(fields=["user_id", "occurred_at"], name="alert_by_user"),
             models.Index(fields=["account_id", "occurred_at"], name="alert_by_account"),
             models.Index(fields=["id"], name="alert_without_case", condition=Q(case__isnull=True)),
+            # A burst leaves thousands of repeats in a case, and each new alert looks for the one that it repeats.
+            models.Index(
+                fields=["case", "id"], name="alert_first_in_case", condition=Q(repeat_of__isnull=True)
+            ),
+            models.Index(fields=["account_id"], name="alert_of_risk", condition=Q(kind=AlertKind.RISK)),
         ]
 
     def __str__(self) -> str:

@@ -289,53 +289,70 @@ def _facts(row: BatchResult) -> dict[str, Any]:
 
 class BatchResults:
     """Rule results of all batches, newest batch first, sliced and counted as the paginator asks: the batch half of
-    `GET screening/results/`."""
+    `GET screening/results/`. What is flagged or failed is found by the hits; what is not asked for by status is counted
+    a batch at a time."""
 
     def __init__(self, *, transaction_id: str | None, rule_id: int | None, status: str | None) -> None:
-        self._where, self._values = self._conditions(transaction_id, rule_id, status)
-
-    @staticmethod
-    def _conditions(
-        transaction_id: str | None, rule_id: int | None, status: str | None
-    ) -> tuple[str, list[Any]]:
-        conditions: list[str] = []
-        values: list[Any] = []
-        if transaction_id is not None:
-            conditions.append(
-                "r.transaction_id = (SELECT id FROM ingestion_transaction WHERE transaction_id = %s)"
-            )
-            values.append(transaction_id)
-        if rule_id is not None:
-            conditions.append("v.rule_id = %s")
-            values.append(rule_id)
-        if status is not None:
-            conditions.append("substr(r.statuses, p.place::int, 1) = %s")
-            values.append(STATUS_LETTERS[status])
-        return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
+        self._is_by_hits = transaction_id is None and status in ("flagged", "error")
+        self._is_by_batch = transaction_id is None and status is None
+        self._values = {
+            "transaction": transaction_id,
+            "rule": rule_id,
+            "status": status,
+            "letter": None if status is None else STATUS_LETTERS[status],
+        }
+        its_key = "SELECT id FROM ingestion_transaction WHERE transaction_id = %(transaction)s"
+        given = {
+            "transaction": f"r.transaction_id = ({its_key})",
+            "rule": "v.rule_id = %(rule)s",
+            "letter": "substr(r.statuses, p.place::int, 1) = %(letter)s",
+        }
+        conditions = [said for name, said in given.items() if self._values[name] is not None]
+        self._where = "WHERE " + " AND ".join(conditions) if conditions else ""
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
-        sql = (
-            f"SELECT r.batch_id, r.position, p.place - 1 {_RULE_RESULTS} {self._where} "
-            "ORDER BY r.batch_id DESC, r.position, p.place LIMIT %s OFFSET %s"
+        sql = f"SELECT r.batch_id, r.position, p.place - 1 {_RULE_RESULTS} {self._where}"
+        if self._is_by_hits:
+            sql = f"""SELECT r.batch_id, r.position, p.place - 1 FROM (
+                    SELECT batch_id, position, rule_id {self._hits()}
+                    ORDER BY batch_id DESC, position FETCH FIRST %(last)s ROWS WITH TIES
+                ) r {_RULES_OF_BATCH} AND v.rule_id = r.rule_id"""
+        sql += " ORDER BY r.batch_id DESC, r.position, p.place LIMIT %(limit)s OFFSET %(offset)s"
+        return _bodies_at(
+            self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         )
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*self._values, wanted.stop - wanted.start, wanted.start])
-            places = cursor.fetchall()
-        return _bodies_at(places)
 
     def order_by(self) -> BatchResults:
         return self
 
     def count(self) -> int:
+        sql = f"SELECT count(*) {_RULE_RESULTS} {self._where}"
+        if self._is_by_hits:
+            sql = f"SELECT count(*) {self._hits()}"
+        if self._is_by_batch:
+            sql = _COUNT_BY_BATCH
+        return int(self._rows(sql)[0][0])
+
+    def _hits(self) -> str:
+        of_rule = "" if self._values["rule"] is None else "AND rule_id = %(rule)s"
+        return f"FROM screening_batchhit WHERE status = %(status)s {of_rule}"
+
+    def _rows(self, sql: str, **more: int) -> list[tuple[int, int, int]]:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) {_RULE_RESULTS} {self._where}", self._values)
-            return int(cursor.fetchone()[0])
+            cursor.execute(sql, {**self._values, **more})
+            return list(cursor.fetchall())
 
 
-_RULE_RESULTS = """
-FROM screening_batchresult r JOIN screening_screeningbatch b ON b.id = r.batch_id
+_RULES_OF_BATCH = """
+JOIN screening_screeningbatch b ON b.id = r.batch_id
 CROSS JOIN LATERAL jsonb_array_elements_text(b.rule_versions) WITH ORDINALITY AS p(version_id, place)
 JOIN rules_ruleversion v ON v.id = p.version_id::bigint
+"""
+_RULE_RESULTS = f"FROM screening_batchresult r {_RULES_OF_BATCH}"
+_COUNT_BY_BATCH = f"""
+SELECT coalesce(sum(r.n), 0) FROM (
+    SELECT batch_id, count(*) AS n FROM screening_batchresult GROUP BY batch_id
+) r {_RULES_OF_BATCH} WHERE %(rule)s::bigint IS NULL OR v.rule_id = %(rule)s
 """
 
 

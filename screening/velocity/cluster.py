@@ -37,6 +37,7 @@ from screening.velocity.messages import (
     Fill,
     Totals,
     count_reply,
+    exchanges,
     is_shape_missing,
     placed,
     refuse_lost,
@@ -45,7 +46,6 @@ from screening.velocity.messages import (
 )
 from screening.velocity.plan import LATENESS_US, Shape, Wire
 from screening.velocity.store import (
-    FILLS_AN_EXCHANGE,
     INDEX_TTL_MS,
     NO_EVICTION,
     SCAN_PAGE,
@@ -320,20 +320,14 @@ class ClusterVelocityStore(VelocityStore):
             refuse_lost(reply)
 
     def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
-        page: list[tuple[int, Call]] = []
-        for each in fills:
-            bucket = bucket_of_tag(each.wire.tag)
-            name, base, _ = self._head(bucket, epoch)
-            page.append((bucket, each.call(name, base, epoch)))
-            if len(page) == FILLS_AN_EXCHANGE:
-                self._fill_page(page)
-                page = []
-        if page:
-            self._fill_page(page)
-
-    def _fill_page(self, page: Sequence[tuple[int, Call]]) -> None:
-        for reply in self._call_script(page):
-            refuse_lost(reply)
+        for together in exchanges(fills):
+            calls = []
+            for each in together:
+                bucket = bucket_of_tag(each.wire.tag)
+                name, base, _ = self._head(bucket, epoch)
+                calls.append((bucket, each.call(name, base, epoch)))
+            for reply in self._call_script(calls):
+                refuse_lost(reply)
 
     # Reading -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ The script is counters.lua; who sends this is store.py, or cluster.py for a Redi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,6 +79,25 @@ class Fill:
         shape = self.wire.shape
         rest = [self.wire.tag, shape.number, self.floor_us, self.is_last, self.events]
         return Call("fill", [namespace, base, str(epoch), *rest], shapes=(shape,))
+
+
+# More at once would hold Redis up for long: 40,000 events take it a second and more, and after two seconds it is taken
+# to be lost, and every counter with it.
+FILLS_AN_EXCHANGE, EVENTS_AN_EXCHANGE = 200, 4_000
+
+
+def exchanges(fills: Iterable[Fill]) -> Iterator[list[Fill]]:
+    """As many fills as go together, in their order."""
+    together: list[Fill] = []
+    events = 0
+    for each in fills:
+        events += len(each.events)
+        if together and (len(together) == FILLS_AN_EXCHANGE or events > EVENTS_AN_EXCHANGE):
+            yield together
+            together, events = [], len(each.events)
+        together.append(each)
+    if together:
+        yield together
 
 
 @dataclass(slots=True)

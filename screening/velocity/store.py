@@ -34,6 +34,7 @@ from screening.velocity.messages import (
     Totals,
     as_bytes,
     count_reply,
+    exchanges,
     is_shape_missing,
     placed,
     refuse_lost,
@@ -51,8 +52,6 @@ INDEX_TTL_MS = 48 * 3600 * 1000
 # request in ten of its time-outs, not each.
 RETRY_AFTER_S = 1.0
 RETRY_AFTER_TIMES = 10
-# Fills of a page of events each; more at once would hold Redis up for long.
-FILLS_AN_EXCHANGE = 200
 SCAN_PAGE = 1_000
 NO_EVICTION = "noeviction"
 
@@ -298,9 +297,9 @@ class VelocityStore:
 
     def fill(self, fills: Iterable[Fill], *, epoch: int) -> None:
         """Give counters events they lack, many in one exchange. Harmless for events they have."""
-        calls = [each.call(self.namespace, self.base(epoch), epoch) for each in fills]
-        for start in range(0, len(calls), FILLS_AN_EXCHANGE):
-            for reply in self._call(calls[start : start + FILLS_AN_EXCHANGE]):
+        for together in exchanges(fills):
+            calls = [each.call(self.namespace, self.base(epoch), epoch) for each in together]
+            for reply in self._call(calls):
                 refuse_lost(reply)
 
     def log_page(

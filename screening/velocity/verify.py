@@ -12,15 +12,17 @@ from typing import Any, NamedTuple, Protocol
 from django.db.models import Q
 
 from ingestion.retired.selectors import retired_before_latest
+from rules.core.counters import event_fields
 from rules.core.durations import from_us, to_us
-from rules.core.values import Event
 from screening.events import EVENT_SOURCES
 from screening.velocity.plan import CounterPlan, VelocityPlan, Wire
 from screening.velocity.store import VelocityStore
 
 # An event's (time µs, arrival).
 Place = tuple[int, int]
-Expected = Mapping[Place, Event]
+# What each event of a group adds to its totals. No more of it is kept: a counter may be of all the events there are.
+Delta = tuple[int, ...]
+Expected = Mapping[Place, Delta]
 
 # A count is stored a moment later; one whose process died is taken back within this (reconciliation.py).
 SETTLED_AFTER_US = 60_000_000
@@ -157,7 +159,7 @@ class _Look:
         counter, expected, first, _ = doubt
         found = self._contents(counter, first.tag)
         places = {*first.missing, *first.surplus, *(found.held - expected.keys())}
-        known = {place: event for place, event in expected.items() if place not in places}
+        known = {place: delta for place, delta in expected.items() if place not in places}
         known.update(_stored_at(counter, first.tag, places))
         second = self._difference(counter, first.tag, found, known)
         if second is None:
@@ -179,7 +181,7 @@ class _Look:
         self, counter: CounterPlan, tag: str, found: Contents, expected: Expected
     ) -> Difference | None:
         floor = found.floor if found.held or found.floor >= 0 else _floor_of_absent(counter)
-        due = {place: event for place, event in expected.items() if place[0] > floor}
+        due = {place: delta for place, delta in expected.items() if place[0] > floor}
         held = {place for place in found.held if place[0] > floor}
         missing, surplus = due.keys() - held, held - due.keys()
         # Trees drop whole chunks, so they may hold what no window reaches any more and what has left the database.
@@ -187,7 +189,7 @@ class _Look:
         surplus -= retired
         is_wrong = found.says_otherwise
         if not missing and not surplus and not retired and found.moments is not None and due:
-            is_wrong = _moments(counter, list(due.values())) != found.moments
+            is_wrong = _moments(counter, due.values()) != found.moments
         if not missing and not surplus and not is_wrong:
             return None
         return Difference(counter.id, tag, tuple(sorted(missing)), tuple(sorted(surplus)), is_wrong)
@@ -213,31 +215,34 @@ def _floor_of_absent(counter: CounterPlan) -> int:
     return -1 if back < 0 else _now_us() - back
 
 
-def _expected(counter: CounterPlan) -> dict[str, dict[Place, Event]]:
-    found: dict[str, dict[Place, Event]] = {}
-    for tag, place, event in _counted(counter, Q()):
-        found.setdefault(tag, {})[place] = event
+def _expected(counter: CounterPlan) -> dict[str, dict[Place, Delta]]:
+    found: dict[str, dict[Place, Delta]] = {}
+    for tag, place, delta in _counted(counter, Q()):
+        found.setdefault(tag, {})[place] = delta
     return found
 
 
-def _stored_at(counter: CounterPlan, tag: str, places: Collection[Place]) -> dict[Place, Event]:
+def _stored_at(counter: CounterPlan, tag: str, places: Collection[Place]) -> dict[Place, Delta]:
     """Those of `places` at which the database has an event of the group."""
-    found: dict[Place, Event] = {}
+    found: dict[Place, Delta] = {}
     asked = sorted(places)
     for start in range(0, len(asked), PLACES_A_QUERY):
         condition = Q()
         for at_us, arrival in asked[start : start + PLACES_A_QUERY]:
             condition |= Q(occurred_at=from_us(at_us), arrival=arrival)
-        found.update({place: event for its, place, event in _counted(counter, condition) if its == tag})
+        found.update({place: delta for its, place, delta in _counted(counter, condition) if its == tag})
     return found
 
 
-def _counted(counter: CounterPlan, condition: Q) -> Iterator[tuple[str, Place, Event]]:
-    """(group, place, event) of the events the counter counts."""
-    for event in EVENT_SOURCES[counter.counter.feature.event].events(condition):
+def _counted(counter: CounterPlan, condition: Q) -> Iterator[tuple[str, Place, Delta]]:
+    """(group, place, what it adds) of the events the counter counts; only what the counter is of is read of them."""
+    feature = counter.counter.feature
+    fields = {*event_fields(feature.filters), *(key.event_field for key in feature.group_by)}
+    fields |= {feature.field} if feature.field is not None else set()
+    for event in EVENT_SOURCES[feature.event].events(condition, fields=frozenset(fields)):
         tag = counter.counted_tag(event) if counter.matches(event) else None
         if tag is not None:
-            yield tag, (to_us(event["occurred_at"]), event["arrival"]), event
+            yield tag, (to_us(event["occurred_at"]), event["arrival"]), tuple(counter.delta(event))
 
 
 def contents(store: VelocityStore, epoch: int, counter: CounterPlan, wire: Wire) -> Contents:
@@ -253,7 +258,6 @@ def contents(store: VelocityStore, epoch: int, counter: CounterPlan, wire: Wire)
     return Contents(floor, held, counter.columns.moments(totals, counter.counter.scale, (None, None)))
 
 
-def _moments(counter: CounterPlan, events: list[Event]) -> Any:
-    deltas = [counter.delta(event) for event in events]
+def _moments(counter: CounterPlan, deltas: Collection[Delta]) -> Any:
     columns = [sum(column) for column in zip(*deltas, strict=True)] if counter.columns.n else []
-    return counter.columns.moments([len(events), *columns], counter.counter.scale, (None, None))
+    return counter.columns.moments([len(deltas), *columns], counter.counter.scale, (None, None))

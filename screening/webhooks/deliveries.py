@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -30,6 +30,8 @@ LONGEST_PAUSE_S = 3600
 # How long a worker has for what it took; a delivery of one that died is taken by another after it.
 LEASE = timedelta(seconds=120)
 AT_ONCE = 16
+# Due deliveries of a webhook that are looked at for as many.
+LOOKED_AT = 500
 # A run ends after this long, well within a task's time; the sweep goes on.
 MAX_RUN_S = 60.0
 
@@ -57,20 +59,36 @@ def deliveries_make(entries: Iterable[OutboxEntry]) -> int:
 
 
 # Of each (webhook, subject) only the oldest unfinished delivery may be sent, so that a subject's messages come in
-# order. What a process took that died is taken again after its lease.
+# order. Those behind it that are due are put off, or everything behind a receiver that is down would be looked at for
+# every few deliveries to anybody; whoever finishes the oldest lets the next one go (`delivery_record`). What a process
+# took that died is taken again after its lease. Each webhook gets its turn, however much waits for the others.
 _TAKE = """
-UPDATE screening_webhookdelivery SET leased_until = %(now)s::timestamptz + %(lease)s
-WHERE id IN (
-    SELECT d.id FROM screening_webhookdelivery d JOIN screening_webhook w ON w.id = d.webhook_id
-    WHERE d.status = 'pending' AND d.next_attempt_at <= %(now)s AND w.is_active
-        AND (d.leased_until IS NULL OR d.leased_until < %(now)s)
-        AND NOT EXISTS (
-            SELECT 1 FROM screening_webhookdelivery earlier
-            WHERE earlier.webhook_id = d.webhook_id AND earlier.subject = d.subject
-                AND earlier.status = 'pending' AND earlier.id < d.id
-        )
-    ORDER BY d.next_attempt_at, d.id LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
-) RETURNING id
+WITH due AS MATERIALIZED (
+    SELECT d.* FROM screening_webhook w CROSS JOIN LATERAL (
+        SELECT id, webhook_id, subject, next_attempt_at FROM screening_webhookdelivery
+        WHERE webhook_id = w.id AND status = 'pending' AND next_attempt_at <= %(now)s
+            AND (leased_until IS NULL OR leased_until < %(now)s)
+        ORDER BY next_attempt_at, id LIMIT %(looked_at)s
+    ) d WHERE w.is_active
+), judged AS MATERIALIZED (
+    SELECT due.*, oldest.id = due.id AS is_oldest, greatest(oldest.next_attempt_at, oldest.leased_until) AS oldest_at
+    FROM due CROSS JOIN LATERAL (
+        SELECT id, next_attempt_at, leased_until FROM screening_webhookdelivery
+        WHERE webhook_id = due.webhook_id AND subject = due.subject AND status = 'pending' ORDER BY id LIMIT 1
+    ) oldest
+), put_off AS (
+    UPDATE screening_webhookdelivery d
+    SET next_attempt_at = greatest(judged.oldest_at, %(now)s::timestamptz + %(lease)s)
+    FROM judged WHERE d.id = judged.id AND NOT judged.is_oldest RETURNING d.id
+), taken AS (
+    UPDATE screening_webhookdelivery d SET leased_until = %(now)s::timestamptz + %(lease)s
+    FROM (
+        SELECT id FROM judged WHERE is_oldest
+        ORDER BY row_number() OVER (PARTITION BY webhook_id ORDER BY next_attempt_at, id), next_attempt_at, id
+        LIMIT %(limit)s
+    ) chosen WHERE d.id = chosen.id AND d.status = 'pending' RETURNING d.id
+)
+SELECT (SELECT array_agg(id) FROM taken), (SELECT count(*) FROM put_off)
 """
 
 
@@ -81,19 +99,23 @@ def deliveries_send(*, send: Sender = message_send) -> int:
     ends_at = time.monotonic() + MAX_RUN_S
     with only_one(WEBHOOKS_LOCK) as is_mine:
         while is_mine and time.monotonic() < ends_at:
-            taken = _take()
-            if not taken:
+            taken, is_more = _take()
+            if taken:
+                _attempt(taken, send)
+                attempts += len(taken)
+            elif not is_more:
                 break
-            _attempt(taken, send)
-            attempts += len(taken)
     return attempts
 
 
-def _take() -> list[WebhookDelivery]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_TAKE, {"now": timezone.now(), "lease": LEASE, "limit": AT_ONCE})
-        ids = [row[0] for row in cursor.fetchall()]
-    return list(WebhookDelivery.objects.select_related("webhook").filter(pk__in=ids).order_by("id"))
+def _take() -> tuple[list[WebhookDelivery], bool]:
+    """Deliveries whose turn it is, and whether others were put off, so that there may be more behind them."""
+    values = {"now": timezone.now(), "lease": LEASE, "limit": AT_ONCE, "looked_at": LOOKED_AT}
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, values)
+        ids, put_off = cursor.fetchone()
+    taken = WebhookDelivery.objects.select_related("webhook").filter(pk__in=ids or [])
+    return list(taken.order_by("id")), put_off > 0
 
 
 def _attempt(deliveries: Sequence[WebhookDelivery], send: Sender) -> None:
@@ -129,7 +151,20 @@ def delivery_record(*, delivery: WebhookDelivery, outcome: Outcome) -> None:
         log.warning("webhook_delivery_failed", delivery=str(delivery.delivery_id), error=outcome.error)
     else:
         changes |= {"next_attempt_at": now + pause_after(attempts)}
-    WebhookDelivery.objects.filter(pk=delivery.pk).update(**changes)
+    with transaction.atomic():
+        WebhookDelivery.objects.filter(pk=delivery.pk).update(**changes)
+        if "next_attempt_at" not in changes:
+            _next_go(delivery, now)
+
+
+def _next_go(delivery: WebhookDelivery, now: datetime) -> None:
+    """Let go the one that was put off behind a delivery that is finished. One that was tried itself (the finished one
+    was sent again) keeps its pause."""
+    same = {"webhook_id": delivery.webhook_id, "subject": delivery.subject, "status": Status.PENDING}
+    following = WebhookDelivery.objects.filter(**same).order_by("id").values_list("pk", flat=True).first()
+    WebhookDelivery.objects.filter(pk=following, attempts=0, next_attempt_at__gt=now).update(
+        next_attempt_at=now
+    )
 
 
 def pause_after(attempts: int) -> timedelta:

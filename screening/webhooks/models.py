@@ -54,7 +54,8 @@ class WebhookDelivery(models.Model):
         FAILED = "failed"
 
     delivery_id = models.UUIDField(unique=True, default=uuid.uuid4)
-    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    # `delivery_of_webhook` begins with it.
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     topic = models.CharField(max_length=20)
     subject = models.CharField(max_length=160)
     body = models.JSONField(encoder=ExactEncoder, decoder=ExactDecoder)
@@ -82,8 +83,15 @@ class WebhookDelivery(models.Model):
             models.Index(
                 fields=["webhook", "subject", "id"], name="delivery_waiting", condition=Q(status="pending")
             ),
-            models.Index(fields=["next_attempt_at"], name="delivery_due", condition=Q(status="pending")),
+            models.Index(
+                fields=["webhook", "next_attempt_at", "id"],
+                name="delivery_due_of_webhook",
+                condition=Q(status="pending"),
+            ),
             models.Index(fields=["created_at"], name="delivery_finished", condition=~Q(status="pending")),
+            # What a webhook was sent, newest first; those that wait or were given up are few among many.
+            models.Index(fields=["webhook", "-id"], name="delivery_of_webhook"),
+            models.Index(fields=["webhook", "status", "-id"], name="delivery_by_status"),
         ]
 
     def __str__(self) -> str:

@@ -17,11 +17,12 @@ from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
 from ingestion.imports.models import ImportJob
 from screening.batch.models import Backtest
-from screening.models import Alert, Case, RiskSignal, Snooze, Webhook
+from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
 from screening.outbox.worker import outbox_work
 from tests.admin.samples import LARGE, payment, rule
 from tests.clients import ApiClient
 from tests.eager import tasks_done_at_once
+from tests.rows_read import rows_read
 from tests.staff import StaffClient, messages_of, staff
 
 pytestmark = pytest.mark.django_db
@@ -286,6 +287,26 @@ def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> Non
     webhook.refresh_from_db()
     assert webhook.secret in rotated.content.decode()
     assert "no-store" in rotated["Cache-Control"]
+
+
+def test_it_counts_what_waits_and_what_failed_and_reads_nothing_that_was_delivered() -> None:
+    client = StaffClient("ada", "Administrator")
+    hooks = [
+        Webhook.objects.create(name=name, url="https://example.com/", topics=["alert"], secret="s")
+        for name in ("busy", "quiet")
+    ]
+    numbers = {"delivered": 3_000, "pending": 5, "failed": 7}
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(webhook=hooks[0], topic="alert", subject="A", body={}, status=status)
+        for status, number in numbers.items()
+        for _ in range(number)
+    )
+    with rows_read(WebhookDelivery) as read:
+        text = client.page(reverse("admin:webhooks"))
+        client.page(reverse("admin:webhook", args=[hooks[1].pk]))
+        client.page(reverse("admin:webhook", args=[hooks[0].pk]), status="failed")
+    assert re.findall(r'<td class="fs-right">(\d+)</td>', text) == ["5", "7", "0", "0"]
+    assert read.number < 100
 
 
 @pytest.fixture

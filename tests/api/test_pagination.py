@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from ingestion.models import Transaction
 from rules.list_services import NewEntry, entries_put, list_create
+from screening.models import Alert
 from tests.clients import ApiClient
+from tests.rows_read import rows_read
 
 PATH = "lists/numbers/entries/"
 
@@ -85,3 +89,30 @@ def test_it_orders_both_ways(numbers: ApiClient) -> None:
         "249",
         "248",
     ]
+
+
+def test_a_deep_page_reads_what_belongs_to_its_rows_and_not_to_those_before(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fraudsite.api.pagination.DEEP", 500)
+    paid = Transaction.objects.bulk_create(
+        Transaction(
+            transaction_id=f"T{number}",
+            user_id="U",
+            account_id="A",
+            amount=1,
+            currency="NGN",
+            transaction_type="debit",
+            channel="web",
+            payload_digest=b"0" * 16,
+        )
+        for number in range(1_000)
+    )
+    about = {"severity": "low", "occurred_at": timezone.now(), "event_id": "E", "account_id": "A"}
+    Alert.objects.bulk_create(Alert(transaction=each, **about) for each in paid)
+    for page_number, expected in ((1, range(999, 989, -1)), (95, range(59, 49, -1)), (101, ())):
+        with rows_read(Transaction) as read:
+            body = api.get("alerts/", page=page_number, page_size=10).json()
+        assert [item["transaction_id"] for item in body["items"]] == [f"T{number}" for number in expected]
+        assert (body["total"], body["total_pages"]) == (1_000, 100)
+        assert read.number <= 10

@@ -13,6 +13,7 @@ from django.test import Client
 from fraudsite.api import throttling
 from fraudsite.api.parsers import MAX_BODY_BYTES
 from fraudsite.api.problems import field_errors
+from fraudsite.postgresql.deadlines import NoAnswer
 from rules.models import Rule
 from tests.clients import ApiClient, assert_problem
 
@@ -139,6 +140,21 @@ def test_it_answers_503_with_retry_after_when_the_database_is_away(
     assert_problem(response, 503)
     assert int(response["Retry-After"]) >= 1
     assert b"refused" not in response.content
+
+
+def test_it_does_not_say_that_nothing_was_stored_where_it_does_not_know(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit of nine seconds is not waited for to its end, and may come to it."""
+
+    def give_up(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("PostgreSQL did not answer within 9 s") from NoAnswer("it did not")
+
+    monkeypatch.setattr("rules.list_services.list_create", give_up)
+    response = api.post("lists/", {"name": "blocked"})
+    assert_problem(response, 503)
+    assert "may be stored or not" in response.json()["detail"]
+    assert int(response["Retry-After"]) >= 1
 
 
 def test_it_tells_nothing_of_a_fault_of_ours(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

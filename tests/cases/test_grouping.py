@@ -8,10 +8,12 @@ import pytest
 from django.utils import timezone
 from structlog.testing import capture_logs
 
+from screening.cases.grouping import alert_join
 from screening.models import Alert, Case, OutboxEntry, RiskSignal, Webhook
 from screening.outbox import worker
 from screening.outbox.worker import outbox_work
 from tests.cases.making import AT, alert, case, rule, signal
+from tests.rows_read import rows_read
 
 pytestmark = pytest.mark.django_db
 
@@ -176,3 +178,20 @@ def test_it_keeps_the_highest_priority_when_a_lesser_alert_joins() -> None:
     due_at = opened.due_at
     opened.refresh_from_db()
     assert (opened.alert_count, opened.priority, opened.due_at) == (2, "high", due_at)
+
+
+def test_a_new_alert_finds_its_first_among_thousands_of_repeats_without_reading_them() -> None:
+    """A burst leaves thousands of repeats in a case, and what is raised now waits for whatever is read of them."""
+    other = {"account_id": "A2", "user_id": "U2", "signal": "velocity"}
+    elsewhere = case(**other)
+    fields = {"rule": rule(), "rule_version": 1, "severity": "medium", "occurred_at": AT}
+    Alert.objects.bulk_create(Alert(**fields, **other, case=elsewhere) for _ in range(3_000))
+    burst = case(signal="velocity")
+    first = Alert.objects.get(case=burst)
+    mine = {"account_id": "A1", "user_id": "U1", "signal": "velocity"}
+    Alert.objects.bulk_create(Alert(**fields, **mine, case=burst, repeat_of=first) for _ in range(3_000))
+    again = alert(signal="velocity")
+    with rows_read(Alert) as read:
+        alert_join(again)
+    assert again.repeat_of == first
+    assert read.number < 50

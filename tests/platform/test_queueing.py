@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
+from django_celery_beat.schedulers import ModelEntry
 from redis import Redis
 
 from fraudsite import queueing
 from fraudsite.absence import Absence
+from fraudsite.celery import app
 from fraudsite.environment import broker_url
 from fraudsite.queueing import enqueue, queue_depths
 from reporting.metrics import platform_metrics
@@ -44,3 +46,12 @@ def test_it_tells_that_its_broker_is_away(broker_at: Broker) -> None:
     broker_at(broker_url("unix:///nonexistent/broker.sock", 1))
     assert queue_depths() is None
     assert b"fraudsite_broker_up 0.0" in platform_metrics()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", settings.CELERY_BEAT_SCHEDULE)
+def test_what_beat_sends_is_thrown_away_when_its_turn_comes_too_late(name: str) -> None:
+    """Of a task that takes thirty seconds and is sent every five, a worker would else never come to the end."""
+    entry = ModelEntry.from_entry(name, app=app, **settings.CELERY_BEAT_SCHEDULE[name])
+    # No sooner than clocks of two machines may differ.
+    assert 10 <= entry.options["expires"] <= max(entry.schedule.run_every.total_seconds(), 10)

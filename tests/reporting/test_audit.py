@@ -16,7 +16,7 @@ from fraudsite.models import ApiKey
 from reporting.audit import Head, head, verify
 from reporting.models import AuditEntry
 from reporting.reports import report_make
-from rules.list_services import NewEntry, entries_put, list_create
+from rules.list_services import NewEntry, entries_put, entries_remove, list_create, list_delete
 from rules.services import rule_create, rule_update
 from tests.admin.samples import LARGE, payment
 from tests.clients import ApiClient, assert_problem
@@ -125,6 +125,44 @@ def test_it_does_not_slow_down_deciding() -> None:
     payment(api)
     written()
     assert head().number == before
+
+
+ENTRIES = [NewEntry(f"V{n}") for n in range(6_000)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: entries_put(name="blocked", entries=ENTRIES, principal="user:ada"),
+        lambda: entries_put(name="blocked", entries=[NewEntry("X")], principal="user:ada", is_replacing=True),
+        lambda: entries_remove(name="blocked", values=[each.value for each in ENTRIES], principal="user:ada"),
+        lambda: list_delete(name="blocked", principal="user:ada"),
+    ],
+    ids=["added", "replaced", "removed", "deleted"],
+)
+def test_payments_do_not_wait_while_the_trail_of_many_entries_is_written(
+    change: Callable[[], Any], request: pytest.FixtureRequest
+) -> None:
+    """A publish makes every payment wait until its commit: what the trail says of the entries is written before it."""
+    list_create(name="blocked", principal="user:ada")
+    if "added" not in request.node.name:
+        entries_put(name="blocked", entries=ENTRIES, principal="user:ada")
+    written()
+    of_entries = AuditEntry.objects.filter(table_name="rules_namedlistentry")
+    known, at_publish = of_entries.count(), -1
+
+    def note(execute: Any, statement: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal at_publish
+        if 'INSERT INTO "rules_rulesetversion"' in statement:
+            at_publish = of_entries.count()
+        return execute(statement, params, many, context)
+
+    with connection.execute_wrapper(note):
+        change()
+    written()
+    assert of_entries.count() - known >= len(ENTRIES)
+    assert of_entries.count() - at_publish <= 1
+    assert verify().broken is None
 
 
 @pytest.mark.parametrize(

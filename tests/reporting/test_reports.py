@@ -246,6 +246,14 @@ def test_it_writes_formulas_as_text_in_xlsx(api: ApiClient) -> None:
     assert not any("<f>" in sheet or "<hyperlink" in sheet for sheet in sheets)
 
 
+def test_a_pdf_leaves_no_lines_about_its_fonts_in_the_log(
+    api: ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert report_content(report_make(kind="daily_operations", principal="user:ada"), "pdf")
+    assert [each.name for each in caplog.records if each.name.startswith("fontTools")] == []
+
+
 def test_it_escapes_html_and_writes_any_script_to_pdf(api: ApiClient) -> None:
     rule()
     payment(api, "H", amount="5000", merchant_id="<script>alert(1)</script> ₦")

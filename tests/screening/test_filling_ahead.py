@@ -96,3 +96,27 @@ def test_a_group_without_anything_to_count_stays_absent_and_is_known_as_empty(
     (condition,) = answer.json()["screening"]["results"][0]["details"]["conditions"]
     assert condition["actual"] == "1"
     assert velocity_verify().differences == []
+
+
+def test_a_group_of_many_events_is_filled_in_exchanges_that_do_not_hold_redis_up(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis that is busy with one exchange for two seconds is taken to be lost, and every counter with it."""
+    monkeypatch.setattr("screening.velocity.filling.EVENTS_A_CALL", 3)
+    monkeypatch.setattr("screening.velocity.messages.EVENTS_AN_EXCHANGE", 7)
+    exchanged: list[int] = []
+
+    def noted(together: Sequence[Any]) -> list[Any]:
+        exchanged.append(len(together))
+        return call(together)
+
+    for number in range(100, 130):
+        assert api.post("transactions/", payload(number) | {"user_id": "busy"}).status_code == 201
+    made(api)
+    call = store._call
+    monkeypatch.setattr(store, "_call", noted)
+    assert velocity_prepare() == 1
+    assert max(exchanged) <= 3
+    assert len(exchanged) >= 30 / 7
+    monkeypatch.undo()
+    assert velocity_verify().differences == []

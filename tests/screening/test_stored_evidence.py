@@ -10,10 +10,13 @@ import pytest
 from django.db import connection
 
 from fraudsite.compressed_json import json_text
+from rules.models import Rule, RulesetVersion
 from screening.alerts.models import Alert
 from screening.events import derivation_settings
 from screening.models import Decision
+from tests.cases.making import transaction as row
 from tests.clients import ApiClient
+from tests.rows_read import rows_read
 from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +78,53 @@ def test_it_lists_results_by_transaction_rule_and_status(api: ApiClient, rule_id
         (second_id, by_device, "not_applicable")
     }
     assert listed(api, status="flagged", rule_id=never) == set()
+
+
+def test_it_lists_results_page_by_page_as_in_one(api: ApiClient, rule_ids: list[int]) -> None:
+    """Two rules hit in each of the later payments, and pages end between them."""
+    api.post("rules/", rule("Second too", 1))
+    for number in range(3, 7):
+        assert api.post("transactions/", payload(number)).status_code == 201
+    for wanted in ({}, {"status": "flagged"}, {"rule_id": rule_ids[1]}, {"status": "error"}):
+        whole = api.get("screening/results/", **wanted).json()["items"]
+        pages = [
+            api.get("screening/results/", page=page, page_size=3, **wanted).json()
+            for page in range(1, len(whole) // 3 + 2)
+        ]
+        assert [each["id"] for page in pages for each in page["items"]] == [each["id"] for each in whole]
+        assert {page["total"] for page in pages} == {len(whole)}
+
+
+@pytest.mark.django_db
+def test_it_finds_the_few_results_asked_for_without_reading_all_decisions(
+    api: ApiClient, rule_ids: list[int]
+) -> None:
+    """A year has millions of decisions, each with a verdict of every rule."""
+    api.post("rules/", rule("Never asked", 1000))
+    newest = RulesetVersion.objects.latest("number").number
+    shared = {"overall_status": "clean", "total_risk_score": 0, "results": {"live": [], "shadow": []}}
+    shared |= {"outcome": "approve", "duration_ms": 1, "verdicts": " ".join(f"{each}c" for each in rule_ids)}
+    decisions = [
+        Decision(transaction=row(transaction_id=f"OLD{number}"), ruleset=newest - 1, **shared)
+        for number in range(2_000)
+    ]
+    Decision.objects.bulk_create(decisions)
+    never_asked = Rule.objects.get(name="Never asked").pk
+    of_few = (
+        {"status": "flagged"},
+        {"status": "error"},
+        {"status": "flagged", "rule_id": rule_ids[1]},
+        {"rule_id": never_asked},
+        {"rule_id": 10**12},
+    )
+    for wanted in of_few:
+        with rows_read(Decision) as read:
+            total = api.get("screening/results/", page_size=1, **wanted).json()["total"]
+        assert total == (1 if "flagged" in wanted.values() else 0), wanted
+        assert read.number < 100, wanted
+    for wanted, expected in (({}, 2_002 * 3), ({"rule_id": rule_ids[0]}, 2_002)):
+        # Past the end there are no items to tell, and these have no evidence.
+        assert api.get("screening/results/", page=1_000, **wanted).json()["total"] == expected
 
 
 def test_it_lists_what_versions_in_shadow_said_apart_from_what_had_effect(

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ingestion.models import Transaction
 from screening import reconciliation
@@ -193,3 +195,31 @@ def test_a_restored_database_is_not_counted_with_what_redis_kept_of_the_time_aft
     velocity_rebuild()
     assert differences() == []
     assert actual(api.post("transactions/", payload(9)).json()) == 4
+
+
+def test_it_keeps_of_each_event_what_a_counter_adds_up_and_not_the_event(api: ApiClient) -> None:
+    """A counter may be of all the millions of events there are."""
+    api.post("rules/", {**count_rule(10), "name": "Sums", "conditions": [spent_by_account()]})
+    velocity_prepare()
+    for number in range(3):
+        body = payload(number) | {"metadata": {"note": "x" * 1_000}}
+        assert api.post("transactions/", body).status_code == 201
+    with CaptureQueriesContext(connection) as queries:
+        verified = velocity_verify()
+    assert (verified.counters, verified.differences) == (2, [])
+    of_events = [each["sql"] for each in queries if 'FROM "ingestion_transaction"' in each["sql"]]
+    assert len(of_events) >= 2
+    assert not [sql for sql in of_events if "metadata" in sql]
+    assert any("amount" in sql for sql in of_events)
+
+
+def spent_by_account() -> dict[str, Any]:
+    return {
+        "field": "amount",
+        "aggregate_function": "sum",
+        "group_by": ["account_id"],
+        "filters": [{"field": "channel", "operator": "eq", "value": payload(0)["channel"]}],
+        "time_window": "24h",
+        "operator": "gt",
+        "value": 10**9,
+    }

@@ -137,6 +137,58 @@ def test_it_sends_a_subjects_messages_in_order_and_waits_for_the_first() -> None
     assert recorder.ids("A") == ["A0", "A0", "A1", "A2"]
 
 
+def test_what_waits_behind_a_message_is_looked_at_no_more_until_that_one_is_tried_again() -> None:
+    """A receiver that is down for a night leaves more behind it than could be looked at for every few messages."""
+    hook, recorder = webhook(), Recorder()
+    for number in range(1, 4):
+        deliver(hook, "A", number)
+    recorder.fail = {"A1"}
+    deliveries_send(send=recorder)
+    waiting = WebhookDelivery.objects.filter(status="pending").order_by("id")
+    first, *behind = waiting.values_list("next_attempt_at", flat=True)
+    assert len(behind) == 2
+    assert min(behind) >= first > timezone.now()
+    deliveries_send(send=recorder)
+    assert recorder.ids("A") == ["A1"]
+    recorder.fail = set()
+    waiting.filter(body__id="A1").update(next_attempt_at=timezone.now())
+    deliveries_send(send=recorder)
+    assert recorder.ids("A") == ["A1", "A1", "A2", "A3"]
+
+
+def test_one_message_that_is_given_up_lets_the_next_go_at_once(settings: Any) -> None:
+    settings.WEBHOOK_MAX_ATTEMPTS = 1
+    hook, recorder = webhook(), Recorder()
+    deliver(hook, "A", 1)
+    deliver(hook, "A", 2)
+    recorder.fail = {"A1"}
+    assert deliveries_send(send=recorder) == 2
+    assert recorder.ids("A") == ["A1", "A2"]
+
+
+def test_each_webhook_gets_its_turn_however_much_waits_for_another() -> None:
+    behind, prompt, recorder = webhook("https://down.example/"), webhook(), Recorder()
+    for number in range(3 * AT_ONCE):
+        deliver(behind, f"S{number}", 1)
+    deliver(prompt, "late", 1)
+    recorder.fail = {f"S{number}1" for number in range(3 * AT_ONCE)}
+    deliveries_send(send=recorder)
+    assert "late" in [body["subject"] for body in recorder.sent[:AT_ONCE]]
+
+
+def test_it_comes_to_messages_behind_more_that_wait_than_it_looks_at_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("screening.webhooks.deliveries.LOOKED_AT", 2)
+    hook, recorder = webhook(), Recorder()
+    for number in range(1, 8):
+        deliver(hook, "A", number)
+    deliver(hook, "B", 1)
+    recorder.fail = {"A1"}
+    deliveries_send(send=recorder)
+    assert (recorder.ids("A"), recorder.ids("B")) == (["A1"], ["B1"])
+
+
 def test_it_does_not_try_again_before_the_pause_is_over() -> None:
     hook, recorder = webhook(), Recorder()
     delivery = deliver(hook, "A", 0)
@@ -198,6 +250,16 @@ def test_it_forgets_old_entries_that_were_processed() -> None:
     processed = OutboxEntry.objects.exclude(pk=waiting.pk)
     count = processed.update(processed_at=timezone.now() - timedelta(days=8))
     assert outbox_purge() == count == 2
+    assert list(OutboxEntry.objects.all()) == [waiting]
+
+
+def test_it_forgets_all_old_entries_however_many_an_hour_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screening.outbox.worker.PURGE_CHUNK", 2)
+    long_ago = timezone.now() - timedelta(days=8)
+    entry = {"kind": "alert", "subject": "a", "created_at": long_ago}
+    OutboxEntry.objects.bulk_create(OutboxEntry(processed_at=long_ago, **entry) for _ in range(5))
+    waiting = OutboxEntry.objects.create(**entry)
+    assert outbox_purge() == 5
     assert list(OutboxEntry.objects.all()) == [waiting]
 
 
