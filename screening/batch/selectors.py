@@ -311,6 +311,13 @@ class BatchResults:
         if status is not None:
             conditions.append("substr(r.statuses, p.place::int, 1) = %s")
             values.append(STATUS_LETTERS[status])
+        if status in ("flagged", "error"):
+            # Few transactions have one.
+            conditions.append(
+                "EXISTS (SELECT FROM screening_batchhit h WHERE h.batch_id = r.batch_id AND "
+                "h.position = r.position AND h.status = %s)"
+            )
+            values.append(status)
         return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
