@@ -31,14 +31,16 @@ def _rows_of(table: str, within: Span | Chosen | None) -> str:
 
 
 def brought_together(stage: Stage, places: Places, *, is_ordered: bool) -> Places:
-    """Where the same numbers are once no more tables hold them than memory can join. Tables that are no longer read
-    are dropped. Raises duckdb.OutOfMemoryException."""
-    most = max(4, stage.memory_bytes() // 4 // JOINED_BYTES)
+    """Where the same numbers are once no more tables hold them than half of the memory can join. Tables that are no
+    longer read are dropped. Raises duckdb.OutOfMemoryException."""
+    most = max(4, stage.memory_bytes() // 2 // JOINED_BYTES)
     made = 0
     while len(tables := tables_of(_columns(places))) > most:
         moved: dict[str, str] = {}
-        for start in range(0, len(tables), most):
-            share = tables[start : start + most]
+        # Smaller shares than could be joined: writing needs memory besides.
+        at_once = max(2, most // 2)
+        for start in range(0, len(tables), at_once):
+            share = tables[start : start + at_once]
             if len(share) > 1:
                 moved |= _widened(stage, f"wide{made}", share, _columns(places), is_ordered=is_ordered)
                 made += 1
