@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import check_query_parameters, true_or_false
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid, Unprocessable
 from rules import selectors, services
@@ -145,8 +145,7 @@ def _warnings(problems: Any) -> list[dict[str, str]]:
 
 def _wants_draft(request: Request) -> bool:
     check_query_parameters(request, {"draft"})
-    words = {"true": True, "1": True, "false": False, "0": False}
-    text = request.query_params.get("draft", "false")
-    if text not in words:
+    wants = true_or_false(request.query_params.get("draft", "false"))
+    if wants is None:
         raise Invalid("A query parameter is not valid.", [FieldError("draft", "must be true or false")])
-    return words[text]
+    return wants

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fraudsite.api.pagination import PagePagination
+from fraudsite.api.pagination import Chained, PagePagination
 from fraudsite.api.parsers import JsonParser, NdjsonParser, PlainNdjsonParser, RawJsonParser
 from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
@@ -136,32 +135,40 @@ class ScreeningResultsView(ApiView):
         operation_id="screening_results_list",
     )
     def get(self, request: Request) -> Response:
-        """Rule results, those of the newest decision first. Those of versions in shadow, which had no effect, are asked
-        for with `screening_type=shadow`."""
+        """Rule results: of real time, those of the newest decision first, and behind them of batches, those of the
+        newest batch first. Those of versions in shadow, which had no effect, only with `screening_type=shadow`."""
         wanted = _results_wanted(request.query_params)
-        results: Any = RealTimeResults
-        match wanted.pop("screening_type"):
-            case ScreeningType.BATCH:
-                results = BatchResults
-            case ScreeningType.SHADOW:
-                results = partial(RealTimeResults, in_shadow=True)
         paginator = PagePagination()
-        items = paginator.paginate_queryset(results(**wanted), request, self)
+        items = paginator.paginate_queryset(_results(wanted.pop("screening_type"), wanted), request, self)
         return paginator.get_paginated_response(items)
+
+
+def _results(screening_type: str | None, wanted: dict[str, Any]) -> Any:
+
+    match screening_type:
+        case ScreeningType.REAL_TIME:
+            return RealTimeResults(**wanted)
+        case ScreeningType.SHADOW:
+            return RealTimeResults(**wanted, in_shadow=True)
+        case ScreeningType.BATCH:
+            return BatchResults(**wanted)
+    return Chained(RealTimeResults(**wanted), BatchResults(**wanted))
 
 
 def _results_wanted(params: Any) -> dict[str, Any]:
     errors: list[FieldError] = []
     known = ("transaction_id", "rule_id", "status", "screening_type", "page", "page_size")
     errors.extend(FieldError(name, "is not a filter") for name in params if name not in known)
+    # An empty filter is none, as of lists that django-filter reads.
+    params = {name: text for name, text in params.items() if text}
     rule_id = params.get("rule_id")
     if rule_id is not None and whole_number(rule_id) is None:
         errors.append(FieldError("rule_id", "must be a whole number"))
     status = params.get("status")
     if status is not None and status not in STATUS_LETTERS:
         errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))
-    screening_type = params.get("screening_type", ScreeningType.REAL_TIME)
-    if screening_type not in ScreeningType.values:
+    screening_type = params.get("screening_type")
+    if screening_type is not None and screening_type not in ScreeningType.values:
         errors.append(FieldError("screening_type", f"must be one of {', '.join(ScreeningType.values)}"))
     transaction_id = params.get("transaction_id")
     if transaction_id is not None and "\0" in transaction_id:

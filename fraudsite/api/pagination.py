@@ -76,6 +76,29 @@ class PagePagination(BasePagination):
         ]
 
 
+class Chained:
+    """Lists one behind the other, as the paginator takes them: sliced and counted."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    def __getitem__(self, wanted: slice) -> list[Any]:
+        items: list[Any] = []
+        start, stop = wanted.start, wanted.stop
+        for part in self._parts:
+            found = part[start:stop]
+            items += found
+            if len(found) == stop - start:
+                break
+            # The next one is read from where this one ended.
+            count = _count(part)
+            start, stop = max(start - count, 0), stop - count
+        return items
+
+    def count(self) -> int:
+        return sum(_count(part) for part in self._parts)
+
+
 class WholePagination(PagePagination):
     """A list that is small by its nature, all of it in one page: nothing is asked about pages."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django_filters
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django_filters.fields import IsoDateTimeField
@@ -120,15 +121,25 @@ def check_no_body(request: Request) -> None:
     )
 
 
+def true_or_false(text: str) -> bool | None:
+    """What `true`, `false`, `1` or `0` says, written as Python writes it (`True`) too; None for another word."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+
+
+class _TrueFalseField(forms.CharField):  # type: ignore[misc]
+    def clean(self, value: Any) -> bool | None:
+        text = super().clean(value)
+        found = true_or_false(text)
+        if text and found is None:
+            raise ValidationError("must be true or false")
+        return found
+
+
 @extend_schema_field(OpenApiTypes.BOOL)
-class TrueFalseFilter(django_filters.TypedChoiceFilter):
+class TrueFalseFilter(django_filters.Filter):
     """`?is_active=true`. The usual BooleanFilter takes a word it does not know for no filter at all."""
 
-    _WORDS = {"true": True, "1": True, "false": False, "0": False}
-
-    def __init__(self, **options: Any) -> None:
-        choices = [(word, word) for word in self._WORDS]
-        super().__init__(choices=choices, coerce=self._WORDS.__getitem__, **options)
+    field_class = _TrueFalseField
 
 
 class _UtcField(IsoDateTimeField):

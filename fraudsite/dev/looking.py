@@ -106,7 +106,7 @@ def _queues(api: Api) -> dict[str, str]:
 COUNTED = {
     "transactions": "transactions/",
     "rules in force": "rules/?is_active=true",
-    "flagged results": "screening/results/?status=flagged",
+    "flagged results": "screening/results/?status=flagged&screening_type=real_time",
     "batches": "screening/batches/",
     "alerts": "alerts/",
     "cases": "cases/",

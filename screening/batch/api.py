@@ -106,7 +106,8 @@ class BatchResultsView(ApiView):
 
 def _results_wanted(request: Request) -> dict[str, Any]:
     check_query_parameters(request, (PAGING - {"ordering"}) | _RESULT_FILTERS)
-    params = request.query_params
+    # An empty filter is none, as of lists that django-filter reads.
+    params = {name: text for name, text in request.query_params.items() if text}
     errors = []
     rule_id, status = params.get("rule_id"), params.get("status")
     if rule_id is not None and whole_number(rule_id) is None:

@@ -11,6 +11,7 @@ from django.core.files.uploadhandler import FileUploadHandler
 from rest_framework.request import Request
 
 from fraudsite.api.problems import PayloadTooLarge
+from fraudsite.api.serializers import true_or_false
 from fraudsite.errors import FieldError, Invalid
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
@@ -18,7 +19,6 @@ from screening.imports.services import incoming_file
 
 FIELDS = ("name", "format", "delimiter", "mapping", "lower_case", "ignore_unknown", "time_zone")
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "pipe": "|", "\\t": "\t"}
-TRUE_FALSE = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 class SpooledFile(UploadedFile):  # type: ignore[misc]
@@ -89,10 +89,10 @@ def options_of(form: Any) -> tuple[str, Options]:
     ]
     flags = {}
     for name in ("lower_case", "ignore_unknown"):
-        word = form.get(name, "").lower()
-        if word not in TRUE_FALSE:
+        said = true_or_false(form.get(name) or "false")
+        if said is None:
             errors.append(FieldError(name, "must be true or false"))
-        flags[name] = TRUE_FALSE.get(word, False)
+        flags[name] = bool(said)
     mapping: Any = {}
     try:
         mapping = decode(form["mapping"].encode()) if form.get("mapping") else {}

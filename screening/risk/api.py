@@ -26,7 +26,7 @@ TIER = OpenApiParameter("tier", str, enum=TIERS, description="Accounts of this t
 
 def moment_asked(request: Request) -> datetime:
     text = request.query_params.get("at")
-    if text is None:
+    if not text:
         return timezone.now()
     try:
         # A plus sign that was not escaped arrives as a blank.
@@ -45,7 +45,7 @@ class RiskAccountListView(ApiListView):
     def get(self, request: Request) -> Response:
         """Accounts on which signals hold, riskiest first. An account without any is `low` and not listed."""
         check_query_parameters(request, {"tier", "at", "page", "page_size", "format"})
-        at, tier = moment_asked(request), request.query_params.get("tier")
+        at, tier = moment_asked(request), request.query_params.get("tier") or None
         if tier is not None and tier not in TIERS:
             message = f"must be one of {', '.join(TIERS)}"
             raise Invalid("A query parameter is not valid.", [FieldError("tier", message)])

@@ -19,7 +19,7 @@ from rules.core.durations import from_us, to_us
 from rules.core.values import read
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.filling import Need, fill_needs, groups_locked
-from screening.velocity.plan import CounterPlan, VelocityPlan
+from screening.velocity.plan import LATENESS_US, CounterPlan, VelocityPlan
 from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
 from screening.velocity.store import VelocityStore
 
@@ -57,7 +57,8 @@ def _fill_all_groups(store: VelocityStore, epoch: int, counter: CounterPlan, dea
     for tag, group, place in _groups(
         counter, now_us, None if reached is None else from_json(reached.decode())
     ):
-        page[tag] = Need(counter, group, tag, now_us)
+        # As far back as a counter that is absent is known to be empty from, however late the event that reads it is.
+        page[tag] = Need(counter, group, tag, now_us - LATENESS_US)
         if len(page) >= GROUPS_AT_ONCE:
             _fill_page(store, epoch, page)
             store.filling_note(epoch, counter.id, to_json(place))

@@ -136,6 +136,7 @@ def test_it_lists_accounts_by_tier_riskiest_first(api: ApiClient) -> None:
 def test_it_lists_what_held_at_a_moment(api: ApiClient) -> None:
     signal("structuring", "0.4", raised_at=AT, horizon=timedelta(minutes=60))
     assert api.get("risk/accounts/").json()["total"] == 0
+    assert api.get("risk/accounts/?tier=&at=").status_code == 200
     then = api.get("risk/accounts/", at=(AT + timedelta(minutes=59)).isoformat(), tier="medium").json()
     assert [each["account_id"] for each in then["items"]] == ["A1"]
 

@@ -135,6 +135,8 @@ def test_it_filters_and_orders(api: ApiClient) -> None:
     assert [item["name"] for item in api.get("rules/", ordering="-name").json()["items"]] == ["b", "a"]
     assert_problem(api.get("rules/", ordering="colour"), 400, "ordering")
     assert_problem(api.get("rules/", is_active="maybe"), 400, "is_active")
+    # As clients in Python write it.
+    assert [api.get("rules/", is_active=word).json()["total"] for word in ("True", "False", "")] == [2, 0, 2]
     assert_problem(api.get("rules/", ruletype="geo"), 400, "ruletype")
 
 

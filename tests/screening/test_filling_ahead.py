@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -119,4 +120,25 @@ def test_a_group_of_many_events_is_filled_in_exchanges_that_do_not_hold_redis_up
     assert max(exchanged) <= 3
     assert len(exchanged) >= 30 / 7
     monkeypatch.undo()
+    assert velocity_verify().differences == []
+
+
+@pytest.mark.parametrize("minutes", [50, 65, 110, 130])
+def test_late_payments_see_what_was_late_already_when_counters_were_filled(minutes: int) -> None:
+    """Between them came one in time, which began the counter of its group where nothing had been filled."""
+    api = ApiClient()
+    then = datetime.now(UTC) - timedelta(minutes=minutes)
+
+    def counted(number: int, at: datetime) -> str:
+        answer = api.post("transactions/", payload(number) | {"occurred_at": at.isoformat()})
+        assert answer.status_code == 201
+        results = answer.json()["screening"]["results"]
+        return results[0]["details"]["conditions"][0]["actual"] if results else ""
+
+    counted(0, then)
+    made(api, time_window="60s")
+    assert velocity_prepare() == 1
+    assert velocity_verify().differences == []
+    assert counted(1, datetime.now(UTC)) == "1"
+    assert counted(2, then + timedelta(seconds=20)) == "2"
     assert velocity_verify().differences == []

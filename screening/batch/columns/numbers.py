@@ -28,6 +28,7 @@ from screening.batch.columns.buckets import Buckets, TooLarge, buckets_of, numbe
 from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
 from screening.batch.columns.facts import label_sql
 from screening.batch.columns.fields import column_of, is_mutable, quoted
+from screening.batch.columns.joining import brought_together, joins_sql, tables_of
 from screening.batch.columns.predicates import event_dict
 from screening.batch.columns.spans import Chosen, Span, span_rows
 from screening.batch.columns.stage import Stage
@@ -103,6 +104,7 @@ class Numbers:
             reason = self._attempt([measure], partial(self._probe_for, measure))
             if reason is not None:
                 self.failed[measure.index] = f"the column engine could not compute it: {reason}"
+        self.places = brought_together(self.stage, self.places, is_ordered=self._is_ordered)
 
     def order_for(self, tables: int) -> None:
         """Transactions will perhaps be judged in so many shares that tables of numbers are better in their order: a
@@ -303,22 +305,13 @@ class Numbers:
 
     def joins(self, indices: Sequence[int], alias: str = "s", *, within: Span | Chosen | None = None) -> str:
         """JOINs of the tables that hold the numbers of these aggregates, for the transactions within a span."""
-        tables = dict.fromkeys(
-            column.partition(".")[0] for index in indices for column in self.places.get(index, ())
-        )
-        return " ".join(
-            f"LEFT JOIN {_rows_of(table, within)} ON {table}.pos = {alias}.pos" for table in tables
-        )
+        columns = (column for index in indices for column in self.places.get(index, ()))
+        return joins_sql(tables_of(columns), alias, within)
 
     def span_rows(self) -> int:
         """How many transactions can be judged at once."""
         columns = {column for place in self.places.values() for column in place}
-        tables = {column.partition(".")[0] for column in columns}
-        return span_rows(self.stage.memory_bytes(), tables=len(tables), columns=len(columns))
-
-
-def _rows_of(table: str, within: Span | Chosen | None) -> str:
-    return table if within is None else f"(SELECT * FROM {table} WHERE {within.sql(table)}) {table}"
+        return span_rows(self.stage.memory_bytes(), tables=len(tables_of(columns)), columns=len(columns))
 
 
 def _first_line(error: Exception) -> str:

@@ -343,6 +343,46 @@ def test_results_are_found_by_rule_status_and_transaction(api: ApiClient) -> Non
     assert {item["transaction_id"] for item in listed["items"]} == {"T2", "T3"}
 
 
+def test_results_are_listed_of_real_time_and_behind_them_of_batches(api: ApiClient) -> None:
+    rule_id = rule_create(api)
+    body = {
+        "user_id": "U1",
+        "account_id": "A1",
+        "amount": "900",
+        "transaction_type": "debit",
+        "channel": "pos",
+    }
+    for number in range(3):
+        assert api.post("transactions/", body | {"transaction_id": f"T{number}"}).status_code == 201
+    run(start(api))
+
+    def listed(**query: Any) -> list[tuple[str, str]]:
+        items = api.get("screening/results/", **query).json()["items"]
+        return [(item["transaction_id"], item["screening_type"]) for item in items]
+
+    real_time = listed(screening_type="real_time")
+    everything = real_time + listed(screening_type="batch")
+    assert [len(real_time), len(everything)] == [3, 6]
+    assert listed() == listed(rule_id=rule_id) == everything
+    pages = [listed(page=page, page_size=2) for page in (1, 2, 3, 4)]
+    assert pages == [everything[:2], everything[2:4], everything[4:], []]
+    assert {api.get("screening/results/", page=page, page_size=2).json()["total"] for page in (1, 2, 4)} == {
+        6
+    }
+    assert listed(transaction_id="T1") == [("T1", "real_time"), ("T1", "batch")]
+    assert listed(screening_type="shadow") == []
+
+
+def test_empty_filters_of_results_are_none(api: ApiClient) -> None:
+    rule_create(api)
+    transaction_store(1)
+    batch_id = start(api)
+    run(batch_id)
+    empty = {"transaction_id": "", "rule_id": "", "status": ""}
+    assert len(results(api, batch_id, **empty)) == 1
+    assert api.get("screening/results/", **empty, screening_type="").json()["total"] == 1
+
+
 def test_a_batch_that_is_no_batch_is_not_found(api: ApiClient) -> None:
     assert_problem(api.get("screening/batches/4bb1f4a0-0000-4000-8000-000000000000/"), 404)
 

@@ -96,6 +96,36 @@ def test_more_aggregates_than_fit_into_memory_at_once_are_judged_share_by_share(
     assert not BatchResult.objects.filter(batch_id=batch.pk, statuses__contains="e").exists()
 
 
+def test_many_aggregates_of_few_rows_are_judged_in_little_memory(api: ApiClient, settings: Any) -> None:
+    """Each is in a table of its own, and what joining a table costs does not become less with the rows."""
+    conditions = [
+        {
+            "field": "amount",
+            "operator": "gt",
+            "value": 2,
+            "aggregate_function": "count",
+            "time_window": f"{hours}h",
+            "filters": [
+                {"field": "amount", "operator": "gte", "value": {"current": "amount", "times": "0.9"}}
+            ],
+        }
+        for hours in range(1, 121)
+    ]
+    rules = [
+        rule_create(api, f"Rule {start}", conditions=[{"any": conditions[start : start + 30]}])
+        for start in range(0, 120, 30)
+    ]
+    for number in range(30):
+        transaction_store(number)
+    settings.BATCH_MEMORY_LIMIT = "4GB"
+    plenty = advanced(batch_of(api, rule_ids=rules))
+    settings.BATCH_MEMORY_LIMIT = "256MB"
+    little = advanced(batch_of(api, rule_ids=rules))
+    assert (little.status, little.chunk_rows) == ("completed", None), little.error
+    assert stored(little) == stored(plenty)
+    assert little.flagged_transactions == plenty.flagged_transactions > 0
+
+
 def test_a_chunk_that_memory_cannot_hold_is_halved_and_the_batch_goes_on(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
