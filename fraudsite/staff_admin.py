@@ -46,7 +46,8 @@ class RoleFilter(admin.RelatedFieldListFilter):
 
 @admin.register(User)
 class UserAdmin(UsersOnly, DjangoUserAdmin):
-    """A user is made inactive, not deleted: the record of what they did keeps their name."""
+    """A user is made inactive, not deleted, and keeps their name: the record of what they did, and who may approve what
+    they wrote, goes by it."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -87,6 +88,10 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
             # Without what adds "another group": roles have a page of their own.
             field.widget = field.widget.widget
         return field
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = super().get_readonly_fields(request, obj)
+        return shown if obj is None else ("username", *shown)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody but a superuser changes a superuser, or an administrator could take their place."""

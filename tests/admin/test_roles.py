@@ -186,6 +186,22 @@ def test_it_keeps_an_administrator_from_taking_a_superusers_place() -> None:
     assert password.status_code == 403
 
 
+def test_nobody_becomes_somebody_else_by_another_name() -> None:
+    """Who wrote a rule could approve it under a new name, and what was done in the old one would be the next person's."""
+    author = StaffClient("ada", "Rule author").user
+    administrator = StaffClient("grace", "Administrator")
+    address = reverse("admin:auth_user_change", args=[author.pk])
+
+    answer = administrator.post(
+        address, {"username": "lovelace", "first_name": "Ada", "is_active": "on", "is_staff": "on"}
+    )
+
+    assert answer.status_code == 302
+    author.refresh_from_db()
+    assert (author.username, author.first_name) == ("ada", "Ada")
+    assert 'name="username"' in administrator.page(reverse("admin:auth_user_add"))
+
+
 def test_it_holds_the_same_for_keys() -> None:
     from tests.clients import ApiClient
 
