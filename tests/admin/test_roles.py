@@ -187,7 +187,7 @@ def test_it_keeps_an_administrator_from_taking_a_superusers_place() -> None:
 
 
 def test_nobody_becomes_somebody_else_by_another_name() -> None:
-    """Who wrote a rule could approve it under a new name, and what was done in the old one would be the next person's."""
+    """An author could approve their rule under a new name, and the record of the old one be the next person's."""
     author = StaffClient("ada", "Rule author").user
     administrator = StaffClient("grace", "Administrator")
     address = reverse("admin:auth_user_change", args=[author.pk])
