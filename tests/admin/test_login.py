@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 import time_machine
 from axes.models import AccessAttempt
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -136,6 +139,31 @@ def test_it_takes_no_wrong_code_for_setting_up() -> None:
     client.get(reverse("admin:two_factor"))
     client.post(reverse("admin:two_factor"), {"token": "123"})
     assert not TOTPDevice.objects.get().confirmed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_sets_up_one_second_factor_in_however_many_tabs() -> None:
+    """Of two, neither could be confirmed: the page failed from then on, and its owner stayed outside."""
+    clients = [StaffClient("ada", "Analyst")]
+    for _ in range(7):
+        clients.append(Client())
+        clients[-1].cookies = clients[0].cookies
+    ready = Barrier(len(clients), timeout=30)
+
+    def open_tab(client: Client) -> int:
+        ready.wait()
+        try:
+            return client.get(reverse("admin:two_factor")).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        statuses = list(pool.map(open_tab, clients))
+
+    assert statuses == [200] * len(clients)
+    device, codes = set_up(clients[0])
+    assert device.confirmed
+    assert len(codes) == 8
 
 
 def test_it_lets_an_administrator_reset_a_lost_second_factor_and_nobody_a_superusers() -> None:
