@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
+from fraudsite.services import api_keys_working
 from fraudsite.two_factor import second_factor_remove
 
 
@@ -103,6 +104,8 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         if not change:
             obj.is_staff = True
         super().save_model(request, obj, form, change)
+        if "is_active" in form.changed_data and not obj.is_active:
+            _warn_of_keys(request, obj)
 
     @action(description="Remove the second factor of the selected users")
     def reset_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
@@ -115,6 +118,16 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     def role_names(self, user: User) -> str:
         names = [group.name for group in user.groups.all()]
         return ", ".join(["superuser", *names] if user.is_superuser else names)
+
+
+def _warn_of_keys(request: HttpRequest, user: User) -> None:
+    """Whoever leaves may have kept a key that they made. Revoking all of them would stop clients that use one."""
+    if working := api_keys_working(f"user:{user.get_username()}"):
+        names = ", ".join(f"{key.name} ({key.prefix})" for key in working)
+        messages.warning(
+            request,
+            f"{user.get_username()} made API keys that still work: {names}. Revoke those they may have kept.",
+        )
 
 
 @admin.register(Group)

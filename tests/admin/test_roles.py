@@ -14,11 +14,12 @@ from django.urls import reverse
 
 from fraudsite.models import Scope
 from fraudsite.roles import ROLES, Action, may
+from fraudsite.services import api_key_create, api_key_revoke
 from rules.services import rule_create
 from screening.models import Alert, Case
 from tests.admin.samples import LARGE, rule
 from tests.cases.making import case as opened
-from tests.staff import StaffClient
+from tests.staff import StaffClient, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -200,6 +201,25 @@ def test_nobody_becomes_somebody_else_by_another_name() -> None:
     author.refresh_from_db()
     assert (author.username, author.first_name) == ("ada", "Ada")
     assert 'name="username"' in administrator.page(reverse("admin:auth_user_add"))
+
+
+def test_it_names_the_keys_that_whoever_leaves_may_have_kept() -> None:
+    leaving = StaffClient("ada", "Administrator").user
+    for name in ("kept", "revoked"):
+        key, _raw = api_key_create(name=name, scopes=["read"], created_by="user:ada")
+    api_key_revoke(key=key)
+    administrator = StaffClient("grace", "Administrator")
+    address = reverse("admin:auth_user_change", args=[leaving.pk])
+
+    answer = administrator.post(address, {"is_staff": "on"}, follow=True)
+
+    assert "ada made API keys that still work: kept (" in messages_of(answer)
+    assert "revoked (" not in messages_of(answer)
+    leaving.refresh_from_db()
+    assert not leaving.is_active
+    # Said once, when they leave.
+    answer = administrator.post(address, {"is_staff": "on", "last_name": "L"}, follow=True)
+    assert "made API keys" not in messages_of(answer)
 
 
 def test_it_holds_the_same_for_keys() -> None:
