@@ -28,6 +28,7 @@ from unfold.forms import AuthenticationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fraudsite.acting import note_actor
+from fraudsite.password_turns import password_turn
 
 RECOVERY_CODES = 8
 
@@ -43,7 +44,11 @@ class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
+        with password_turn() as is_ours:
+            if not is_ours:
+                message = "Others are logging in at this very moment. Try again."
+                raise forms.ValidationError(message, code="busy")
+            cleaned = super().clean()
         user = self.get_user()
         if user is None:
             return cleaned
