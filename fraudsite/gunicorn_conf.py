@@ -14,7 +14,12 @@ bind = environment.host_and_port(
 )
 workers = environment.whole_number("WEB_WORKERS", 2, minimum=1)
 threads = environment.whole_number("WEB_THREADS", 4, minimum=1)
-worker_class = "gthread"
+# gunicorn's threads, in a worker that strangers who send slowly or do not hang up cannot hold.
+worker_class = "fraudsite.web_worker.WebWorker"
+# Silent ones too. Beyond, the slowest is closed for the newest.
+worker_connections = 800
+# The kernel's own copying of a file to a client waits for it without a limit.
+sendfile = False
 # A worker that hangs longer than this is replaced; nothing in the API takes as long.
 timeout = 60
 graceful_timeout = 15

@@ -51,6 +51,12 @@ def api_key_revoke(*, key: ApiKey) -> bool:
     return bool(changed)
 
 
+def api_keys_working(created_by: str) -> list[ApiKey]:
+    """The keys this principal made that can be used."""
+    now = timezone.now()
+    return [key for key in ApiKey.objects.filter(created_by=created_by) if key.is_valid_at(now)]
+
+
 def api_key_digest(secret: str) -> bytes:
     """The secret is 32 random bytes, so one round of SHA-256 cannot be searched; a slow hash would only cost time."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

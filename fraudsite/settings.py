@@ -231,7 +231,10 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "fraudsite:cache",
+        # 1 was pickled.
+        "VERSION": 2,
         "OPTIONS": {
+            "serializer": "fraudsite.cached_texts.TextSerializer",
             "socket_timeout": REDIS_SOCKET_TIMEOUT_S,
             "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_S,
         },

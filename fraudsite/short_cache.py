@@ -12,12 +12,24 @@ _kept: dict[str, tuple[float, Any]] = {}
 
 
 def kept(name: str, seconds: float, make: Callable[[], Any]) -> Any:
-    """What `make` returned at most `seconds` ago. Two threads may both make it; neither waits for the other."""
+    """What `make` returned at most `seconds` ago, or twice that while somebody makes it anew.
+
+    Nobody waits for another thread. What is older, or was never made, may be made by several at once.
+    """
     with _lock:
         found = _kept.get(name)
-    if found is not None and time.monotonic() - found[0] < seconds:
-        return found[1]
-    value = make()
+        age = time.monotonic() - found[0] if found else 2 * seconds
+        if found is not None and age < seconds:
+            return found[1]
+        if found is not None and age < 2 * seconds:
+            # For whoever asks meanwhile.
+            _kept[name] = (found[0] + seconds, found[1])
+    try:
+        value = make()
+    except BaseException:
+        with _lock:
+            _kept.pop(name, None)
+        raise
     with _lock:
         _kept[name] = (time.monotonic(), value)
     return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 # With the apostrophes it may have already: what is read back must be what was written.
-_LIKE_A_FORMULA = re.compile(r"'* *[=+\-@\t\r\n|]")
+# Some spreadsheets take the wide signs of Chinese and Japanese keyboards for the others.
+_LIKE_A_FORMULA = re.compile(r"'* *[=+\-@\t\r\n|\uff1d\uff0b\uff0d\uff20]")
 
 
 def harmless(text: str) -> str:

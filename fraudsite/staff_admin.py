@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
+from fraudsite.services import api_keys_working
 from fraudsite.two_factor import second_factor_remove
 
 
@@ -46,7 +47,8 @@ class RoleFilter(admin.RelatedFieldListFilter):
 
 @admin.register(User)
 class UserAdmin(UsersOnly, DjangoUserAdmin):
-    """A user is made inactive, not deleted: the record of what they did keeps their name."""
+    """A user is made inactive, not deleted, and keeps their name: the record of what they did, and who may approve what
+    they wrote, goes by it."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -88,6 +90,10 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
             field.widget = field.widget.widget
         return field
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = super().get_readonly_fields(request, obj)
+        return shown if obj is None else ("username", *shown)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody but a superuser changes a superuser, or an administrator could take their place."""
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
@@ -98,6 +104,8 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         if not change:
             obj.is_staff = True
         super().save_model(request, obj, form, change)
+        if "is_active" in form.changed_data and not obj.is_active:
+            _warn_of_keys(request, obj)
 
     @action(description="Remove the second factor of the selected users")
     def reset_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
@@ -110,6 +118,16 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     def role_names(self, user: User) -> str:
         names = [group.name for group in user.groups.all()]
         return ", ".join(["superuser", *names] if user.is_superuser else names)
+
+
+def _warn_of_keys(request: HttpRequest, user: User) -> None:
+    """Whoever leaves may have kept a key that they made. Revoking all of them would stop clients that use one."""
+    if working := api_keys_working(f"user:{user.get_username()}"):
+        names = ", ".join(f"{key.name} ({key.prefix})" for key in working)
+        messages.warning(
+            request,
+            f"{user.get_username()} made API keys that still work: {names}. Revoke those they may have kept.",
+        )
 
 
 @admin.register(Group)

@@ -12,7 +12,7 @@ import django_otp
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import user_login_failed
+from django.contrib.auth import get_user_model, user_login_failed
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -28,6 +28,7 @@ from unfold.forms import AuthenticationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fraudsite.acting import note_actor
+from fraudsite.password_turns import password_turn
 
 RECOVERY_CODES = 8
 
@@ -43,7 +44,11 @@ class LoginForm(OTPAuthenticationFormMixin, AuthenticationForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
+        with password_turn() as is_ours:
+            if not is_ours:
+                message = "Others are logging in at this very moment. Try again."
+                raise forms.ValidationError(message, code="busy")
+            cleaned = super().clean()
         user = self.get_user()
         if user is None:
             return cleaned
@@ -88,9 +93,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     if has_second_factor(request.user):
         return _set_up_already(request)
-    device, _made = TOTPDevice.objects.get_or_create(
-        user=request.user, confirmed=False, defaults={"name": "authenticator"}
-    )
+    device = _to_confirm(request.user)
     if request.method == "POST" and device.verify_token(request.POST.get("token", "").strip()):
         return _confirmed(request, device)
     if request.method == "POST":
@@ -98,8 +101,23 @@ def two_factor(request: HttpRequest) -> HttpResponse:
     return _page(request, device=device, picture=_picture(device.config_url), secret=_secret(device))
 
 
-def _confirmed(request: HttpRequest, device: TOTPDevice) -> HttpResponse:
+def _to_confirm(user: Any) -> TOTPDevice:
+    """The same for two tabs that are opened at once."""
     with transaction.atomic():
+        _lock(user)
+        made = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
+        return made or TOTPDevice.objects.create(user=user, confirmed=False, name="authenticator")
+
+
+def _lock(user: Any) -> None:
+    get_user_model().objects.select_for_update().get(pk=user.pk)
+
+
+def _confirmed(request: HttpRequest, device: TOTPDevice) -> HttpResponse:
+    """Of two clicks the second's recovery codes hold: they are those that the browser shows."""
+    with transaction.atomic():
+        _lock(request.user)
+        TOTPDevice.objects.filter(user=request.user).exclude(pk=device.pk).delete()
         device.confirmed = True
         device.save(update_fields=["confirmed"])
         StaticDevice.objects.filter(user=request.user).delete()

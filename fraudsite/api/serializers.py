@@ -21,6 +21,7 @@ from rest_framework.request import Request
 
 from fraudsite.errors import FieldError, Invalid
 
+UNKNOWN_KEYS_TOLD = 20
 PAGING = frozenset({"page", "page_size", "ordering", "format"})
 
 
@@ -31,8 +32,18 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             writable = {name for name, field in self.fields.items() if not field.read_only}
             if unknown := [key for key in data if key not in writable]:
-                raise serializers.ValidationError({key: ["is not a known field"] for key in unknown})
+                raise serializers.ValidationError(_unknown_keys(unknown))
         return super().to_internal_value(data)
+
+
+def _unknown_keys(unknown: list[str]) -> dict[str, list[str]]:
+    """A megabyte of them would take seconds to tell, and nobody would read it."""
+    errors = {key: ["is not a known field"] for key in unknown[:UNKNOWN_KEYS_TOLD]}
+    if len(unknown) > UNKNOWN_KEYS_TOLD:
+        errors["non_field_errors"] = [
+            f"has {len(unknown) - UNKNOWN_KEYS_TOLD} more fields that are not known"
+        ]
+    return errors
 
 
 class StrictFilterBackend(DjangoFilterBackend):

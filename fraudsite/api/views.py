@@ -30,7 +30,7 @@ from fraudsite.api.throttling import ClientThrottle, GlobalThrottle
 from fraudsite.errors import FieldError, Invalid, Missing
 
 UTF8 = ("utf-8", "utf8", "us-ascii")
-# `Allow` by view, which depends on nothing but the methods it has.
+# By view: `Allow` depends on nothing but the methods it has.
 _response_headers: dict[type, dict[str, str]] = {}
 
 
@@ -68,7 +68,9 @@ class ApiView(APIView):
     def default_response_headers(self) -> dict[str, str]:
         known = _response_headers.get(type(self))
         if known is None:
-            known = _response_headers[type(self)] = super().default_response_headers
+            # What is answered is of persons: no cache of a browser or on the way keeps it.
+            own = {"Cache-Control": "no-store"}
+            known = _response_headers[type(self)] = super().default_response_headers | own
         return dict(known)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -134,7 +134,7 @@ def _csv_layout(path: Path, gzipped: bool, start: bytes, options: Options) -> La
     first = start.removeprefix(UTF8_BOM).splitlines()[0].decode("utf-8", "replace")
     likely = frozenset(FIELD_NAMES) | {name.lower() for name in options.mapping}
     delimiter = options.delimiter or delimiter_of(first, likely=likely)
-    source = TextSource(path, is_gzip=gzipped)
+    source = TextSource(path, is_gzip=gzipped, only_looks=True)
     try:
         rows = CsvRows(source, delimiter=delimiter, columns=None)
         try:

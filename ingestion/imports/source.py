@@ -45,9 +45,15 @@ def is_gzip(path: Path) -> bool:
 
 class TextSource:
     """Physical lines of a (compressed) text file, with the offset and number of the next one. Memory stays bounded:
-    a line is read up to MAX_RECORD_BYTES, the rest of a longer one is skipped."""
+    a line is read up to MAX_RECORD_BYTES, the rest of a longer one is skipped.
 
-    def __init__(self, path: Path, *, is_gzip: bool, offset: int = 0, lines: int = 0) -> None:
+    Whoever `only_looks` at the beginning gets the rest as the next line: a megabyte can decompress to a line of a
+    gigabyte, and whoever sent it is waiting for an answer."""
+
+    def __init__(
+        self, path: Path, *, is_gzip: bool, offset: int = 0, lines: int = 0, only_looks: bool = False
+    ) -> None:
+        self._only_looks = only_looks
         self._raw = path.open("rb")
         self._file: Any = gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw
         self._put_back: list[bytes] = []
@@ -73,7 +79,7 @@ class TextSource:
         if self.offset > MAX_TEXT_BYTES:
             raise SourceUnreadable(f"the file has more than {MAX_TEXT_BYTES} bytes of text")
         is_cut = len(line) > MAX_RECORD_BYTES and not line.endswith(b"\n")
-        if is_cut:
+        if is_cut and not self._only_looks:
             self._skip_line()
         self.lines += bool(line)
         return line, is_cut
@@ -111,7 +117,7 @@ class TextSource:
 
 def head(path: Path, size: int = 64 * 1024) -> bytes:
     """The first bytes of the text."""
-    source = TextSource(path, is_gzip=is_gzip(path))
+    source = TextSource(path, is_gzip=is_gzip(path), only_looks=True)
     try:
         found = io.BytesIO()
         while found.tell() < size:

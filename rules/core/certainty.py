@@ -37,6 +37,8 @@ from rules.core.values import ONE, ZERO
 from rules.core.windows import reads_every_event
 
 _MAX_COMBINATIONS = 4_096
+# Constants that are compared with, in all of them: a megabyte of `in` would take minutes to be told of.
+_MAX_LOOKED_AT = 500_000
 _WHOLE = ("count", "distinct_count")
 _WHOLE_FIELDS = ("hour", "weekday")
 _HALF_CIRCUMFERENCE_KM = Decimal(20_016)
@@ -182,12 +184,19 @@ def _by_cases(condition: Condition, event: str) -> bool | None:
     for comparison in comparisons_of(condition):
         about.setdefault(_variable(comparison), []).append(comparison)
     cases = [_cases(variable, comparisons, event) for variable, comparisons in about.items()]
-    if prod(map(len, cases)) > _MAX_COMBINATIONS:
+    combinations = prod(map(len, cases))
+    constants = sum(_constants_n(comparison) for comparisons in about.values() for comparison in comparisons)
+    if combinations > _MAX_COMBINATIONS or combinations * constants > _MAX_LOOKED_AT:
         return None
     found = {_truth(condition, dict(zip(about, case, strict=True))) for case in product(*cases)}
     if found == {True}:
         return True
     return None if True in found else False
+
+
+def _constants_n(comparison: Comparison) -> int:
+    value = comparison.right.value if isinstance(comparison.right, Literal) else None
+    return len(value) if isinstance(value, tuple) else 1
 
 
 def _truth(condition: Condition, values: Mapping[Variable, Anything]) -> bool | None:

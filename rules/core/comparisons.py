@@ -179,6 +179,9 @@ def _order(comparison: Comparison) -> Relation:
 def _member(actual: Anything, threshold: Anything) -> bool | None:
     if actual is None:
         return None
+    # A text equals nothing but a text: no need to look at each for its type.
+    if actual.__class__ is str:
+        return actual in threshold
     return any(same(actual, each) for each in threshold)
 
 

@@ -27,6 +27,9 @@ MAX_WINDOW_DAYS = 3_650
 MAX_NUMBER = Decimal(10) ** 15
 MAX_DECIMALS = 10
 
+# Of more keys that are not known it is only said how many.
+UNKNOWN_KEYS_TOLD = 20
+
 # Median, Benford's law and filters that refer to the screened event read the events one by one. An evaluator
 # reads at most this many of them (the newest) and reports an evaluation that would need more as failed.
 MAX_SCANNED_EVENTS = 100_000

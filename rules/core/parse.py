@@ -100,27 +100,18 @@ def parse_filters(
     lists: Collection[str] | None = None,
     path: str = "filters",
 ) -> tuple[Condition, ...]:
-    """A list of filters in canonical form. Raises RuleErrors."""
+    """A list of filters in canonical form, together no larger than a rule. Raises RuleErrors."""
     if not isinstance(documents, list | tuple):
         raise RuleErrors([RuleProblem(path, f"expected a list of conditions, found {kind_name(documents)}")])
-    conditions: list[Condition] = []
-    errors: list[RuleProblem] = []
-    for index, document in enumerate(documents):
-        try:
-            conditions.append(
-                parse_condition(
-                    document,
-                    event=event,
-                    in_filter=True,
-                    current_events=current_events,
-                    lists=lists,
-                    path=item(path, index),
-                )
-            )
-        except RuleErrors as problem:
-            errors.extend(problem.problems)
-    if errors:
-        raise RuleErrors(errors)
+    if len(documents) > limits.MAX_COMPARISONS:
+        message = f"expected at most {limits.MAX_COMPARISONS} filters, found {len(documents)}"
+        raise RuleErrors([RuleProblem(path, message)])
+    problems = Problems(known_lists=lists)
+    scope = Scope(problems, (event,), current_events, in_filter=True)
+    found = [read_condition(scope, each, item(path, index)) for index, each in enumerate(documents)]
+    conditions = [each for each in found if each is not None]
+    if problems.errors or len(conditions) < len(found):
+        raise RuleErrors(problems.errors)
     return canonical_filters(conditions)
 
 

@@ -66,6 +66,9 @@ def read_comparison(scope: Scope, document: Mapping[str, Anything], path: str) -
     problems.comparisons += 1
     if problems.comparisons == limits.MAX_COMPARISONS + 1:
         problems.error(path, f"expected at most {limits.MAX_COMPARISONS} comparisons in one rule")
+    if problems.comparisons > limits.MAX_COMPARISONS:
+        # What is wrong with the rest is not worth the time it takes to say.
+        return None
     problems.unknown_keys(document, COMPARISON_KEYS + (_TREE_KEYS if "field" not in document else ()), path)
     left, kind = _read_left(scope, document, path)
     operator = _read_operator(problems, document, path)

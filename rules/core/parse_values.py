@@ -41,9 +41,11 @@ class Problems:
         self.errors.append(RuleProblem(path, message, suggestion))
 
     def unknown_keys(self, document: Mapping[str, Anything], allowed: Collection[str], path: str) -> None:
-        for key in document:
-            if key not in allowed:
-                self.error(child(path, shown(key)), "unknown key", nearest(key, allowed))
+        unknown = [key for key in document if key not in allowed]
+        for key in unknown[: limits.UNKNOWN_KEYS_TOLD]:
+            self.error(child(path, shown(key)), "unknown key", nearest(key, allowed))
+        if len(unknown) > limits.UNKNOWN_KEYS_TOLD:
+            self.error(path, f"{len(unknown) - limits.UNKNOWN_KEYS_TOLD} more unknown keys")
 
     def one_of(self, value: Anything, allowed: Collection[str], path: str, what: str) -> str | None:
         """`value` when it is one of the names allowed."""

@@ -22,7 +22,7 @@ from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
-from screening.imports.uploads import SpoolHandler, options_of
+from screening.imports.uploads import check_size, options_of, spooled_to_disk
 
 Status = ImportJob.Status
 OPEN = (Status.PENDING, Status.RUNNING)
@@ -44,9 +44,15 @@ def _spooled(view: Any) -> Any:
     """Uploads go to the folder the workers read, before anything looks at the body. Not for strangers."""
 
     def spooling(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if may(request.user, Action.TRANSACTIONS_WRITE):
-            request.upload_handlers = [SpoolHandler(request)]
-        return view(request, *args, **kwargs)
+        if not may(request.user, Action.TRANSACTIONS_WRITE):
+            return view(request, *args, **kwargs)
+        try:
+            check_size(request.META)
+        except DomainError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(reverse("admin:imports"))
+        with spooled_to_disk(request):
+            return view(request, *args, **kwargs)
 
     return spooling
 
@@ -71,9 +77,6 @@ def import_new(request: HttpRequest) -> HttpResponse:
             request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
         )
         return HttpResponseRedirect(reverse("admin:imports"))
-    finally:
-        if hasattr(file, "path"):
-            file.discard()
     return HttpResponseRedirect(reverse("admin:import", args=[job.import_id]))
 
 

@@ -107,10 +107,9 @@ def _error(problem: RuleProblem, path: str, paths: list[str] | None) -> FieldErr
 
 def _where(where: str, path: str, paths: list[str] | None) -> str:
     """Of {field: value} the author knows no index."""
-    for index, own in enumerate(paths or ()):
-        if where.startswith(f"{path}[{index}]"):
-            return own
-    return where
+    if paths is None or not where.startswith(f"{path}["):
+        return where
+    return paths[int(where[len(path) + 1 :].partition("]")[0])]
 
 
 def selection_read(

@@ -18,7 +18,7 @@ from fraudsite.api.views import ApiListView, ApiView
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
 from screening.imports.serializers import ImportDetailSerializer, ImportSerializer, ImportUploadSerializer
-from screening.imports.uploads import options_of, spool_to_disk, uploaded_file
+from screening.imports.uploads import check_size, options_of, spooled_to_disk, uploaded_file
 
 CONFLICT = OpenApiResponse(ProblemSerializer, description="Its state does not allow this.")
 
@@ -54,10 +54,10 @@ class ImportsView(ApiListView):
         """Upload a file of up to 2 million transactions: CSV, NDJSON (either may be gzipped) or Parquet. Workers
         store and screen it; rows that are not valid are listed and never sink the others."""
         check_query_parameters(request, frozenset({"format"}))
-        spool_to_disk(request)
-        form = request.data
-        file = uploaded_file(request)
-        try:
+        check_size(request.META)
+        with spooled_to_disk(request._request):
+            form = request.data
+            file = uploaded_file(request)
             name, options = options_of(form)
             job = services.import_create(
                 path=file.path,
@@ -66,8 +66,6 @@ class ImportsView(ApiListView):
                 principal=request.principal,
                 name=name,
             )
-        finally:
-            file.discard()
         return Response(selectors.import_detail_body(job), status=202)
 
 

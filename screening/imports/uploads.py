@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
+from django.http import HttpRequest
 from rest_framework.request import Request
 
-from fraudsite.api.problems import PayloadTooLarge
 from fraudsite.api.serializers import true_or_false
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.errors import FieldError, Invalid, TooLarge
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from screening.imports.services import incoming_file
@@ -22,44 +24,55 @@ DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "pip
 
 
 class SpooledFile(UploadedFile):  # type: ignore[misc]
-    """An upload on disk. `path` is removed by `discard` unless somebody moved it away."""
+    """An upload on disk, at `path` until somebody moves it away."""
 
     def __init__(self, file: Any, path: Path, name: str, size: int) -> None:
         super().__init__(file=file, name=name, size=size)
         self.path = path
 
-    def discard(self) -> None:
-        self.file.close()
-        self.path.unlink(missing_ok=True)
-
 
 class SpoolHandler(FileUploadHandler):  # type: ignore[misc]
-    """Writes each file part to the uploads folder, piece by piece."""
+    """Writes each file part to the uploads folder, piece by piece. `discard` ends it, whatever came of the request."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._files: list[IO[bytes]] = []
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
-        self._file = incoming_file()
-        self._path = Path(self._file.name)
+        self._files.append(incoming_file())
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self._file.write(raw_data)
+        self._files[-1].write(raw_data)
 
     def file_complete(self, file_size: int) -> SpooledFile:
-        self._file.flush()
-        return SpooledFile(self._file, self._path, self.file_name or "", file_size)
+        file = self._files[-1]
+        file.flush()
+        return SpooledFile(file, Path(file.name), self.file_name or "", file_size)
 
-    def upload_interrupted(self) -> None:
-        if hasattr(self, "_path"):
-            self._file.close()
-            self._path.unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Remove every file that nobody moved away."""
+        for file in self._files:
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
 
 
-def spool_to_disk(request: Request) -> None:
-    """Before anything reads the body. Raises PayloadTooLarge by what the client says it will send."""
+def check_size(meta: Mapping[str, Any]) -> None:
+    """Raises TooLarge by what the client says it will send, before any of it is read."""
     limit = settings.IMPORT_MAX_BYTES
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        raise PayloadTooLarge(f"A file may have at most {limit} bytes.")
-    request._request.upload_handlers = [SpoolHandler(request._request)]
+    if int(meta.get("CONTENT_LENGTH") or 0) > limit:
+        raise TooLarge(f"A file may have at most {limit} bytes.")
+
+
+@contextmanager
+def spooled_to_disk(request: HttpRequest) -> Iterator[None]:
+    """Inside, whatever reads the body writes its files to the uploads folder; what is left of them is removed."""
+    handler = SpoolHandler(request)
+    request.upload_handlers = [handler]
+    try:
+        yield
+    finally:
+        handler.discard()
 
 
 def uploaded_file(request: Request) -> SpooledFile:
@@ -67,8 +80,6 @@ def uploaded_file(request: Request) -> SpooledFile:
     files = [file for name in request.FILES for file in request.FILES.getlist(name)]
     if len(files) == 1:
         return files[0]
-    for file in files:
-        file.discard()
     problem = "is required" if not files else f"is one file, not {len(files)}"
     raise Invalid("Send one file.", [FieldError("file", problem)])
 

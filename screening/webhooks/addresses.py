@@ -17,7 +17,9 @@ from django.conf import settings
 MAX_URL_LENGTH = 2000
 PORTS = {"http": 80, "https": 443}
 # IPv6 networks whose addresses carry an IPv4 address in their last 32 bits.
-_CARRIERS = (ip_network("64:ff9b::/96"), ip_network("::/96"))
+_TRANSLATOR = ip_network("64:ff9b::/96")
+_CARRIERS = (_TRANSLATOR, ip_network("::/96"))
+_GLOBAL_UNICAST = ip_network("2000::/3")
 
 Address = IPv4Address | IPv6Address
 
@@ -95,8 +97,11 @@ def is_allowed(address: Address) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    is_reserved = isinstance(address, IPv4Address) and address.is_reserved
-    return address.is_global and not address.is_multicast and not is_reserved
+    """Of IPv6 only what is assigned for that: `is_global` takes the rest for public too, site-local addresses and the
+    translators of one's own network (64:ff9b:1::/48) among them."""
+    if isinstance(address, IPv4Address):
+        return address.is_global and not address.is_multicast and not address.is_reserved
+    return address.is_global and (address in _GLOBAL_UNICAST or address in _TRANSLATOR)
 
 
 def _embedded(address: Address) -> Address:

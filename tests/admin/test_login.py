@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 import time_machine
 from axes.models import AccessAttempt
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +20,8 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from fraudsite import password_turns
+from fraudsite.password_turns import password_turn
 from fraudsite.tasks import sessions_purge
 from reporting.models import AuditEntry
 from tests.reporting.audit_trail import written
@@ -138,6 +143,31 @@ def test_it_takes_no_wrong_code_for_setting_up() -> None:
     assert not TOTPDevice.objects.get().confirmed
 
 
+@pytest.mark.django_db(transaction=True)
+def test_it_sets_up_one_second_factor_in_however_many_tabs() -> None:
+    """Of two, neither could be confirmed: the page failed from then on, and its owner stayed outside."""
+    clients = [StaffClient("ada", "Analyst")]
+    for _ in range(7):
+        clients.append(Client())
+        clients[-1].cookies = clients[0].cookies
+    ready = Barrier(len(clients), timeout=30)
+
+    def open_tab(client: Client) -> int:
+        ready.wait()
+        try:
+            return client.get(reverse("admin:two_factor")).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        statuses = list(pool.map(open_tab, clients))
+
+    assert statuses == [200] * len(clients)
+    device, codes = set_up(clients[0])
+    assert device.confirmed
+    assert len(codes) == 8
+
+
 def test_it_lets_an_administrator_reset_a_lost_second_factor_and_nobody_a_superusers() -> None:
     ada = StaffClient("ada", "Analyst")
     set_up(ada)
@@ -164,6 +194,46 @@ def test_it_locks_a_name_out_after_five_wrong_passwords_for_a_while() -> None:
     # Trying on does not make it longer.
     with time_machine.travel(timezone.now() + timedelta(minutes=31)):
         assert log_in(client).status_code == 302
+
+
+def test_it_checks_one_password_at_a_time_and_lets_one_more_wait() -> None:
+    """Each takes half a second of a core: strangers with made-up names kept payments waiting for ten seconds."""
+    is_in_turn, may_go_on = Event(), Event()
+
+    def hold() -> None:
+        with password_turn() as is_ours:
+            assert is_ours
+            is_in_turn.set()
+            assert may_go_on.wait(30)
+
+    def wait() -> bool:
+        with password_turn() as is_ours:
+            return is_ours
+
+    staff("ada", "Analyst")
+    client = Client()
+    with ThreadPoolExecutor(2) as pool:
+        holding = pool.submit(hold)
+        assert is_in_turn.wait(30)
+        waiting = pool.submit(wait)
+        while not password_turns._next.locked():
+            assert not waiting.done()
+        response = log_in(client)
+        assert "Others are logging in at this very moment" in response.content.decode()
+        assert not is_in(client)
+        may_go_on.set()
+        holding.result(30)
+        assert waiting.result(30)
+    assert not AccessAttempt.objects.exists()
+    assert log_in(client).status_code == 302
+
+
+def test_it_waits_for_its_turn_no_longer_than_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_turns, "WAIT_S", 0.01)
+    with password_turn() as first, password_turn() as second:
+        assert (first, second) == (True, False)
+    with password_turn() as third:
+        assert third
 
 
 def test_it_lets_an_administrator_unlock_somebody() -> None:

@@ -14,11 +14,12 @@ from django.urls import reverse
 
 from fraudsite.models import Scope
 from fraudsite.roles import ROLES, Action, may
+from fraudsite.services import api_key_create, api_key_revoke
 from rules.services import rule_create
 from screening.models import Alert, Case
 from tests.admin.samples import LARGE, rule
 from tests.cases.making import case as opened
-from tests.staff import StaffClient
+from tests.staff import StaffClient, messages_of
 
 pytestmark = pytest.mark.django_db
 
@@ -184,6 +185,41 @@ def test_it_keeps_an_administrator_from_taking_a_superusers_place() -> None:
     assert response.status_code == 403
     password = administrator.get(reverse("admin:auth_user_password_change", args=[superuser.pk]))
     assert password.status_code == 403
+
+
+def test_nobody_becomes_somebody_else_by_another_name() -> None:
+    """An author could approve their rule under a new name, and the record of the old one be the next person's."""
+    author = StaffClient("ada", "Rule author").user
+    administrator = StaffClient("grace", "Administrator")
+    address = reverse("admin:auth_user_change", args=[author.pk])
+
+    answer = administrator.post(
+        address, {"username": "lovelace", "first_name": "Ada", "is_active": "on", "is_staff": "on"}
+    )
+
+    assert answer.status_code == 302
+    author.refresh_from_db()
+    assert (author.username, author.first_name) == ("ada", "Ada")
+    assert 'name="username"' in administrator.page(reverse("admin:auth_user_add"))
+
+
+def test_it_names_the_keys_that_whoever_leaves_may_have_kept() -> None:
+    leaving = StaffClient("ada", "Administrator").user
+    for name in ("kept", "revoked"):
+        key, _raw = api_key_create(name=name, scopes=["read"], created_by="user:ada")
+    api_key_revoke(key=key)
+    administrator = StaffClient("grace", "Administrator")
+    address = reverse("admin:auth_user_change", args=[leaving.pk])
+
+    answer = administrator.post(address, {"is_staff": "on"}, follow=True)
+
+    assert "ada made API keys that still work: kept (" in messages_of(answer)
+    assert "revoked (" not in messages_of(answer)
+    leaving.refresh_from_db()
+    assert not leaving.is_active
+    # Said once, when they leave.
+    answer = administrator.post(address, {"is_staff": "on", "last_name": "L"}, follow=True)
+    assert "made API keys" not in messages_of(answer)
 
 
 def test_it_holds_the_same_for_keys() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -379,6 +380,30 @@ def test_it_checks_forgery_on_uploads_too() -> None:
     client.handler.enforce_csrf_checks = True
     file = SimpleUploadedFile("p.csv", b"transaction_id\n")
     assert client.post(reverse("admin:import_new"), {"file": file}).status_code == 403
+
+
+def test_it_leaves_no_upload_behind_that_became_no_import(settings: Any, tmp_path: Path) -> None:
+    settings.IMPORT_DIR = tmp_path / "uploads"
+    client, address = StaffClient("ada", "Administrator"), reverse("admin:import_new")
+
+    def files() -> dict[str, SimpleUploadedFile]:
+        return {name: SimpleUploadedFile("p.csv", b"transaction_id\n") for name in ("file", "another")}
+
+    client.post(address, files())
+    client.post(address, files() | {"file": ""})
+    client.handler.enforce_csrf_checks = True
+    assert client.post(address, files()).status_code == 403
+    assert list(settings.IMPORT_DIR.iterdir()) == []
+
+
+def test_it_takes_no_larger_file_than_the_api_does(settings: Any) -> None:
+    settings.IMPORT_MAX_BYTES = 2000
+    file = SimpleUploadedFile("p.csv", b"transaction_id\n" * 200)
+    response = StaffClient("ada", "Administrator").post(
+        reverse("admin:import_new"), {"file": file}, follow=True
+    )
+    assert "A file may have at most 2000 bytes." in messages_of(response)
+    assert not ImportJob.objects.exists()
 
 
 def test_it_says_why_a_rule_cannot_be_tried_on_history() -> None:

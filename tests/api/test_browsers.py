@@ -8,7 +8,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from reporting.reports import report_make
 from tests.clients import ApiClient, assert_problem
 from tests.staff import StaffClient
 
@@ -72,3 +74,19 @@ def test_it_tells_another_site_s_script_whether_it_may_read(settings: Any) -> No
 
 def test_it_refuses_a_host_that_is_not_ours() -> None:
     assert_problem(ApiClient().client.get("/api/v1/rules/", headers={"host": "evil.example"}), 400)
+
+
+@pytest.mark.parametrize("path", ["rules/", "transactions/nobody/", "reports/kpis/", "audit/"])
+def test_no_cache_keeps_what_is_answered(browser: StaffClient, path: str) -> None:
+    """A browser would show it to whoever logs in after somebody, or to nobody in particular."""
+    assert ApiClient().get(path)["Cache-Control"] == "no-store"
+    assert browser.get(f"/api/v1/{path}")["Cache-Control"] == "no-store"
+
+
+def test_no_cache_keeps_a_file(browser: StaffClient) -> None:
+    report = report_make(kind="daily_operations", day=timezone.now().date(), principal="user:ada")
+    for address in (
+        f"/api/v1/reports/{report.report_id}/download/",
+        f"/admin/reports/{report.report_id}/pdf/",
+    ):
+        assert "no-store" in browser.get(address)["Cache-Control"]

@@ -13,6 +13,7 @@ from django.test import Client
 from fraudsite.api import throttling
 from fraudsite.api.parsers import MAX_BODY_BYTES
 from fraudsite.api.problems import field_errors
+from fraudsite.api.serializers import StrictSerializer
 from fraudsite.postgresql.deadlines import NoAnswer
 from rules.models import Rule
 from tests.clients import ApiClient, assert_problem
@@ -213,3 +214,14 @@ def test_it_flattens_nested_errors() -> None:
         ("$", "y"),
         ("d[3]", "z"),
     ]
+
+
+def test_of_many_fields_that_are_not_known_it_tells_some_and_how_many_more() -> None:
+    class Nothing(StrictSerializer):
+        pass
+
+    serializer = Nothing(data={f"k{number}": 1 for number in range(1000)})
+    assert not serializer.is_valid()
+    errors = list(field_errors(serializer.errors))
+    assert [each.path for each in errors] == [*(f"k{number}" for number in range(20)), "$"]
+    assert errors[-1].message == "has 980 more fields that are not known"

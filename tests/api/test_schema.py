@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+
+from fraudsite.api import schema_view
 
 OPEN = {"/api/schema/", "/api/docs/"}
 
@@ -68,3 +71,33 @@ def test_it_is_served_without_a_key() -> None:
     page = Client().get("/api/docs/")
     assert page.status_code == 200
     assert not re.search(rb"(?:src|href)=\"(?:https?:)?//", page.content)
+
+
+def test_it_is_made_once_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second of processor time each: strangers may ask for it."""
+    first = Client().get("/api/schema/?format=json")
+
+    def again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("drf_spectacular.generators.SchemaGenerator.get_schema", again)
+    second = Client().get("/api/schema/?format=json")
+    assert second.content == first.content
+    assert second.headers["Content-Type"] == "application/vnd.oai.openapi+json; charset=utf-8"
+    assert second.headers["Content-Disposition"] == 'inline; filename="Fraudsite.json"'
+
+
+def test_many_may_ask_for_it_at_once() -> None:
+    """drf-spectacular fails in two threads at once."""
+    schema_view._made.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: Client().get("/api/schema/?format=json"), range(8)))
+    assert [each.status_code for each in answers] == [200] * 8
+    assert len({each.content for each in answers}) == 1
+
+
+@pytest.mark.parametrize("query", ["version=a%0Ab:%20c", "lang=%00", "lang=../../etc"])
+def test_whatever_else_is_asked_for_it_is_the_same(query: str) -> None:
+    answer = Client().get(f"/api/schema/?{query}")
+    assert answer.status_code == 200
+    assert answer.content == Client().get("/api/schema/").content

@@ -14,6 +14,7 @@ from django.urls import reverse
 from fraudsite.acting import acting_as
 from fraudsite.models import ApiKey
 from reporting.audit import Head, head, verify
+from reporting.audit_triggers import TRIGGERS
 from reporting.models import AuditEntry
 from reporting.reports import report_make
 from rules.list_services import NewEntry, entries_put, entries_remove, list_create, list_delete
@@ -278,6 +279,7 @@ def test_it_finds_a_trail_that_was_written_anew() -> None:
 
 def test_it_says_so_on_the_command_line() -> None:
     three_changes()
+    trail_is_never_emptied()
     out = io.StringIO()
     call_command("verify_audit", stdout=out)
     assert f"Newest: {head().number}:{head().digest}" in out.getvalue()
@@ -285,6 +287,37 @@ def test_it_says_so_on_the_command_line() -> None:
     tamper("UPDATE reporting_auditentry SET body = body || ' ' WHERE number = 1")
     with pytest.raises(CommandError, match="entry 1 does not match its digest"):
         call_command("verify_audit", stdout=out)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "ALTER TABLE fraudsite_apikey DISABLE TRIGGER audit_row",
+            "audit_row of fraudsite_apikey is turned off",
+        ),
+        ("ALTER TABLE auth_user ENABLE REPLICA TRIGGER audit_row", "audit_row of auth_user is turned off"),
+        ("DROP TRIGGER audit_row ON screening_case", "audit_row of screening_case is gone"),
+        ("DROP TRIGGER audit_only_added_to ON reporting_auditentry", "of reporting_auditentry is gone"),
+    ],
+)
+def test_it_finds_what_is_not_written_any_more(statement: str, said: str) -> None:
+    three_changes()
+    trail_is_never_emptied()
+    sql(statement)
+    with pytest.raises(CommandError, match=said):
+        call_command("verify_audit", stdout=io.StringIO())
+
+
+def test_it_knows_every_trigger_that_writes_or_guards_the_trail() -> None:
+    known = {(table, trigger) for table, triggers in TRIGGERS.items() for trigger in triggers}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.proname IN ('reporting_audit_row',"
+            " 'reporting_audit_refuse', 'ingestion_retired_refuse', 'rules_ruleversion_is_immutable')"
+        )
+        assert known == set(cursor.fetchall())
 
 
 def test_it_shows_the_trail_on_a_page_to_auditors() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
+from django.http import HttpResponse
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -62,6 +63,28 @@ def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.Monke
     found = read()
     assert found["fraudsite_platform_up", ()] == 0
     assert any(name.startswith("fraudsite_django_http") for name, _ in found)
+
+
+def test_it_does_not_add_up_again_at_once_what_took_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask."""
+    forget_kept()
+    added_up: list[int] = []
+
+    def long(request: Any) -> HttpResponse:
+        added_up.append(1)
+        clock[0] += 0.8
+        return HttpResponse(b"a 1\n", content_type="text/plain")
+
+    clock = [100.0]
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(metrics, "_requests", metrics._Requests())
+    monkeypatch.setattr(metrics, "ExportToDjangoView", long)
+    for _ in range(3):
+        assert Client().get("/metrics").content.startswith(b"a 1\n")
+    assert len(added_up) == 1
+    clock[0] += 9
+    Client().get("/metrics")
+    assert len(added_up) == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -234,6 +234,7 @@ def test_it_defuses_formulas_in_csv(api: ApiClient) -> None:
     assert "'-1+2" in cells
     assert harmless("\tx") == "'\tx"
     assert harmless(" =1+1") == "' =1+1"
+    assert harmless("\uff1d1+1") == "'\uff1d1+1"
 
 
 def test_it_writes_formulas_as_text_in_xlsx(api: ApiClient) -> None:

@@ -42,13 +42,22 @@ MESSAGE = Message("d1", "decision", b"{}", "secret")
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::",
         "2002:a00:1::1",
+        "fec0::1",
+        "64:ff9b:1::a00:1",
+        "64:ff9b:1::808:808",
+        "::ffff:0:10.0.0.1",
+        "::8.8.8.8",
+        "5f00::1",
+        "1::1",
     ],
 )
 def test_it_refuses_addresses_that_are_not_public(address: str) -> None:
     assert not is_allowed(ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_it_takes_public_addresses(address: str) -> None:
     assert is_allowed(ip_address(address))
 

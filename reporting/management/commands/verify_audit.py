@@ -1,4 +1,4 @@
-"""Prove the audit trail, or name the first entry that is not as it was written."""
+"""Prove the audit trail, or name the first entry that is not as it was written and the triggers that are off."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -6,10 +6,14 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError
 
 from reporting.audit import Head, verify
+from reporting.audit_triggers import triggers_missing
 
 
 class Command(BaseCommand):
-    help = "Walk the audit trail's chain of digests and name the first broken link. Exit status 1 if there is one."
+    help = (
+        "Walk the audit trail's chain of digests and name the first broken link, or the triggers that are off. "
+        "Exit status 1 if there are."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -24,6 +28,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"entry {found.broken.number} {found.broken.problem}. "
                 f"{found.entries} entries before it are as they were written."
+            )
+        if missing := triggers_missing():
+            raise CommandError(
+                f"{found.entries} entries, none changed, but not every change is written or refused as it should be: "
+                f"{'; '.join(missing)}."
             )
         self.stdout.write(
             f"{found.entries} entries, none changed. Newest: {found.head.number}:{found.head.digest}"

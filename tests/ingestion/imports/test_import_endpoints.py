@@ -256,3 +256,14 @@ def test_it_cancels_and_goes_on_behind_the_last_row(api: ApiClient, uploads: Pat
     assert api.get(f"imports/{import_id}/").json()["screened"] == 9
     assert_problem(api.post(f"imports/{import_id}/resume/"), 409)
     assert list(uploads.iterdir()) == []
+
+
+def test_it_leaves_nothing_behind_of_a_body_that_breaks_off(api: ApiClient, uploads: Path) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="%s"; filename="p.csv"\r\n\r\ntransaction_id\r\n'
+    fields = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n1\r\n' % n for n in range(2000)
+    )
+    for body in (part % b"file" + part % b"more" + b"--x--\r\n", part % b"file" + fields + b"--x--\r\n"):
+        answer = api.client.post("/api/v1/imports/", body, content_type="multipart/form-data; boundary=x")
+        assert 400 <= answer.status_code < 500, answer.content
+    assert list(uploads.iterdir()) == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
-from rules.core.parse import parse_rule
+from rules.core.parse import parse_filters, parse_rule
 from rules.core.sentences import describe_rule
 from tests.reference.strategies import pairs
 
@@ -96,6 +97,45 @@ def test_a_number_of_any_size_is_refused():
     )
 
     assert problem.path == "conditions[0].value"
+
+
+def rule_of(*conditions, **more):
+    return {
+        "name": "x",
+        "rule_type": "x",
+        "conditions": list(conditions),
+        "actions": [{"action_type": "flag"}],
+        **more,
+    }
+
+
+MISSPELT = {"field": "amuont", "operator": "gtt", "value": 5}
+
+
+def test_of_a_thousand_keys_that_are_not_known_it_tells_some_and_how_many_more():
+    document = rule_of({"field": "amount", "operator": "gt", "value": 5}, **{f"k{n}": 1 for n in range(1000)})
+
+    problems = problems_of(document)
+
+    assert [each.path for each in problems] == [*(f"k{n}" for n in range(20)), ""]
+    assert problems[-1].message == "980 more unknown keys"
+
+
+def test_of_a_rule_that_is_too_large_it_reads_no_more_than_a_rule_may_hold():
+    problems = problems_of(rule_of(*({"any": [MISSPELT] * 200} for _ in range(200))))
+
+    assert len(problems) == 2 * 200 + 1
+    assert "at most 200 comparisons" in problems[-1].message
+
+
+def test_filters_are_together_no_larger_than_a_rule():
+    with pytest.raises(RuleErrors) as many:
+        parse_filters([MISSPELT] * 201)
+    with pytest.raises(RuleErrors) as nested:
+        parse_filters([{"any": [MISSPELT] * 200} for _ in range(200)])
+
+    assert [each.message for each in many.value.problems] == ["expected at most 200 filters, found 201"]
+    assert len(nested.value.problems) == 2 * 200 + 1
 
 
 @given(rubbish)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rules.core import certainty as certainty_module
 from rules.core.certainty import certainty
 from rules.core.parse import parse_condition, parse_rule
 from tests.rules.core.build import comparison, counting, document, met, transaction
@@ -229,3 +230,24 @@ def test_it_warns_of_texts_that_no_event_has(condition, path, message):
 )
 def test_it_does_not_warn_of_texts_that_may_be(condition):
     assert warnings(condition) == {}
+
+
+@pytest.mark.parametrize(
+    "values", [range(1_000), [f"v{number}" for number in range(1_000)]], ids=["numbers", "texts"]
+)
+def test_it_does_not_try_a_thousand_values_against_thousands(values, monkeypatch):
+    """It took two minutes of a web server's time, at the cost of a key that may read."""
+
+    def refuse(*_):
+        raise AssertionError("tried")
+
+    monkeypatch.setattr(certainty_module, "_truth", refuse)
+    large = {"any": [comparison("metadata.x", "in", list(values))] * 4}
+
+    assert verdict(large) is None
+
+
+def test_it_still_tells_of_long_lists_that_exclude_each_other():
+    values = [f"v{number}" for number in range(100)]
+
+    assert verdict(comparison("user_id", "in", values), comparison("user_id", "not_in", values)) == "never"

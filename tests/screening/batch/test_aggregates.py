@@ -202,6 +202,24 @@ def test_labels_count_as_they_are_known_at_the_end(reader: ApiClient) -> None:
     assert asked(reader, **proven, date_to="2026-03-15")["result"] == {"all": 10}
 
 
+def test_it_refuses_more_filters_than_a_rule_may_have_without_looking_at_each(reader: ApiClient) -> None:
+    """60,000 of them kept a thread busy for hours, at the cost of a key that may only read."""
+    many = {f"k{number}": 1 for number in range(60_000)}
+    response = reader.post("aggregates/", {"aggregate_function": "count", "field": "amount", "filters": many})
+    problem = assert_problem(response, 400)
+    message = "expected at most 200 filters, found 60000"
+    assert problem["errors"] == [{"path": "filters", "message": message}]
+
+
+def test_it_names_the_fields_of_filters_written_as_an_object(reader: ApiClient) -> None:
+    filters = {"user_id": "U1", **{f"k{number}": 1 for number in range(12)}}
+    response = reader.post(
+        "aggregates/", {"aggregate_function": "count", "field": "amount", "filters": filters}
+    )
+    paths = [each["path"] for each in assert_problem(response, 400)["errors"]]
+    assert paths == [f"filters.k{number}" for number in range(12)]
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
