@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -243,7 +244,9 @@ def transaction_read(occurred_at: str) -> None:
 
 
 def event_read(occurred_at: str) -> None:
-    payload_read(KINDS["login"], login(occurred_at=occurred_at), now=NOW)
+    # Numbers are Decimals by the time a body is read.
+    where = {"latitude": Decimal("6.5"), "longitude": Decimal("3.4")}
+    payload_read(KINDS["login"], login(occurred_at=occurred_at, **where), now=NOW)
 
 
 @pytest.mark.parametrize("read", [transaction_read, event_read])
