@@ -18,6 +18,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from fraudsite.chunks import worked_off
 from fraudsite.locks import OUTBOX_LOCK
 from screening.alerts.own_events import own_alerts_screen
 from screening.alerts.selectors import alerts_without_case
@@ -34,7 +35,7 @@ Done = TypeVar("Done")
 CHUNK = 50
 KEPT = timedelta(days=7)
 PURGE_CHUNK = 10_000
-# A busy day leaves more than one chunk an hour. A task is short, so that its worker can stop; the next goes on.
+# A busy day leaves more than one chunk an hour.
 PURGE_S = 30.0
 
 
@@ -109,13 +110,7 @@ def _contained(work: Callable[[], Done], **step: Any) -> Done | None:
 
 def outbox_purge() -> int:
     """Forget entries that were processed a week ago; returns how many."""
-    ends_at = time.monotonic() + PURGE_S
-    forgotten = 0
-    while chunk := _purge_chunk():
-        forgotten += chunk
-        if time.monotonic() > ends_at:
-            break
-    return forgotten
+    return worked_off(_purge_chunk, for_s=PURGE_S)
 
 
 def _purge_chunk() -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from fraudsite.chunks import worked_off
 from screening.webhooks.models import WebhookDelivery
 
 CHUNK = 5_000
-# A task is short, so that its worker can stop; what is left waits for the next.
 RUN_S = 30.0
 
 Status = WebhookDelivery.Status
@@ -20,13 +19,7 @@ Status = WebhookDelivery.Status
 
 def deliveries_purge() -> int:
     """Delete what was delivered or given up WEBHOOK_RETENTION_DAYS ago; what still waits is never old enough."""
-    ends_at = time.monotonic() + RUN_S
-    deleted = 0
-    while chunk := _purge_chunk():
-        deleted += chunk
-        if time.monotonic() > ends_at:
-            break
-    return deleted
+    return worked_off(_purge_chunk, for_s=RUN_S)
 
 
 def _purge_chunk() -> int:
