@@ -31,7 +31,7 @@ class Beside(Thread):
     def must_wait(self) -> None:
         """Returns once it waits for what this session holds; it may not come to its end before."""
         until = time.monotonic() + 60
-        while not _keeps_somebody_waiting():
+        while not keeps_somebody_waiting():
             assert self.is_alive(), f"it did not wait: {self._error or self._answer!r}"
             assert time.monotonic() < until, "it does nothing"
             time.sleep(0.01)
@@ -45,7 +45,8 @@ class Beside(Thread):
         return self._answer
 
 
-def _keeps_somebody_waiting() -> bool:
+def keeps_somebody_waiting() -> bool:
+    """Whether another session waits for what this one holds."""
     # Not pg_stat_activity, of which a transaction sees one moment only.
     with connection.cursor() as cursor:
         cursor.execute(

@@ -41,8 +41,8 @@ class Difference:
     surplus: tuple[Place, ...]
     is_wrong: bool = False
 
-    @property
-    def is_one(self) -> bool:
+    def __bool__(self) -> bool:
+        """False where nothing of it has lasted."""
         return bool(self.missing or self.surplus or self.is_wrong)
 
 
@@ -102,7 +102,7 @@ def counters_compare(
         if result.in_flight:
             tell()
             time.sleep(LOOK_AGAIN_S)
-    result.differences = [doubt.difference for doubt in doubts if doubt.difference.is_one]
+    result.differences = [doubt.difference for doubt in doubts if doubt.difference]
 
 
 class _Doubt(NamedTuple):

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from ingestion.models import ExchangeRate
 from ingestion.rate_services import exchange_rate_update
 from tests.clients import ApiClient, assert_problem
+from tests.waiting import keeps_somebody_waiting
 
 USD = {"currency": "USD", "valid_on": "2026-11-01", "rate": "1650.25"}
 
@@ -99,19 +100,10 @@ def test_two_who_correct_a_rate_at_once_both_do() -> None:
         with transaction.atomic():
             exchange_rate_update(rate_id=row.pk, rate=Decimal(1700))
             other = pool.submit(redate)
-            wait_for(someone_waits_for_us)
+            wait_for(keeps_somebody_waiting)
         other.result(10)
     row.refresh_from_db()
     assert (row.rate, row.valid_on) == (1700, date(2026, 11, 9))
-
-
-def someone_waits_for_us() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks"
-            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def wait_for(happened: Callable[[], bool], seconds: float = 10) -> None:

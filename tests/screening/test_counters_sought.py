@@ -52,14 +52,16 @@ def looks_until_found(counters: Counters, t: int) -> int:
     pytest.fail("it is looked for without end")
 
 
-def stream(counters: Counters, start: int, merchants: str) -> None:
+def streamed(counters: Counters, merchants: str) -> int:
+    """An event a second, one of each merchant; when the first was."""
+    start = int(time.time() - 500) * SECOND_US
     for at, merchant in enumerate(merchants):
         counters.count(event(start + at * SECOND_US, merchant), [ALL])
+    return start
 
 
 def test_a_value_that_is_nowhere_else_is_forgotten_however_many_events_there_are(counters: Counters) -> None:
-    start = int(time.time() - 500) * SECOND_US
-    stream(counters, start, "ABCDEFGHIJKZ")
+    start = streamed(counters, "ABCDEFGHIJKZ")
     counters.take_back(11)
     assert 2 <= looks_until_found(counters, start + 20 * SECOND_US) <= 4
     assert look(counters, start + 20 * SECOND_US, ALL) == []
@@ -68,24 +70,21 @@ def test_a_value_that_is_nowhere_else_is_forgotten_however_many_events_there_are
 def test_a_value_of_long_ago_leaves_a_window_when_its_last_event_that_is_left_does(
     counters: Counters,
 ) -> None:
-    start = int(time.time() - 500) * SECOND_US
-    stream(counters, start, "ZBCDEFGHIJKZ")
+    start = streamed(counters, "ZBCDEFGHIJKZ")
     counters.take_back(11)
     looks_until_found(counters, start + 20 * SECOND_US)
     assert look(counters, start + 20 * SECOND_US, ALL, Window(15 * SECOND_US, 0, False)) == []
 
 
 def test_nothing_is_looked_for_where_the_value_was_seen_since(counters: Counters) -> None:
-    start = int(time.time() - 500) * SECOND_US
-    stream(counters, start, "ZBCDEFGHIJKZ")
+    start = streamed(counters, "ZBCDEFGHIJKZ")
     counters.take_back(0)
     assert sought(counters) == 0
     assert look(counters, start + 20 * SECOND_US, ALL) == []
 
 
 def test_a_late_event_of_the_value_is_met_though_the_search_is_past_it(counters: Counters) -> None:
-    start = int(time.time() - 500) * SECOND_US
-    stream(counters, start, "ABCDEFGHIJKZ")
+    start = streamed(counters, "ABCDEFGHIJKZ")
     counters.take_back(11)
     assert sought(counters) == 1
     counters.count(event(start + 10 * SECOND_US + 1, "Z"), [ALL])
@@ -94,8 +93,7 @@ def test_a_late_event_of_the_value_is_met_though_the_search_is_past_it(counters:
 
 
 def test_the_hash_of_what_is_sought_ends_with_its_counter(counters: Counters) -> None:
-    start = int(time.time() - 500) * SECOND_US
-    stream(counters, start, "ABCDEFGHIJKZ")
+    start = streamed(counters, "ABCDEFGHIJKZ")
     counters.take_back(11)
     look(counters, start + 20 * SECOND_US, ALL)
     counters.count(event(start + 21 * SECOND_US, "A"), [ALL])
