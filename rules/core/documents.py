@@ -122,7 +122,7 @@ def _window_text(aggregate: Aggregate) -> str:
 
 def written_group(aggregate: Aggregate) -> tuple[GroupKey, ...]:
     """`group_by` without the currency that an aggregate over `amount` adds by itself."""
-    if aggregate.event != "transaction" or aggregate.field != "amount":
+    if aggregate.event != "transaction" or "amount" not in (aggregate.field, aggregate.written_field):
         return aggregate.group_by
     return tuple(key for key in aggregate.group_by if key != IMPLIED_CURRENCY) or aggregate.group_by
 

@@ -77,8 +77,8 @@ class Aggregate:
     """A function over the events of one group inside one window; see rules.md, "Aggregates".
 
     Exactly one of `last` and a window holds: `last` is a number of events, else `window_us` is the width of
-    the window, None meaning `lifetime`. `group_by` and `filters` are in canonical order. For `field` "amount"
-    of transactions `group_by` includes the currency.
+    the window, None meaning `lifetime`. `group_by` and `filters` are in canonical order. Where the
+    author's field is "amount" of transactions `group_by` includes the currency, be it measured or not.
     """
 
     function: str

@@ -53,8 +53,8 @@ def read_aggregate(scope: Scope, document: Mapping[str, Anything], path: str) ->
     bucket_us = _read_bucket(scope, function, document, window_us, path)
     exclude_current = _read_exclude(scope, document, path)
     _check_current(scope, function, event, field, of, path)
-    if field == "amount" and event == "transaction":
-        group_by = _with_currency(scope, group_by, path)
+    if written_field == "amount" and event == "transaction":
+        group_by = _with_currency(scope, group_by, path, is_measured=field is not None)
     if len(problems.errors) > errors_before:
         return None
     window = document.get("time_window")
@@ -103,7 +103,7 @@ def _read_measured(
 
 
 def _counts_amounts(function: AggregateFunction, of: str | None, event: str, field: Field) -> bool:
-    """Counting "amount" is counting the transactions of one currency; elsewhere the field makes no difference."""
+    """Counting "amount" is a feature of its own: the transactions of one currency."""
     counts = function.name == "count" or of == "count"
     return counts and event == "transaction" and field.name == "amount"
 
@@ -155,9 +155,14 @@ def _read_group_key(scope: Scope, event: str, written: Anything, path: str) -> G
     return GroupKey(event_field.name, current_field.name)
 
 
-def _with_currency(scope: Scope, group_by: tuple[GroupKey, ...], path: str) -> tuple[GroupKey, ...]:
+def _with_currency(
+    scope: Scope, group_by: tuple[GroupKey, ...], path: str, *, is_measured: bool
+) -> tuple[GroupKey, ...]:
     """Amounts are only ever taken together within the screened transaction's own currency."""
     others = [event for event in scope.current_events if "currency" not in FIELDS[event]]
+    if others and not is_measured:
+        # Nothing is taken of the amounts: any currency will do.
+        return group_by
     if others:
         scope.problems.error(
             child(path, "field"),

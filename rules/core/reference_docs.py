@@ -113,7 +113,7 @@ _AGGREGATES = """\
 
 Either `time_window` or `last` is needed: for all history write `"lifetime"`.
 Order is (`occurred_at`, arrival): of events at the same instant those that arrived earlier are in.
-An aggregate over `amount` is over the screened transaction's own currency; across currencies use `base_amount`.
+An aggregate whose field is `amount`, whatever its function, is over the screened transaction's own currency; across currencies use `base_amount`.
 Numbers take part rounded half-even to 10 decimals (money to 4), booleans as 0 and 1; text, and numbers beyond 10^15, as
 missing. Different values are told apart exactly, types included.
 Buckets slide with the window: the newest is (t − b, t], the one before it (t − 2b, t − b]; empty ones are zeros.

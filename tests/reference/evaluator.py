@@ -274,7 +274,7 @@ class Screening:
         pairs: list[tuple[str, str]] = []
         for item in spec.get("group_by", ["user_id"]):
             pairs += [(item, item)] if isinstance(item, str) else list(item.items())
-        if kind == "transaction" and spec.get("field") == "amount" and not is_of_places_or_times(spec):
+        if kind == "transaction" and spec.get("field") == "amount":
             pairs.append(("currency", "currency"))
         group = [(counted, self._current(screened)) for counted, screened in pairs]
         if any(value is None or kind_of(value) == "structure" for _, value in group):
@@ -349,11 +349,6 @@ class Screening:
             return measured(distance)
         elapsed_us = microseconds(self.current.occurred_at - previous.occurred_at)
         return measured(distance / (max(elapsed_us / 1_000_000, 1) / 3_600))
-
-
-def is_of_places_or_times(spec: Document) -> bool:
-    """Whether the function reads when or where events happened: then its field makes no difference."""
-    return spec["aggregate_function"].startswith(("seconds_since_", "distance_km_", "speed_kmh_"))
 
 
 def leaves_out_current(spec: Document) -> bool:

@@ -131,6 +131,8 @@ def test_amounts_are_taken_within_the_screened_currency(evaluator: Evaluator) ->
     assert last_of(evaluator, aggregate("sum"), arrivals).actual == 16
     assert last_of(evaluator, aggregate("count"), arrivals).actual == 2
     assert last_of(evaluator, aggregate("count", "transaction_id"), arrivals).actual == 3
+    assert last_of(evaluator, aggregate("seconds_since_first"), arrivals).actual == 1
+    assert last_of(evaluator, aggregate("seconds_since_first", None), arrivals).actual == 2
 
 
 def test_sums_are_exact_beyond_two_to_the_53(evaluator: Evaluator) -> None:

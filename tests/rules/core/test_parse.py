@@ -3,7 +3,9 @@ from decimal import Decimal
 
 import pytest
 
+from rules.core.documents import aggregate_to_document
 from rules.core.errors import RuleErrors
+from rules.core.functions import AGGREGATES
 from rules.core.model import (
     Aggregate,
     AggregateValue,
@@ -68,9 +70,10 @@ def test_it_treats_counts_of_any_other_field_as_one_feature():
 
 
 def test_it_keeps_amounts_within_a_currency_whatever_the_function():
-    for function in ("count", "sum", "avg", "min", "max", "distinct_count", "median"):
+    for function in AGGREGATES:
         aggregate = left_of(counting("gt", 1, field="amount", aggregate_function=function))
-        assert GroupKey("currency", "currency") in aggregate.group_by
+        assert GroupKey("currency", "currency") in aggregate.group_by, function
+        assert aggregate_to_document(aggregate)["group_by"] == ["user_id"], function
     assert len(left_of(counting("gt", 1, field="base_amount", aggregate_function="sum")).group_by) == 1
 
 
@@ -78,6 +81,12 @@ def test_it_reads_amounts_only_of_events_that_have_a_currency():
     found = problems(counting("gt", 1, field="amount", aggregate_function="sum"), trigger=["login"])
 
     assert "base_amount" in found["conditions[0].field"]
+
+
+def test_times_since_payments_may_be_asked_by_events_without_a_currency():
+    condition = counting("gt", 1, field="amount", aggregate_function="seconds_since_last")
+
+    assert left_of(condition, trigger=["login"]).group_by == (GroupKey("user_id", "user_id"),)
 
 
 def test_equal_choices_make_equal_features():
