@@ -16,7 +16,7 @@ from fraudsite.errors import FieldError, Invalid, Unprocessable
 from rules import selectors, services
 from rules.core.documents import rule_to_document
 from rules.core.features import features_of
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from rules.filters import RuleFilter
 from rules.models import RuleVersion
 from rules.serializers import (

@@ -12,7 +12,7 @@ from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import FIELD_NAMES
 from ingestion.retired.selectors import retired_find
 from ingestion.selectors import transaction_get
-from rules.core.evaluate import instant_text
+from rules.core.evidence import instant_text
 from rules.models import RulesetVersion, RuleVersion
 from screening.compiled import versions
 from screening.decisions import (

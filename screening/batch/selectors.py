@@ -17,7 +17,8 @@ from django.db.models import Q, QuerySet
 
 from ingestion.models import Transaction, TransactionRevision
 from rules.core.compile import CompiledRule, CompiledRuleset
-from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, instant_text
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import aggregated_data, evidence_pack, instant_text
 from rules.core.lists import Lists
 from rules.models import RuleVersion
 from screening.batch.columns.fields import column_of
@@ -378,6 +379,3 @@ def _bodies_at(places: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
         # Others have left since their places were read.
         if (pk, position) in events
     ]
-
-
-__all__ = ["BatchResults", "batch_body", "result_bodies", "results_of"]

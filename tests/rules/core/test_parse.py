@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
 from rules.core.model import (
     Aggregate,
@@ -14,7 +15,7 @@ from rules.core.model import (
     ListName,
     Literal,
 )
-from rules.core.parse import parse_aggregate, parse_condition, parse_filters, parse_rule, rule_to_document
+from rules.core.parse import parse_aggregate, parse_condition, parse_filters, parse_rule
 from tests.rules.core.build import comparison, counting, document, problems, rule
 from tests.rules.documents import high_velocity
 
