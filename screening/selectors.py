@@ -173,9 +173,6 @@ class RealTimeResults:
         places = self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         return _result_bodies([(int(pk), int(place)) for pk, place in places], in_shadow=self._in_shadow)
 
-    def order_by(self) -> RealTimeResults:
-        return self
-
     def count(self) -> int:
         sql = f"SELECT count(*) {self._from} {self._where}"
         # Hits in shadow were kept before their verdicts were, and are few.

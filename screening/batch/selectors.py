@@ -323,9 +323,6 @@ class BatchResults:
             self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         )
 
-    def order_by(self) -> BatchResults:
-        return self
-
     def count(self) -> int:
         sql = f"SELECT count(*) {_RULE_RESULTS} {self._where}"
         if self._is_by_hits:
