@@ -9,4 +9,3 @@ __all__ = ["FraudsiteConfig", "celery_app"]
 
 class FraudsiteConfig(AppConfig):
     name = "fraudsite"
-    default_auto_field = "django.db.models.BigAutoField"

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import django_filters
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -17,6 +16,7 @@ from rest_framework.response import Response
 from fraudsite.api.pagination import WholePagination
 from fraudsite.api.serializers import EndFilter, InstantFilter, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.api.whole_numbers import query_number
 from fraudsite.errors import FieldError, Invalid
 from reporting import kpis, pipeline, workload
 from reporting.audit import entry_body
@@ -52,15 +52,7 @@ class _ListView(ApiView):
 
     def number(self, request: Request, name: str, *, default: int, maximum: int) -> int:
         check_query_parameters(request, self.known)
-        text = request.query_params.get(name, "")
-        if not text:
-            return default
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= maximum):
-            raise Invalid(
-                "A query parameter is not valid.",
-                [FieldError(name, f"must be a whole number from 1 to {maximum}")],
-            )
-        return int(text)
+        return query_number(request, name, default=default, maximum=maximum)
 
 
 class KpisView(_ListView):
@@ -150,10 +142,7 @@ class ReportListView(ApiListView):
     filterset_class = ReportFilter
     ordering = ("-id",)
     ordering_fields = ("period_start", "created_at")
-    queryset = Report.objects.all()
-
-    def get_queryset(self) -> QuerySet[Report]:
-        return Report.objects.defer("figures")
+    queryset = Report.objects.defer("figures")
 
     def bodies(self, items: list[Report]) -> list[dict[str, Any]]:
         return [report_body(each) for each in items]

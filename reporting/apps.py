@@ -3,4 +3,3 @@ from django.apps import AppConfig
 
 class ReportingConfig(AppConfig):
     name = "reporting"
-    default_auto_field = "django.db.models.BigAutoField"

@@ -20,7 +20,7 @@ from rules.builder import builder_choices, clock_note, empty_document, warning_w
 from rules.core.errors import RuleErrors
 from rules.core.features import features_of
 from rules.core.parse import parse_rule
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from rules.diff import change_words, changed_paths
 from rules.models import Rule, RuleVersion
 

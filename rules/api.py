@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +15,7 @@ from fraudsite.errors import FieldError, Invalid, Unprocessable
 from rules import selectors, services
 from rules.core.documents import rule_to_document
 from rules.core.features import features_of
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from rules.filters import RuleFilter
 from rules.models import RuleVersion
 from rules.serializers import (
@@ -37,6 +36,7 @@ CONFLICT = OpenApiResponse(
 class RuleListView(ApiListView):
     required_scopes = {"POST": "rules:write"}
     reads_query = ("GET", "POST")
+    queryset = selectors.versions_shown()
     filterset_class = RuleFilter
     ordering = ("-priority", "rule_id")
     ordering_fields = {
@@ -47,9 +47,6 @@ class RuleListView(ApiListView):
         "created_at": "rule__created_at",
         "updated_at": "rule__updated_at",
     }
-
-    def get_queryset(self) -> QuerySet[RuleVersion]:
-        return selectors.versions_shown()
 
     def bodies(self, items: list[RuleVersion]) -> list[dict[str, Any]]:
         return selectors.rule_bodies(items)

@@ -9,11 +9,11 @@ from typing import Any
 from django.conf import settings
 
 from rules.core import limits
-from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS
 from rules.core.derived import CLOCK_FIELDS
 from rules.core.durations import UNITS_US
 from rules.core.errors import RuleProblem
 from rules.core.fields import DISTANCE_TO_CURRENT, EVENTS, FIELDS, NOUNS, Field
+from rules.core.functions import AGGREGATES, FROM_PREVIOUS
 from rules.core.operators import OPERATORS
 from rules.core.parse import ACTION_TYPES, SEVERITIES
 from rules.core.parse_values import to_number

@@ -35,12 +35,10 @@ MAX_ENTRIES = 10_000
 
 class NamedListListView(ApiListView):
     required_scopes = {"POST": "lists:write"}
+    queryset = NamedList.objects.filter(removed_in=None)
     filterset_class = NamedListFilter
     ordering = ("name",)
     ordering_fields = ("name", "created_at", "updated_at")
-
-    def get_queryset(self) -> QuerySet[NamedList]:
-        return NamedList.objects.filter(removed_in=None)
 
     def bodies(self, items: list[NamedList]) -> list[dict[str, Any]]:
         return list_selectors.list_bodies(items)

@@ -8,24 +8,9 @@ from typing import Any
 from django.db.models import Case, IntegerField, Max, Q, QuerySet, Value, When
 
 from fraudsite.errors import Missing
-from rules.list_selectors import lists_snapshot
 from rules.models import Rule, RulesetVersion, RuleVersion
 from rules.ruleset import LoadedRuleset
 from rules.wording import in_written_order
-
-__all__ = [
-    "lists_snapshot",
-    "rule_bodies",
-    "rule_body",
-    "rule_get",
-    "ruleset_current_number",
-    "ruleset_load",
-    "version_body",
-    "version_get",
-    "version_shown",
-    "version_waiting",
-    "versions_shown",
-]
 
 State = RuleVersion.State
 OPEN_STATES = (State.DRAFT, State.PENDING_APPROVAL)

@@ -17,7 +17,6 @@ from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
-from fraudsite.api.whole_numbers import whole_number
 from fraudsite.errors import FieldError, Invalid
 from fraudsite.json_body import decode
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
@@ -28,6 +27,7 @@ from screening.bulk_body import bulk_documents
 from screening.corrections import transaction_correct
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningType
+from screening.result_filters import results_wanted
 from screening.selectors import RealTimeResults, screening_get
 from screening.serializers import (
     BulkAnswerSerializer,
@@ -137,14 +137,13 @@ class ScreeningResultsView(ApiView):
     def get(self, request: Request) -> Response:
         """Rule results: of real time, those of the newest decision first, and behind them of batches, those of the
         newest batch first. Those of versions in shadow, which had no effect, only with `screening_type=shadow`."""
-        wanted = _results_wanted(request.query_params)
+        wanted = results_wanted(request, of_any_type=True)
         paginator = PagePagination()
         items = paginator.paginate_queryset(_results(wanted.pop("screening_type"), wanted), request, self)
         return paginator.get_paginated_response(items)
 
 
 def _results(screening_type: str | None, wanted: dict[str, Any]) -> Any:
-
     match screening_type:
         case ScreeningType.REAL_TIME:
             return RealTimeResults(**wanted)
@@ -153,31 +152,3 @@ def _results(screening_type: str | None, wanted: dict[str, Any]) -> Any:
         case ScreeningType.BATCH:
             return BatchResults(**wanted)
     return Chained(RealTimeResults(**wanted), BatchResults(**wanted))
-
-
-def _results_wanted(params: Any) -> dict[str, Any]:
-    errors: list[FieldError] = []
-    known = ("transaction_id", "rule_id", "status", "screening_type", "page", "page_size")
-    errors.extend(FieldError(name, "is not a filter") for name in params if name not in known)
-    # An empty filter is none, as of lists that django-filter reads.
-    params = {name: text for name, text in params.items() if text}
-    rule_id = params.get("rule_id")
-    if rule_id is not None and whole_number(rule_id) is None:
-        errors.append(FieldError("rule_id", "must be a whole number"))
-    status = params.get("status")
-    if status is not None and status not in STATUS_LETTERS:
-        errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))
-    screening_type = params.get("screening_type")
-    if screening_type is not None and screening_type not in ScreeningType.values:
-        errors.append(FieldError("screening_type", f"must be one of {', '.join(ScreeningType.values)}"))
-    transaction_id = params.get("transaction_id")
-    if transaction_id is not None and "\0" in transaction_id:
-        errors.append(FieldError("transaction_id", "must not contain NUL characters"))
-    if errors:
-        raise Invalid("The filters are not valid.", errors)
-    return {
-        "transaction_id": transaction_id,
-        "rule_id": None if rule_id is None else int(rule_id),
-        "status": status,
-        "screening_type": screening_type,
-    }

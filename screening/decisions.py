@@ -18,7 +18,8 @@ import orjson
 
 from rules.core.compile import CompiledRule
 from rules.core.decide import DecisionDraft
-from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_unpack, instant_text
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import aggregated_data, evidence_unpack, instant_text
 from rules.core.telling import quoted
 from screening.compiled import versions
 from screening.engine import Engine

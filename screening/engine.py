@@ -13,8 +13,9 @@ from rules.core.evaluate import RuleOutcome
 from rules.core.fields import EVENTS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue
+from rules.list_selectors import lists_snapshot
 from rules.models import RulesetVersion, RuleVersion
-from rules.selectors import lists_snapshot, ruleset_current_number, ruleset_load
+from rules.selectors import ruleset_current_number, ruleset_load
 from screening.compiled import versions
 from screening.models import RulesetCounters
 from screening.velocity.plan import VelocityPlan

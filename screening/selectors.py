@@ -12,7 +12,7 @@ from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import FIELD_NAMES
 from ingestion.retired.selectors import retired_find
 from ingestion.selectors import transaction_get
-from rules.core.evaluate import instant_text
+from rules.core.evidence import instant_text
 from rules.models import RulesetVersion, RuleVersion
 from screening.compiled import versions
 from screening.decisions import (
@@ -172,9 +172,6 @@ class RealTimeResults:
                 WHERE r.verdict = h.rule_id || %(letter)s {order}"""  # noqa: S608 - our own words
         places = self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         return _result_bodies([(int(pk), int(place)) for pk, place in places], in_shadow=self._in_shadow)
-
-    def order_by(self) -> RealTimeResults:
-        return self
 
     def count(self) -> int:
         sql = f"SELECT count(*) {self._from} {self._where}"

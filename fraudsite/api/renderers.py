@@ -11,8 +11,6 @@ from rest_framework.request import Request
 
 from fraudsite.exact_json import to_json
 
-__all__ = ["OrjsonRenderer", "answer", "to_json"]
-
 
 def answer(body: Any, *, status: int) -> HttpResponse:
     """JSON at once, where DRF's Response would be rendered as a template is: for the few answers that are asked for

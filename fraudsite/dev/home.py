@@ -108,7 +108,8 @@ def load_secrets(home: Home) -> dict[str, str]:
             )
     missing = [name for name in names if name not in kept]
     if missing:
-        kept |= {name: secrets.token_urlsafe(36) for name in missing}
+        # 51 characters: Django asks for fifty.
+        kept |= {name: secrets.token_urlsafe(38) for name in missing}
         write_private(home.secrets_file, json.dumps(kept, indent=1))
     return kept
 

@@ -11,7 +11,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiView
 from fraudsite.errors import Conflict
 from ingestion.events.payloads import KINDS, EventKind, EventPayload, payload_read
@@ -56,7 +55,6 @@ class EventView(ApiView):
     kind: EventKind
 
     def take(self, request: Request) -> Response:
-        check_query_parameters(request, frozenset({"format"}))
         if isinstance(request.data, list):
             result = events_store_bulk(kind=self.kind, bodies=request.data, principal=request.principal)
             self.after_store(result.stored)

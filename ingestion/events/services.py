@@ -251,18 +251,3 @@ def labels_add(
         ),
         batch_size=1_000,
     )
-
-
-__all__ = [
-    "CONFLICT",
-    "CREATED",
-    "MAX_ITEMS",
-    "REPLAYED",
-    "BulkResult",
-    "Stored",
-    "conflict_error",
-    "events_store",
-    "events_store_bulk",
-    "label_add",
-    "labels_add",
-]

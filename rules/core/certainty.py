@@ -15,11 +15,11 @@ from itertools import pairwise, product
 from math import prod
 from typing import Any as Anything
 
-from rules.core.aggregates import AGGREGATES
 from rules.core.comparisons import relation_of
 from rules.core.durations import SECOND_US
 from rules.core.errors import RuleProblem, nearest
 from rules.core.fields import Field, field_of
+from rules.core.functions import AGGREGATES
 from rules.core.model import (
     Aggregate,
     AggregateValue,

@@ -18,7 +18,7 @@ from typing import Any as Anything
 
 from rules.core.aggregates import AggregateResult
 from rules.core.blocks import compile_block, split
-from rules.core.comparisons import Positions, Test, compile_comparison, compile_predicate
+from rules.core.comparisons import Positions, Test, compile_comparison
 from rules.core.errors import EvaluationFailed
 from rules.core.evaluate import Evaluation, Failure, RuleOutcome, Witness
 from rules.core.evidence import numbered_labels
@@ -218,14 +218,3 @@ def _joined(conditions: Sequence[Condition], slots: Mapping[Comparison, int], *,
         return verdict
 
     return judge
-
-
-__all__ = [
-    "CompiledRule",
-    "CompiledRuleset",
-    "aggregates_of",
-    "comparisons_of",
-    "compile_predicate",
-    "compile_rule",
-    "compile_ruleset",
-]

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from rules.core.aggregates import FROM_PREVIOUS, scale_of
+from rules.core.aggregates import scale_of
 from rules.core.fields import DISTANCE_TO_CURRENT
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.model import (
     Aggregate,
     All,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any as Anything
 
-from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.durations import LIFETIME, duration_text
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.model import (
     Action,
     Aggregate,

@@ -16,16 +16,11 @@ from rules.core.aggregates import AggregateResult
 from rules.core.comparisons import Getter, Positions, getter
 from rules.core.evidence import (
     Evidence,
-    aggregated_data,
-    evidence_pack,
-    evidence_unpack,
     fixed_threshold,
     group_values,
     has_passing_group,
-    instant_text,
     is_fixed,
     presentable,
-    value_text,
     window_aggregate,
 )
 from rules.core.evidence_wording import unknown_reason
@@ -228,17 +223,3 @@ class RuleOutcome:
             found = (self._run.reason(place) for place in self._places)
             reasons = [reason for reason in found if reason is not None]
         return "; ".join(dict.fromkeys(reasons))
-
-
-__all__ = [
-    "Evaluation",
-    "Evidence",
-    "Failure",
-    "RuleOutcome",
-    "Witness",
-    "aggregated_data",
-    "evidence_pack",
-    "evidence_unpack",
-    "instant_text",
-    "value_text",
-]

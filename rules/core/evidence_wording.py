@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any as Anything
 
-from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
 from rules.core.fields import FIELDS, NOUNS, field_of
+from rules.core.functions import AGGREGATES
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, GroupKey
 from rules.core.operators import OPERATORS
 from rules.core.values import Event, kind_of

@@ -10,7 +10,6 @@ from typing import Any as Anything
 
 from rules.core import limits
 from rules.core.certainty import certainty_warnings
-from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.fields import EVENTS
 from rules.core.model import Action, Aggregate, All, Condition, Rule
@@ -261,13 +260,3 @@ def _read_parameters(
         weight=weight,
         horizon_us=horizon_us,
     )
-
-
-__all__ = [
-    "ParsedRule",
-    "parse_aggregate",
-    "parse_condition",
-    "parse_filters",
-    "parse_rule",
-    "rule_to_document",
-]

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any as Anything
 
 from rules.core import limits
-from rules.core.aggregates import AGGREGATES, BUCKET_TOTALS, FROM_PREVIOUS, AggregateFunction
 from rules.core.documents import DEFAULT_GROUP, IMPLIED_CURRENCY, condition_to_document
 from rules.core.durations import LIFETIME
 from rules.core.fields import EVENTS, FIELDS, Field
+from rules.core.functions import AGGREGATES, BUCKET_TOTALS, FROM_PREVIOUS, AggregateFunction
 from rules.core.model import Aggregate, All, Condition, GroupKey
 from rules.core.parse_conditions import read_condition
 from rules.core.parse_scope import Scope, kind_words, read_field

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rules.core import limits
-from rules.core.aggregates import AGGREGATES, BUCKET_TOTALS, AggregateFunction
 from rules.core.fields import DISTANCE_TO_CURRENT, EVENTS, FIELDS, NOUNS, Field
+from rules.core.functions import AGGREGATES, BUCKET_TOTALS, AggregateFunction
 from rules.core.operators import OPERATORS, Operator
 from rules.core.parse import ACTION_TYPES, PARAMETERS, SEVERITIES
 

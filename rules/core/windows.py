@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from rules.core.aggregates import AGGREGATES, FROM_PREVIOUS, NO_PLACE, AggregateResult, aggregate_events
+from rules.core.aggregates import NO_PLACE, AggregateResult, aggregate_events
 from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.fields import DISTANCE_TO_CURRENT
+from rules.core.functions import AGGREGATES
 from rules.core.geo import coordinates
 from rules.core.lists import NO_LISTS, Lists
 from rules.core.model import Aggregate, All
@@ -127,14 +128,3 @@ def evaluate_aggregate(
 def reads_every_event(aggregate: Aggregate) -> bool:
     """Whether evaluating it means reading the events one by one (bounded by limits.MAX_SCANNED_EVENTS)."""
     return aggregate.is_relative or AGGREGATES[aggregate.function].is_scan or aggregate.bucket_us is not None
-
-
-__all__ = [
-    "FROM_PREVIOUS",
-    "compile_filters",
-    "evaluate_aggregate",
-    "missing_fact",
-    "reads_every_event",
-    "select_events",
-    "window_bounds",
-]

@@ -9,9 +9,9 @@ from functools import lru_cache, wraps
 from typing import Any as Anything
 from typing import TypeVar, cast
 
-from rules.core.aggregates import AGGREGATES
 from rules.core.durations import duration_text, duration_words
 from rules.core.fields import FIELDS, NOUNS, field_of
+from rules.core.functions import AGGREGATES
 from rules.core.model import (
     Action,
     Aggregate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from rules.core.parse import parse_rule
-from rules.core.sentences import describe_condition
+from rules.core.wording import describe_condition
 from rules.pack import PackEntry, pack_entries
 
 BEGIN = "<!-- from here to the end: python -m rules.pack.table -->"

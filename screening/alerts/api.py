@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,12 +18,10 @@ from screening.alerts.serializers import AlertSerializer, SnoozeNewSerializer, S
 
 
 class AlertListView(ApiListView):
+    queryset = selectors.alerts_shown()
     filterset_class = AlertFilter
     ordering = ("-id",)
     ordering_fields = {"created_at": "id", "occurred_at": "occurred_at"}
-
-    def get_queryset(self) -> QuerySet[Alert]:
-        return selectors.alerts_shown()
 
     def bodies(self, items: list[Alert]) -> list[dict[str, Any]]:
         return [selectors.alert_body(each) for each in items]
@@ -43,12 +40,10 @@ class AlertView(ApiView):
 
 class SnoozeListView(ApiListView):
     required_scopes = {"POST": "cases:write"}
+    queryset = Snooze.objects.select_related("rule")
     filterset_class = SnoozeFilter
     ordering = ("-id",)
     ordering_fields = {"created_at": "id", "until": "until"}
-
-    def get_queryset(self) -> QuerySet[Snooze]:
-        return Snooze.objects.select_related("rule")
 
     def bodies(self, items: list[Snooze]) -> list[dict[str, Any]]:
         return [selectors.snooze_body(each) for each in items]

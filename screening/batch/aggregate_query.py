@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fraudsite.errors import FieldError, Invalid
-from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.durations import parse_duration, to_us
 from rules.core.fields import FIELDS, is_metadata_path
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.model import Aggregate, Condition, GroupKey
 from rules.core.parse_aggregates import read_aggregate
 from rules.core.parse_scope import Scope as ParseScope

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
@@ -12,18 +11,16 @@ from rest_framework.response import Response
 
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import PAGING, check_no_body, check_query_parameters
+from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
-from fraudsite.api.whole_numbers import whole_number
-from fraudsite.errors import FieldError, Invalid
 from screening.batch import services
 from screening.batch.selectors import batch_body, result_bodies, results_of
 from screening.batch.serializers import BatchRequestSerializer, BatchSerializer, BatchTransactionSerializer
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningBatch
+from screening.result_filters import results_wanted
 
 CONFLICT = OpenApiResponse(ProblemSerializer, description="The batch's state does not allow it.")
-_RESULT_FILTERS = frozenset({"transaction_id", "rule_id", "status"})
 
 
 class BatchFilter(filters.FilterSet):
@@ -35,11 +32,9 @@ class BatchFilter(filters.FilterSet):
 class BatchListView(ApiListView):
     required_scopes = {"POST": "screening:write"}
     filterset_class = BatchFilter
+    queryset = ScreeningBatch.objects.all()
     ordering = ("-id",)
     ordering_fields = ("created_at", "started_at", "completed_at", "status", "name", "total_transactions")
-
-    def get_queryset(self) -> QuerySet[ScreeningBatch]:
-        return ScreeningBatch.objects.all()
 
     def bodies(self, items: list[ScreeningBatch]) -> list[dict[str, Any]]:
         return [batch_body(each) for each in items]
@@ -100,24 +95,5 @@ class BatchResultsView(ApiView):
         """Each screened transaction in order of (occurred_at, arrival), with the result of every rule."""
         batch = services.batch_get(batch_id)
         paginator = PagePagination()
-        rows = paginator.paginate_queryset(results_of(batch, **_results_wanted(request)), request, self)
+        rows = paginator.paginate_queryset(results_of(batch, **results_wanted(request)), request, self)
         return paginator.get_paginated_response(result_bodies(batch, rows))
-
-
-def _results_wanted(request: Request) -> dict[str, Any]:
-    check_query_parameters(request, (PAGING - {"ordering"}) | _RESULT_FILTERS)
-    # An empty filter is none, as of lists that django-filter reads.
-    params = {name: text for name, text in request.query_params.items() if text}
-    errors = []
-    rule_id, status = params.get("rule_id"), params.get("status")
-    if rule_id is not None and whole_number(rule_id) is None:
-        errors.append(FieldError("rule_id", "must be a whole number"))
-    if status is not None and status not in STATUS_LETTERS:
-        errors.append(FieldError("status", f"must be one of {', '.join(STATUS_LETTERS)}"))
-    if errors:
-        raise Invalid("A query parameter is not valid.", errors)
-    return {
-        "transaction_id": params.get("transaction_id"),
-        "rule_id": None if rule_id is None else int(rule_id),
-        "status": status,
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import Throttled
@@ -57,11 +56,9 @@ class BacktestFilter(filters.FilterSet):
 class BacktestListView(ApiListView):
     required_scopes = {"POST": "screening:write"}
     filterset_class = BacktestFilter
+    queryset = Backtest.objects.all()
     ordering = ("-id",)
     ordering_fields = ("created_at", "completed_at", "status")
-
-    def get_queryset(self) -> QuerySet[Backtest]:
-        return Backtest.objects.all()
 
     def bodies(self, items: list[Backtest]) -> list[dict[str, Any]]:
         return [backtest_body(each) for each in items]

@@ -19,7 +19,7 @@ from django.utils import timezone
 from fraudsite.locks import BACKTEST_LOCK
 from ingestion.models import Transaction
 from rules.core.compile import CompiledRule, CompiledRuleset, compile_rule
-from rules.core.evaluate import aggregated_data, instant_text
+from rules.core.evidence import aggregated_data, instant_text
 from rules.core.lists import Lists
 from rules.core.parse import parse_rule
 from rules.models import Rule

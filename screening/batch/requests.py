@@ -17,10 +17,10 @@ from rules.core.durations import to_us
 from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.model import Condition
 from rules.core.parse import parse_filters
-from rules.list_selectors import list_names
+from rules.list_selectors import list_names, lists_snapshot
 from rules.models import RuleVersion
 from rules.ruleset import LoadedRuleset
-from rules.selectors import lists_snapshot, versions_shown
+from rules.selectors import versions_shown
 from screening.batch.columns.conditions import compares_label, leaves
 from screening.batch.columns.scope import AsOf, Scope
 from screening.batch.counting import transactions_count

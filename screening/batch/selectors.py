@@ -17,7 +17,8 @@ from django.db.models import Q, QuerySet
 
 from ingestion.models import Transaction, TransactionRevision
 from rules.core.compile import CompiledRule, CompiledRuleset
-from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, instant_text
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import aggregated_data, evidence_pack, instant_text
 from rules.core.lists import Lists
 from rules.models import RuleVersion
 from screening.batch.columns.fields import column_of
@@ -322,9 +323,6 @@ class BatchResults:
             self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         )
 
-    def order_by(self) -> BatchResults:
-        return self
-
     def count(self) -> int:
         sql = f"SELECT count(*) {_RULE_RESULTS} {self._where}"
         if self._is_by_hits:
@@ -378,6 +376,3 @@ def _bodies_at(places: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
         # Others have left since their places were read.
         if (pk, position) in events
     ]
-
-
-__all__ = ["BatchResults", "batch_body", "result_bodies", "results_of"]

@@ -21,7 +21,8 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from fraudsite.exact_json import to_json
-from rules.core.evaluate import RuleOutcome, evidence_pack
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import evidence_pack
 from screening.batch.alerting import FoundAlert, alerts_open, found_alert
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import is_fact, quoted

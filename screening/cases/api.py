@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -44,9 +43,6 @@ class CaseListView(ApiListView):
         "closed_at": "closed_at",
         "last_alert_at": "last_alert_at",
     }
-
-    def get_queryset(self) -> QuerySet[Case]:
-        return Case.objects.all()
 
     def bodies(self, items: list[Case]) -> list[dict[str, Any]]:
         return [selectors.case_body(each) for each in items]

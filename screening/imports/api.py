@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_no_body, check_query_parameters
+from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
@@ -53,7 +53,6 @@ class ImportsView(ApiListView):
     def post(self, request: Request) -> Response:
         """Upload a file of up to 2 million transactions: CSV, NDJSON (either may be gzipped) or Parquet. Workers
         store and screen it; rows that are not valid are listed and never sink the others."""
-        check_query_parameters(request, frozenset({"format"}))
         check_size(request.META)
         with spooled_to_disk(request._request):
             form = request.data

@@ -353,6 +353,3 @@ def _bytes_read(job: ImportJob, chunk: _Chunk) -> int:
     if chunk.bytes_read is not None:
         return chunk.bytes_read
     return job.size_bytes * job.rows_read // job.total_rows if job.total_rows else 0
-
-
-__all__ = ["CHUNK_ROWS", "import_run"]

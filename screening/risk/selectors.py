@@ -231,9 +231,6 @@ class RiskyAccounts:
         )
         return account_risks([account_id for (account_id,) in rows], self._at)
 
-    def order_by(self) -> RiskyAccounts:
-        return self
-
     def count(self) -> int:
         return int(self._rows("SELECT count(*) FROM found")[0][0])
 

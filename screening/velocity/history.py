@@ -11,9 +11,10 @@ from typing import Any
 from django.db.models import Q
 
 from rules.core import limits
-from rules.core.aggregates import FROM_PREVIOUS, AggregateResult
+from rules.core.aggregates import AggregateResult
 from rules.core.counters import event_fields
 from rules.core.errors import EvaluationFailed
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
 from rules.core.values import Event, identity, read

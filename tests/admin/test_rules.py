@@ -72,8 +72,8 @@ def test_it_tells_the_sentence_and_what_is_wrong_while_typing() -> None:
 
 
 def test_it_offers_every_field_operator_and_function_of_the_language() -> None:
-    from rules.core.aggregates import AGGREGATES
     from rules.core.fields import FIELDS
+    from rules.core.functions import AGGREGATES
     from rules.core.operators import OPERATORS
 
     html = StaffClient("ada", "Rule author").page(reverse("admin:rules_rule_add"))

@@ -136,7 +136,7 @@ def test_it_answers_503_with_retry_after_when_the_database_is_away(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("rules.selectors.versions_shown", fail)
+    monkeypatch.setattr("rules.selectors.rule_bodies", fail)
     response = api.get("rules/")
     assert_problem(response, 503)
     assert int(response["Retry-After"]) >= 1
@@ -162,7 +162,7 @@ def test_it_tells_nothing_of_a_fault_of_ours(api: ApiClient, monkeypatch: pytest
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("rules.selectors.versions_shown", fail)
+    monkeypatch.setattr("rules.selectors.rule_bodies", fail)
     api.client.raise_request_exception = False
     response = api.get("rules/")
     assert_problem(response, 500)

@@ -40,6 +40,13 @@ def test_it_counts_what_waits_at_a_broker_of_its_own(broker_at: Broker, redis_cl
     assert queue_depths() == {"realtime": 1, "batch": 0, "default": 2}
 
 
+def test_what_looks_after_batches_does_not_wait_for_one(broker_at: Broker, redis_client: Redis) -> None:
+    broker_at(broker_url(settings.REDIS_URL, 5))
+    for task in ("screening.batch_sweep", "screening.batch_advance", "screening.backtest_advance"):
+        assert enqueue(task)
+    assert queue_depths() == {"realtime": 0, "batch": 2, "default": 1}
+
+
 @pytest.mark.django_db
 def test_it_tells_that_its_broker_is_away(broker_at: Broker) -> None:
     assert b"fraudsite_broker_up 1.0" in platform_metrics()

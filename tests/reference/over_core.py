@@ -11,7 +11,8 @@ from rules.core.aggregates import AggregateResult
 from rules.core.compile import CompiledRuleset, compile_rule, compile_ruleset
 from rules.core.decide import decide
 from rules.core.derived import DerivationSettings, derive
-from rules.core.evaluate import Evidence, RuleOutcome
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import Evidence
 from rules.core.lists import ListEntries
 from rules.core.lists import Lists as CoreLists
 from rules.core.parse import parse_rule

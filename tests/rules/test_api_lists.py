@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rules import list_csv
-from rules.list_selectors import forget_lists
+from rules.list_selectors import forget_lists, lists_snapshot
 from rules.models import NamedListEntry, RulesetVersion
-from rules.selectors import lists_snapshot, ruleset_load
+from rules.selectors import ruleset_load
 from tests.clients import ApiClient, assert_problem
 from tests.rules.documents import on_list
 from tests.staff import StaffClient

@@ -219,6 +219,3 @@ class _Totals:
             case "squares_low":
                 return np.square(baseline & _LOW_HALF).sum(axis=1)
         raise ValueError(f"{name} is not made of buckets")
-
-
-__all__ = ["Buckets", "TooLarge", "buckets_of", "numbers_stream"]

@@ -188,6 +188,3 @@ def label_sql(event: str, current: str, *, then: bool, labels_us: int | None = N
         return f"(list_filter({event}.labels, lambda x: x.us <= {labels_us})[-1].value)"
     arrived = f" AND x.arrival <= {current}.arrival" if then else ""
     return f"(list_filter({event}.labels, lambda x: x.us <= {current}.us{arrived})[-1].value)"
-
-
-__all__ = ["facts_add", "label_sql"]

@@ -73,6 +73,3 @@ def _widened(
     for table in tables:
         stage.run(f"DROP TABLE {table}")
     return {column: f"{wide}.r{number}" for number, column in enumerate(read)}
-
-
-__all__ = ["JOINED_BYTES", "brought_together", "joins_sql", "tables_of"]

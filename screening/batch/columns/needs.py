@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.compile import CompiledRuleset
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, Condition
 from rules.core.past_lists import LISTS_VERSION

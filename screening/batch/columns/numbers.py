@@ -18,9 +18,9 @@ import duckdb
 import pyarrow as pa
 import structlog
 
-from rules.core.aggregates import FROM_PREVIOUS
 from rules.core.comparisons import compile_predicate
 from rules.core.durations import from_us
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, All, Comparison
 from rules.core.past_lists import LISTS_VERSION

@@ -143,6 +143,3 @@ class Judge:
 
 def letters_of(outcomes: Sequence[RuleOutcome]) -> str:
     return "".join(LETTERS[outcome.status] for outcome in outcomes)
-
-
-__all__ = ["Judge", "Verdict", "letters_of"]

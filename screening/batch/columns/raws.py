@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from rules.core.aggregates import (
-    FROM_PREVIOUS,
     NO_EARLIER_PLACE,
     NO_EVENT,
     NO_PLACE,
@@ -26,6 +25,7 @@ from rules.core.aggregates import (
     too_few_for_benford,
 )
 from rules.core.durations import from_us
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.geo import coordinates
 from rules.core.model import Aggregate
 from rules.core.values import RESULT, Event, read, to_units

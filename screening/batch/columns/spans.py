@@ -70,6 +70,3 @@ def in_spans(positions: Positions, rows: int, work: Callable[[Span], None]) -> N
         start = end
         if end == total:
             return
-
-
-__all__ = ["SMALLEST_SPAN", "Chosen", "Span", "in_spans", "span_rows"]

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from rules.core.durations import from_us
-from rules.core.fields import FIELDS
 from rules.core.values import identity, to_units
 from screening.batch.columns import source
 from screening.batch.columns.bounds import Timeline, order_of, positions_of
@@ -33,7 +32,6 @@ from screening.batch.columns.fields import (
     is_mutable,
     json_value,
     quoted,
-    sources_of,
     text_literal,
     units_column,
 )
@@ -316,6 +314,3 @@ def json_columns(name: str) -> Mapped:
     return Mapped(
         (quoted(name),), ((identity_column(name), "VARCHAR"), (units_column(name), "VARCHAR")), read
     )
-
-
-__all__ = ["FIELDS", "FOREVER", "Memory", "Stage", "json_columns", "sources_of"]

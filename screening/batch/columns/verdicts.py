@@ -13,9 +13,10 @@ from decimal import Decimal
 from typing import Any
 
 from rules.core import limits
-from rules.core.aggregates import FROM_PREVIOUS, scale_of
+from rules.core.aggregates import scale_of
 from rules.core.compile import aggregates_of
 from rules.core.fields import DISTANCE_TO_CURRENT
+from rules.core.functions import FROM_PREVIOUS
 from rules.core.geo import EARTH_RADIUS_KM
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue, Literal
 from screening.batch.columns.conditions import compares_label, condition_sql, units_compared_sql
@@ -322,6 +323,3 @@ def _compared(operator: str, left: Number, right: Number) -> Truth:
     far = f"({gap} > {tolerance} AND NOT isnan({gap}) AND NOT isinf({gap}))"
     present = f"({left.double} IS NOT NULL AND {right.double} IS NOT NULL)"
     return Truth(f"({left.double} {sign} {right.double})", f"({present} AND NOT {far})")
-
-
-__all__ = ["LETTERS", "Truth", "Verdicts"]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.core.aggregates import AGGREGATES, Moments, benford_chi2, finish, first_digits
+from rules.core.aggregates import Moments, benford_chi2, finish, first_digits
+from rules.core.functions import AGGREGATES
 from rules.core.geo import distance_km
 from rules.core.parse import parse_aggregate
 from rules.core.values import from_units, rounded, to_units

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
 from rules.core.parse import parse_filters, parse_rule
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from tests.reference.strategies import pairs
 
 KEYS = (

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rules.core.aggregates import AGGREGATES
 from rules.core.features import features_of
 from rules.core.fields import FIELDS
+from rules.core.functions import AGGREGATES
 from rules.core.operators import OPERATORS
 from rules.core.parse import parse_rule
 from rules.core.reference_docs import main, reference
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from tests.rules.core.build import counting, rule
 
 DOCS = Path(__file__).parents[3] / "docs"

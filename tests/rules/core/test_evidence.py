@@ -12,10 +12,11 @@ from hypothesis import given, settings
 
 from rules.core.decide import decide
 from rules.core.documents import rule_to_document
-from rules.core.evaluate import RuleOutcome, aggregated_data, evidence_pack, evidence_unpack
+from rules.core.evaluate import RuleOutcome
+from rules.core.evidence import aggregated_data, evidence_pack, evidence_unpack
 from rules.core.lists import ListEntries, Lists
 from rules.core.parse import parse_rule
-from rules.core.sentences import describe_rule
+from rules.core.wording import describe_rule
 from tests.reference import over_core
 from tests.reference.contract import RuleResult
 from tests.reference.histories import LISTS

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from rules.core.documents import aggregate_to_document
+from rules.core.documents import aggregate_to_document, rule_to_document
 from rules.core.errors import RuleErrors
 from rules.core.functions import AGGREGATES
 from rules.core.model import (
@@ -16,7 +16,7 @@ from rules.core.model import (
     ListName,
     Literal,
 )
-from rules.core.parse import parse_aggregate, parse_condition, parse_filters, parse_rule, rule_to_document
+from rules.core.parse import parse_aggregate, parse_condition, parse_filters, parse_rule
 from tests.rules.core.build import comparison, counting, document, problems, rule
 from tests.rules.documents import high_velocity
 

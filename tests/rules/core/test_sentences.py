@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
+from rules.core.changes import describe_change
 from rules.core.parse import parse_rule
-from rules.core.sentences import describe_change, describe_condition, describe_rule
+from rules.core.wording import describe_condition, describe_rule
 from tests.reference.strategies import pairs
 from tests.rules.core.build import comparison, counting, rule
 from tests.rules.documents import high_velocity
