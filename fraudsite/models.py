@@ -92,3 +92,22 @@ class SavedFilter(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AnsweredRequest(models.Model):
+    """A request with an `Idempotency-Key`, and what it was answered."""
+
+    principal = models.CharField(max_length=PRINCIPAL_LENGTH)
+    key = models.CharField(max_length=128)
+    digest = models.BinaryField(max_length=32, help_text="SHA-256 of the address and the body")
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(default="", help_text="JSON")
+    answered_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["principal", "key"], name="answered_request_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.key}"

@@ -312,6 +312,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         ("imports-purge", "screening.imports_purge", 6 * 3600, 3600),
         ("webhooks-purge", "screening.webhooks_purge", 3600, 3600),
         ("sessions-purge", "fraudsite.sessions_purge", 6 * 3600, 3600),
+        ("answers-purge", "fraudsite.answers_purge", 3600, 3600),
         ("outbox-purge", "screening.outbox_purge", 3600, 3600),
     )
 }

@@ -2,9 +2,14 @@
 
 from celery import shared_task
 
-from fraudsite.sessions import sessions_purge as purge
+from fraudsite import idempotency, sessions
 
 
 @shared_task(name="fraudsite.sessions_purge")
 def sessions_purge() -> None:
-    purge()
+    sessions.sessions_purge()
+
+
+@shared_task(name="fraudsite.answers_purge")
+def answers_purge() -> None:
+    idempotency.answers_purge()

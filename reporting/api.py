@@ -13,6 +13,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.pagination import WholePagination
 from fraudsite.api.serializers import EndFilter, InstantFilter, check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
@@ -152,6 +153,7 @@ class ReportListView(ApiListView):
         """Reports as they were made, newest first."""
         return self.page(request)
 
+    @once_a_key
     @extend_schema(request=ReportRequestSerializer, responses={201: ReportSerializer})
     def post(self, request: Request) -> Response:
         """Make a report now, also of a past period: its figures come from facts that do not change."""

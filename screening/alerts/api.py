@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.views import ApiListView, ApiView
 from screening.alerts import selectors, services
@@ -53,6 +54,7 @@ class SnoozeListView(ApiListView):
         """Snoozes, newest first, those that are over too."""
         return self.page(request)
 
+    @once_a_key
     @extend_schema(request=SnoozeNewSerializer, responses={201: SnoozeSerializer, 409: ProblemSerializer})
     def post(self, request: Request) -> Response:
         """Mute one rule about one entity until a time: no alerts, no signals; hits are recorded as ever."""

@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.pagination import PagePagination
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_no_body
@@ -44,6 +45,7 @@ class BatchListView(ApiListView):
         """All batches, newest first."""
         return self.page(request)
 
+    @once_a_key
     @extend_schema(request=BatchRequestSerializer, responses={202: BatchSerializer})
     def post(self, request: Request) -> Response:
         """Screen past transactions again, with every live rule or the rules chosen; a worker does it."""

@@ -10,6 +10,7 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
@@ -68,6 +69,7 @@ class BacktestListView(ApiListView):
         """All backtests, newest first."""
         return self.page(request)
 
+    @once_a_key
     @extend_schema(request=BacktestRequestSerializer, responses={202: BacktestSerializer, 429: BUSY})
     def post(self, request: Request) -> Response:
         """Try a rule on past transactions: an unsaved one, or a version. It has no effect; a worker does it."""

@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.views import ApiListView, ApiView
 from screening.cases import selectors, services
@@ -70,6 +71,7 @@ class _CaseAction(ApiView):
 
 
 class CaseAssignView(_CaseAction):
+    @once_a_key
     @extend_schema(request=AssignSerializer, responses={200: CaseSerializer, 409: CONFLICT})
     def post(self, request: Request, case_id: UUID) -> Response:
         """Give a case to somebody, or to nobody."""
@@ -78,6 +80,7 @@ class CaseAssignView(_CaseAction):
 
 
 class CaseNoteView(_CaseAction):
+    @once_a_key
     @extend_schema(request=NoteSerializer, responses={201: CaseNoteSerializer, 409: CONFLICT})
     def post(self, request: Request, case_id: UUID) -> Response:
         """Add a note."""
@@ -86,6 +89,7 @@ class CaseNoteView(_CaseAction):
 
 
 class CaseTransitionView(_CaseAction):
+    @once_a_key
     @extend_schema(request=TransitionSerializer, responses={200: CaseSerializer, 409: CONFLICT})
     def post(self, request: Request, case_id: UUID) -> Response:
         """Move a case to another status."""
@@ -94,6 +98,7 @@ class CaseTransitionView(_CaseAction):
 
 
 class CaseDisposeView(_CaseAction):
+    @once_a_key
     @extend_schema(request=DisposeSerializer, responses={200: CaseSerializer, 409: CONFLICT})
     def post(self, request: Request, case_id: UUID) -> Response:
         """Close a case with its finding, which labels the transactions of its alerts."""
@@ -102,6 +107,7 @@ class CaseDisposeView(_CaseAction):
 
 
 class CasesBulkView(_CaseAction):
+    @once_a_key
     @extend_schema(request=BulkSerializer, responses=CasesBulkAnswerSerializer)
     def post(self, request: Request) -> Response:
         """One action on many cases, each by itself."""

@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
@@ -52,6 +53,7 @@ class WebhookListView(ApiListView):
     def get(self, request: Request) -> Response:
         return self.page(request)
 
+    @once_a_key
     @extend_schema(request=WebhookNewSerializer, responses={201: WebhookSecretSerializer})
     def post(self, request: Request) -> Response:
         """Have an address told. The answer has the secret that signs its messages, this once."""
@@ -94,6 +96,7 @@ class WebhookView(ApiView):
 class WebhookSecretView(ApiView):
     required_scopes = SCOPES
 
+    @once_a_key
     @extend_schema(request=None, responses=WebhookSecretSerializer)
     def post(self, request: Request, webhook_id: int) -> Response:
         """Give a webhook a new secret; the old one signs nothing any more."""
@@ -105,6 +108,7 @@ class WebhookSecretView(ApiView):
 class WebhookTestView(ApiView):
     required_scopes = SCOPES
 
+    @once_a_key
     @extend_schema(request=None, responses={202: DeliverySerializer, 409: ProblemSerializer})
     def post(self, request: Request, webhook_id: int) -> Response:
         """Send a test message; its delivery tells what came of it."""
@@ -136,6 +140,7 @@ class DeliveryListView(ApiListView):
 class DeliveryReplayView(ApiView):
     required_scopes = SCOPES
 
+    @once_a_key
     @extend_schema(request=None, responses={202: DeliverySerializer, 409: ProblemSerializer})
     def post(self, request: Request, webhook_id: int, delivery_id: UUID) -> Response:
         """Send a finished delivery again: the same body under the same id."""
