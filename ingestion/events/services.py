@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ MAX_ITEMS = 5_000
 CREATED, REPLAYED, CONFLICT = "created", "replayed", "conflict"
 # One label of a transaction at a time: what is newest must not change between looking and adding.
 LABEL_LOCK = "label:"
+LABEL_SOURCE_STAFF = "staff"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def events_store(*, kind: EventKind, payloads: Sequence[EventPayload], principal
     """Store payloads of one kind; the result is in their order. All in one transaction, nothing half stored."""
     if kind.name == "label":
         with transaction.atomic():
-            return [_label_store(payload, principal) for payload in _locked_labels(payloads)]
+            _lock_labels({payload.id for payload in payloads})
+            return [_label_store(payload, principal) for payload in payloads]
     return _rows_store(kind, payloads)
 
 
@@ -174,17 +176,15 @@ def _arrival_now() -> int:
     return time.time_ns() // 1_000
 
 
-def _locked_labels(payloads: Sequence[EventPayload]) -> Sequence[EventPayload]:
-    """Lock the labels of these transactions, in a fixed order so that two lists never wait in a circle."""
-    names = sorted({payload.id for payload in payloads})
+def _lock_labels(transaction_ids: Collection[str]) -> None:
+    """Until the end of the transaction, in a fixed order so that two lists never wait in a circle."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_advisory_xact_lock(number)) FROM"
             " (SELECT DISTINCT hashtextextended(%s || name, 0) AS number FROM unnest(%s::text[]) name"
             " ORDER BY number) locks",
-            [LABEL_LOCK, names],
+            [LABEL_LOCK, sorted(transaction_ids)],
         )
-    return payloads
 
 
 def _label_store(payload: EventPayload, principal: str) -> Stored:
@@ -210,6 +210,18 @@ def _label_store(payload: EventPayload, principal: str) -> Stored:
         principal=principal,
     )
     return Stored(payload, CREATED)
+
+
+def label_say(*, transaction_id: str, is_fraud: bool, principal: str) -> Label | None:
+    """What a member of staff finds a transaction to be, from now on; None where that is what is known already."""
+    with transaction.atomic():
+        _lock_labels([transaction_id])
+        known = Label.objects.filter(transaction_id=transaction_id, known_from__lte=timezone.now()).first()
+        if known is not None and known.is_fraud == is_fraud:
+            return None
+        return label_add(
+            transaction_id=transaction_id, is_fraud=is_fraud, source=LABEL_SOURCE_STAFF, principal=principal
+        )
 
 
 def label_add(

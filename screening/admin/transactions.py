@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
 
-from fraudsite.admin_site import WorkspaceModelAdmin, number_of, page, render, require
+from fraudsite.admin_site import WorkspaceModelAdmin, number_of, page, principal_of, render, require
 from fraudsite.errors import Missing
 from fraudsite.large_tables import LargeTableAdmin, newest_with_value
-from fraudsite.roles import Action
+from fraudsite.roles import Action, may
 from ingestion.events.models import CustomerProfile, Label
+from ingestion.events.services import label_say
 from ingestion.models import Transaction, TransactionRevision
 from ingestion.selectors import amount_text, transaction_get
 from screening.compiled import versions
@@ -148,11 +149,13 @@ def money_words(row: Transaction) -> str:
     return f"{int(whole):,}.{decimals} {row.currency}"
 
 
-@page("payments/<path:transaction_id>/", name="transaction")
+@page("payments/<path:transaction_id>/", name="transaction", post=Action.CASES_DISPOSE)
 def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
-    """One payment: what came in, what was decided, and why, rule by rule, in words."""
+    """One payment: what came in, what was decided, and why, rule by rule. A POST says what it proved to be."""
     require(request, Action.READ)
     row = transaction_get(transaction_id)
+    if request.method == "POST":
+        return _label(request, row)
     decision = Decision.objects.filter(transaction=row).first()
     event = event_decided_on(row, decision) if decision else {}
     facts = decision_facts_of(decision) if decision else None
@@ -170,11 +173,23 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
         facts=sorted((decision.facts or {}).items()) if decision else [],
         metadata=sorted(row.metadata.items()) if isinstance(row.metadata, dict) else [],
         labels=Label.objects.filter(transaction_id=row.transaction_id)[:20],
+        may_label=may(request.user, Action.CASES_DISPOSE),
         revisions=TransactionRevision.objects.filter(transaction=row).order_by("-arrival")[:20],
         alerts=row.alerts.select_related("case", "rule")[:20],
         profile=CustomerProfile.objects.filter(user_id=row.user_id).first(),
         neighbours=_neighbours(row),
     )
+
+
+def _label(request: HttpRequest, row: Transaction) -> HttpResponse:
+    proved = {"fraud": True, "no_fraud": False}.get(request.POST.get("proved", ""))
+    if proved is None:
+        messages.error(request, "Say whether it proved to be fraud.")
+    elif label_say(transaction_id=row.transaction_id, is_fraud=proved, principal=principal_of(request)):
+        messages.success(request, f"It is kept that this was {'fraud' if proved else 'no fraud'}.")
+    else:
+        messages.info(request, "That was known already.")
+    return HttpResponseRedirect(reverse("admin:transaction", args=[row.transaction_id]))
 
 
 def _grouped(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

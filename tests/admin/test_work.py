@@ -55,6 +55,39 @@ def test_it_shows_a_case_with_its_evidence_history_and_connections(case: Case) -
     assert "Device D1, used by 2 accounts" in html
 
 
+def say(client: StaffClient, proved: str, transaction_id: str = "T0") -> Any:
+    return client.post(reverse("admin:transaction", args=[transaction_id]), {"proved": proved}, follow=True)
+
+
+def test_staff_say_what_a_payment_proved_to_be_and_what_was_said_last_holds(case: Case) -> None:
+    client = StaffClient("ada", "Investigator")
+
+    assert "this was fraud" in messages_of(say(client, "fraud"))
+    assert "known already" in messages_of(say(client, "fraud"))
+    ApiClient().post("events/label/", {"transaction_id": "T0", "is_fraud": False, "source": "bank"})
+    assert "this was fraud" in messages_of(say(client, "fraud")), "the bank said otherwise in between"
+    assert "this was no fraud" in messages_of(say(client, "no_fraud"))
+
+    said = Label.objects.filter(transaction_id="T0").order_by("id")
+    assert [(each.source, each.is_fraud, each.created_by) for each in said if each.source == "staff"] == [
+        ("staff", True, "user:ada"),
+        ("staff", True, "user:ada"),
+        ("staff", False, "user:ada"),
+    ]
+    assert "by user:ada" in client.page(reverse("admin:transaction", args=["T0"]))
+
+
+def test_what_a_payment_proved_to_be_is_said_by_who_may_close_cases(case: Case) -> None:
+    analyst = StaffClient("ada", "Analyst")
+
+    assert say(analyst, "fraud").status_code == 403
+    assert "It was fraud" not in analyst.page(reverse("admin:transaction", args=["T0"]))
+    investigator = StaffClient("eve", "Investigator")
+    assert "Say whether" in messages_of(say(investigator, "perhaps"))
+    assert say(investigator, "fraud", "T-nobody-sent").status_code == 404
+    assert not Label.objects.exists()
+
+
 def test_it_marks_and_counts_every_payment_that_a_finding_labels_repeats_too(case: Case) -> None:
     client = StaffClient("ada", "Investigator")
     html = " ".join(client.page(reverse("admin:case", args=[case.case_id])).split())
