@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from fraudsite.exact_json import from_json
@@ -89,10 +90,22 @@ def _screen(candidates: list[Candidate]) -> int:
         _screen(candidates[:half])
         _screen(candidates[half:])
     except Exception:
+        if not _database_answers():
+            # Nor would it each by itself. They stay pending, for the sweep.
+            raise
         log.exception("micro_batch_failed", n=len(candidates))
         for candidate in candidates:
             _screen_alone(candidate)
     return sum(candidate.decided is not None for candidate in candidates)
+
+
+def _database_answers() -> bool:
+    try:
+        connection.close_if_unusable_or_obsolete()
+        connection.ensure_connection()
+    except (OperationalError, InterfaceError):
+        return False
+    return True
 
 
 def _screen_until_decided(candidates: list[Candidate]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from redis import Redis
 
@@ -326,3 +326,26 @@ def test_one_that_cannot_be_screened_stays_pending_and_sinks_no_other(
     assert Transaction.objects.get(arrival=None).transaction_id == "T2"
     assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 2
     assert pending_screen(queued) == 1
+
+
+def test_a_database_that_is_away_is_tried_once_for_all_of_them(
+    queued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiClient()
+    for number in range(3):
+        api.post("transactions/?mode=async", payload(number))
+    attempts: list[int] = []
+
+    def goes_away(candidates: list[Any]) -> None:
+        attempts.append(len(candidates))
+        connection.close()
+        away.setitem(connection.settings_dict, "PORT", "1")
+        connection.ensure_connection()
+
+    with monkeypatch.context() as away:
+        away.setattr(pending, "transactions_screen", goes_away)
+        with pytest.raises(OperationalError):
+            pending_screen(queued)
+    assert attempts == [3]
+
+    assert pending_screen(queued) == 3, "they are as they were"
