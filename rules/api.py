@@ -19,6 +19,7 @@ from rules.core.wording import describe_rule
 from rules.filters import RuleFilter
 from rules.models import RuleVersion
 from rules.serializers import (
+    EXAMPLE,
     RuleChangeSerializer,
     RuleSerializer,
     RuleValidationSerializer,
@@ -57,7 +58,10 @@ class RuleListView(ApiListView):
         return self.page(request)
 
     @extend_schema(
-        parameters=[DRAFT], request=RuleWordingSerializer, responses={201: RuleSerializer, 409: CONFLICT}
+        parameters=[DRAFT],
+        request=RuleWordingSerializer,
+        examples=[EXAMPLE],
+        responses={201: RuleSerializer, 409: CONFLICT},
     )
     def post(self, request: Request) -> Response:
         """Make a rule. It is in force when this answers, unless rules need approval."""
@@ -111,7 +115,9 @@ class RuleValidateView(ApiView):
     required_scopes = {"POST": ("rules:write", "rules:approve", "read")}
 
     @extend_schema(
-        request=RuleWordingSerializer, responses={200: RuleValidationSerializer, 422: ProblemSerializer}
+        request=RuleWordingSerializer,
+        examples=[EXAMPLE],
+        responses={200: RuleValidationSerializer, 422: ProblemSerializer},
     )
     def post(self, request: Request) -> Response:
         """What a rule says in plain words and which counters it needs, or what is wrong with it. Saves nothing."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fraudsite.api.schema import example
 from fraudsite.api.serializers import StrictSerializer
 from rules.models import LIST_NAME_LENGTH, LIST_NOTE_LENGTH, LIST_VALUE_LENGTH, RuleVersion
 
@@ -18,6 +19,29 @@ class ActionSerializer(serializers.Serializer[Any]):
     parameters = serializers.DictField(
         required=False, help_text="risk_score, reason, severity, signal, weight, horizon"
     )
+
+
+EXAMPLE = example(
+    "More than ten large payments in a day",
+    {
+        "name": "Too many large payments",
+        "rule_type": "velocity",
+        "conditions": [
+            {
+                "aggregate_function": "count",
+                "field": "amount",
+                "time_window": "24h",
+                "group_by": ["user_id"],
+                "filters": [{"field": "amount", "operator": "gt", "value": 100000}],
+                "operator": "gt",
+                "value": 10,
+            }
+        ],
+        "actions": [
+            {"action_type": "flag", "parameters": {"risk_score": 80, "reason": "Too many large payments"}}
+        ],
+    },
+)
 
 
 class RuleWordingSerializer(serializers.Serializer[Any]):

@@ -20,7 +20,7 @@ from fraudsite.api.views import ApiView
 from fraudsite.errors import FieldError, Invalid
 from fraudsite.json_body import decode
 from ingestion.api import GONE, TransactionDetailView, TransactionListView
-from ingestion.serializers import TransactionSerializer
+from ingestion.serializers import TransactionNewSerializer
 from screening import services
 from screening.batch.selectors import BatchResults
 from screening.bulk_body import bulk_documents
@@ -51,7 +51,7 @@ class TransactionsView(TransactionListView):
     parser_classes = (RawJsonParser,)
 
     @extend_schema(
-        request=TransactionSerializer,
+        request=TransactionNewSerializer,
         parameters=[OpenApiParameter("mode", str, enum=MODES, description="async: screened by a worker")],
         responses={
             201: ScreenedTransactionSerializer,
@@ -109,7 +109,10 @@ class TransactionsBulkView(TransactionView):
             self.parser_classes = TransactionView.parser_classes
         return super().get_parsers()
 
-    @extend_schema(request=TransactionSerializer(many=True), responses={202: BulkAnswerSerializer})
+    @extend_schema(
+        request=TransactionNewSerializer(many=True),
+        responses={202: BulkAnswerSerializer},
+    )
     def post(self, request: Request, transaction_id: str) -> Response:
         """Up to 5,000 transactions as a JSON array or NDJSON, screened by workers. Bad rows never sink good ones."""
         # No parser is asked about a body of no bytes.

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
 from fraudsite.api.permissions import required_scopes
 
 Direction = Literal["request", "response"]
+
+
+def example(name: str, value: Any) -> OpenApiExample:
+    """A body that is taken as it stands (tests/api/test_schema_examples.py sends each)."""
+    return OpenApiExample(name, value=value, request_only=True)
 
 
 class ProblemErrorSerializer(serializers.Serializer[Any]):
@@ -49,7 +56,7 @@ class AdminSessionScheme(OpenApiAuthenticationExtension):
         return {
             "type": "apiKey",
             "in": "cookie",
-            "name": "sessionid",
+            "name": settings.SESSION_COOKIE_NAME,
             "description": "Staff, for reading only.",
         }
 

@@ -15,7 +15,7 @@ from fraudsite.api.views import ApiView
 from fraudsite.errors import Conflict
 from ingestion.events.payloads import KINDS, EventKind, EventPayload, payload_read
 from ingestion.events.selectors import stored_body
-from ingestion.events.serializers import OF_KIND, EventsAcceptedSerializer, answer_serializer
+from ingestion.events.serializers import EXAMPLES, OF_KIND, EventsAcceptedSerializer, answer_serializer
 from ingestion.events.services import (
     CONFLICT,
     REPLAYED,
@@ -37,6 +37,7 @@ def described(kind: str) -> Any:
             resource_type_field_name=None,
             many=False,
         ),
+        examples=[EXAMPLES[kind]],
         responses={
             201: answer_serializer(kind),
             200: OpenApiResponse(answer_serializer(kind), description="Sent before; nothing changed."),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fraudsite.api.schema import example
 from ingestion.events.models import CardEvent, CustomerProfile, Severity
 
 
@@ -20,6 +21,65 @@ def _id(**options: Any) -> serializers.CharField:
 
 def _time(**options: Any) -> serializers.DateTimeField:
     return serializers.DateTimeField(help_text="ISO 8601 with an offset", **options)
+
+
+EXAMPLES = {
+    "login": example(
+        "A failed login",
+        {
+            "event_id": "login-81",
+            "user_id": "ada",
+            "success": False,
+            "failure_reason": "wrong_password",
+            "device_id": "phone-3",
+            "ip_address": "197.210.1.1",
+            "country_code": "NG",
+            "occurred_at": "2026-11-22T14:01:00Z",
+        },
+    ),
+    "card": example(
+        "A new PIN",
+        {
+            "event_id": "card-12",
+            "account_id": "ada-1",
+            "user_id": "ada",
+            "event_type": "pin_change",
+            "card_id": "tok-91",
+            "initiated_by": "customer",
+            "occurred_at": "2026-11-22T14:02:00Z",
+        },
+    ),
+    "alert": example(
+        "What another system found",
+        {
+            "alert_id": "vendor-5",
+            "user_id": "ada",
+            "alert_type": "device_risk",
+            "severity": "high",
+            "occurred_at": "2026-11-22T14:02:30Z",
+        },
+    ),
+    "kyc": example(
+        "What is known of a customer",
+        {
+            "user_id": "ada",
+            "risk_tier": "low",
+            "kyc_status": "verified",
+            "account_type": "personal",
+            "country_of_residence": "NG",
+            "updated_at": "2026-11-01T09:00:00Z",
+        },
+    ),
+    "label": example(
+        "What a payment proved to be",
+        {
+            "transaction_id": "pay-2026-000017",
+            "is_fraud": True,
+            "source": "chargeback",
+            "labelled_at": "2026-11-25T10:00:00Z",
+        },
+    ),
+}
 
 
 class LoginSerializer(Fields):

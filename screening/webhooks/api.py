@@ -18,6 +18,7 @@ from fraudsite.api.views import ApiListView, ApiView
 from screening.webhooks import selectors, services
 from screening.webhooks.models import Webhook, WebhookDelivery
 from screening.webhooks.serializers import (
+    EXAMPLE,
     DeliverySerializer,
     WebhookChangeSerializer,
     WebhookNewSerializer,
@@ -54,7 +55,7 @@ class WebhookListView(ApiListView):
         return self.page(request)
 
     @once_a_key
-    @extend_schema(request=WebhookNewSerializer, responses={201: WebhookSecretSerializer})
+    @extend_schema(request=WebhookNewSerializer, examples=[EXAMPLE], responses={201: WebhookSecretSerializer})
     def post(self, request: Request) -> Response:
         """Have an address told. The answer has the secret that signs its messages, this once."""
         serializer = WebhookNewSerializer(data=request.data)

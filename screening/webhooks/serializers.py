@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fraudsite.api.schema import example
 from fraudsite.api.serializers import StrictSerializer
 from screening.webhooks.models import NAME_LENGTH, Topic, WebhookDelivery
 
@@ -23,6 +24,12 @@ class WebhookSerializer(serializers.Serializer[Any]):
 
 class WebhookSecretSerializer(WebhookSerializer):
     secret = serializers.CharField(help_text="signs every message; shown this once")
+
+
+EXAMPLE = example(
+    "Told of decisions and cases",
+    {"name": "Ours", "url": "https://example.com/hook", "topics": ["decision", "case"]},
+)
 
 
 class WebhookNewSerializer(StrictSerializer):
