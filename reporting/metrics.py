@@ -21,6 +21,7 @@ from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.short_cache import kept
 from reporting.pipeline import pipeline_health, velocity_memory_bytes, workers_alive
 from reporting.workload import cases_workload
+from rules.selectors import rules_in_force
 
 KEPT_S = 5
 LONG_S, TIMES_KEPT = 0.2, 10
@@ -80,7 +81,7 @@ class _Platform:
 
     def collect(self) -> Iterator[Metric]:
         try:
-            families = [*_decisions(), _rule_hits(), *_pipeline(), *_redis(), _cases()]
+            families = [*_decisions(), *_rules(), *_pipeline(), *_redis(), _cases()]
             is_up = not database_is_read_only()
         except DatabaseError as error:
             log.warning("metrics_without_database", error=type(error).__name__)
@@ -111,7 +112,7 @@ def _decisions() -> list[Metric]:
     ]
 
 
-def _rule_hits() -> Metric:
+def _rules() -> list[Metric]:
     hits = _family(
         "rule_hits_last_minute",
         "Rule results that are not clean, of the last 60 s",
@@ -121,7 +122,8 @@ def _rule_hits() -> Metric:
     )
     for rule_id, name, status, is_shadow, count in _rows(_RULES):
         hits.add_metric([str(rule_id), name, f"shadow_{status}" if is_shadow else status], count)
-    return hits
+    in_force = _gauge("rules_in_force", "Rules evaluated with effect; 0: all is approved", rules_in_force())
+    return [in_force, hits]
 
 
 def _pipeline() -> list[Metric]:

@@ -9,7 +9,7 @@ from django.db.models import Case, IntegerField, Max, Q, QuerySet, Value, When
 
 from fraudsite.errors import Missing
 from rules.models import Rule, RulesetVersion, RuleVersion
-from rules.ruleset import LoadedRuleset
+from rules.ruleset import LoadedRuleset, ruleset_current
 from rules.wording import in_written_order
 
 State = RuleVersion.State
@@ -19,6 +19,12 @@ OPEN_STATES = (State.DRAFT, State.PENDING_APPROVAL)
 def ruleset_current_number() -> int:
     """The number in force; 0 when nothing was ever published."""
     return RulesetVersion.objects.aggregate(number=Max("number"))["number"] or 0
+
+
+def rules_in_force() -> int:
+    """How many rules are evaluated with effect. None: every payment is approved."""
+    ruleset = ruleset_current()
+    return len(ruleset.live) if ruleset else 0
 
 
 def ruleset_load(number: int | None = None) -> LoadedRuleset:

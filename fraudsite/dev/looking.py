@@ -105,7 +105,7 @@ def _queues(api: Api) -> dict[str, str]:
 
 COUNTED = {
     "transactions": "transactions/",
-    "rules in force": "rules/?is_active=true",
+    "rules in force": "rules/?is_active=true&state=live",
     "flagged results": "screening/results/?status=flagged&screening_type=real_time",
     "batches": "screening/batches/",
     "alerts": "alerts/",
@@ -280,13 +280,14 @@ def _check_asynchronous(api: Api) -> str | None:
 
 
 def _check_rules(api: Api) -> str | None:
-    code, content = api.request("/api/v1/rules/?is_active=true&page_size=1")
+    code, content = api.request("/api/v1/rules/?is_active=true&state=live&page_size=1")
     if code != 200:
         return f"GET rules/ answered {code}: {_detail(content)}"
     return (
         None
         if content["total"] > 0
-        else "no rule is in force: `manage.py rulepack install` brings the pack's"
+        else "no rule is in force, so every payment is approved: approve those that wait, or write one; "
+        "`manage.py rulepack install` brings the pack's"
     )
 
 

@@ -13,6 +13,7 @@ from fraudsite import charts
 from fraudsite.admin_site import page, render
 from fraudsite.short_cache import kept
 from reporting import kpis, pipeline, workload
+from rules.selectors import rules_in_force
 from screening.risk.selectors import RiskyAccounts
 
 REFRESH_S = 5
@@ -62,6 +63,7 @@ def _live() -> dict[str, Any]:
         "workload": workload.cases_workload(),
         "high_alerts": workload.recent_high_alerts(limit=6),
         "pipeline": pipeline.pipeline_health(),
+        "rules_in_force": rules_in_force(),
         "risky": _risky_accounts(),
     }
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from fraudsite.errors import Conflict, FieldError, Invalid
-from rules.models import Rule
+from rules.approval import version_submit
+from rules.models import Rule, RuleVersion
 from rules.pack import PackEntry
 from rules.pack.selectors import entries_in_use
 from rules.ruleset import ruleset_lock
@@ -34,7 +35,8 @@ def pack_install(
     """Install the entries that are not there yet, active where the pack or the caller says so.
 
     Rules installed before stay as they are, edited or not, with one exception: those named in `enable` are made
-    active, and with `enable_all` those nobody has changed since. All or nothing. Raises Invalid for unknown keys.
+    active, and with `enable_all` those nobody has changed since. Where rules need approval, what is to be active is
+    submitted for it: a draft waits nowhere that an approver looks. All or nothing. Raises Invalid for unknown keys.
     """
     entries = entries_in_use()
     unknown = sorted(set(enable) - {entry.key for entry in entries})
@@ -53,6 +55,7 @@ def pack_install(
                 changes.append(_install(entry, is_active=is_wanted, principal=principal))
             elif entry.key in enable or (enable_all and not rule.versions.filter(number__gt=1).exists()):
                 changes.append(_activate(entry, rule, principal=principal))
+        _submit_drafts(principal)
         return tuple(change for change in changes if change is not None)
 
 
@@ -73,3 +76,16 @@ def _activate(entry: PackEntry, rule: Rule, *, principal: str) -> PackChange | N
         return None
     version = rule_update(rule_id=rule.pk, changes={"is_active": True}, principal=principal).version
     return PackChange(entry.key, "activated", rule.pk, True, version.state == version.State.LIVE)
+
+
+def _submit_drafts(principal: str) -> None:
+    """Those that nobody but the pack has touched."""
+    drafts = RuleVersion.objects.filter(
+        rule__pack_key__isnull=False,
+        state=RuleVersion.State.DRAFT,
+        is_active=True,
+        authored_by=principal,
+        co_authors=[],
+    )
+    for rule_id, number in drafts.values_list("rule_id", "number"):
+        version_submit(rule_id=rule_id, number=number)

@@ -6,10 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.urls import reverse
 
 from fraudsite import large_tables
 from fraudsite.roles import ROLES
+from fraudsite.short_cache import forget_kept
+from rules.approval import version_approve
+from rules.models import RuleVersion
 from tests.admin.samples import payment
 from tests.clients import ApiClient
 from tests.staff import StaffClient
@@ -80,6 +84,20 @@ def test_it_says_of_an_empty_list_what_can_be_done_and_nothing_that_cannot() -> 
     snoozes = client.page(reverse("admin:screening_snooze_changelist"))
     assert f'href="{reverse("admin:screening_snooze_add")}' in snoozes
     assert "Add one" in snoozes
+
+
+def test_the_operations_centre_says_while_no_rule_is_in_force(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    call_command("rulepack", "install", verbosity=0)
+    page = reverse("admin:operations")
+    watching = StaffClient("ivy", "Investigator")
+    forget_kept()
+    assert "No rule is in force: every payment is approved." in watching.page(page)
+    waiting = RuleVersion.objects.filter(state=RuleVersion.State.PENDING_APPROVAL).first()
+    assert waiting is not None
+    version_approve(rule_id=waiting.rule_id, number=1, principal="user:ben")
+    forget_kept()
+    assert "No rule is in force" not in watching.page(page)
 
 
 @pytest.mark.parametrize("name", ["operations", "exposure"])

@@ -10,6 +10,7 @@ import pytest
 from fraudsite.dev import looking
 from fraudsite.dev.looking import Api
 from ingestion.models import Transaction
+from rules.models import RuleVersion
 from rules.pack.selectors import entries_in_use
 from rules.services import rule_create
 from screening.engine import engines
@@ -41,6 +42,14 @@ def _whole_pack(db: None) -> Iterator[None]:
     yield
     engines.forget()
     fence.forget()
+
+
+def test_it_says_while_every_rule_waits_for_approval() -> None:
+    api = cast(Api, OurApi())
+    assert looking.CHECKS["rules in force"](api) is None
+    RuleVersion.objects.update(state=RuleVersion.State.PENDING_APPROVAL)
+    assert "every payment is approved" in str(looking.CHECKS["rules in force"](api))
+    assert api.request(looking.COUNTED["rules in force"])[1]["total"] == 0
 
 
 def test_its_payments_share_nothing_and_raise_nothing_however_often_it_is_run() -> None:

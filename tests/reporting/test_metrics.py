@@ -47,12 +47,20 @@ def test_it_tells_decisions_rules_latency_and_the_pipeline() -> None:
     assert found["fraudsite_rule_hits_last_minute", labels] == 1
     assert found["fraudsite_decision_duration_ms", (("quantile", "0.99"),)] > 0
     assert found["fraudsite_platform_up", ()] == 1
+    assert found["fraudsite_rules_in_force", ()] == 1
     assert {
         ("fraudsite_queue_depth", (("queue", each),)) for each in ("realtime", "batch", "default")
     } <= found.keys()
     assert found["fraudsite_outbox_waiting", ()] >= 1
     assert found["fraudsite_workers_alive", ()] == 0
     assert found["fraudsite_velocity_memory_bytes", ()] > 100_000
+
+
+def test_it_tells_that_no_rule_is_in_force(settings: Any) -> None:
+    assert read()["fraudsite_rules_in_force", ()] == 0
+    settings.REQUIRE_RULE_APPROVAL = True
+    rule()
+    assert read()["fraudsite_rules_in_force", ()] == 0
 
 
 def test_it_keeps_answering_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from rules.approval import version_reject
 from rules.models import Rule, RuleVersion
 from rules.pack import pack_entries
 from rules.ruleset import ruleset_current
@@ -30,6 +31,11 @@ def keys_in_force() -> set[str]:
     ruleset = ruleset_current()
     assert ruleset is not None
     return set(RuleVersion.objects.filter(pk__in=ruleset.live).values_list("rule__pack_key", flat=True))
+
+
+def waiting_keys() -> set[str]:
+    waiting = RuleVersion.objects.filter(state=RuleVersion.State.PENDING_APPROVAL)
+    return set(waiting.values_list("rule__pack_key", flat=True))
 
 
 def edit(key: str, **changes: Any) -> RuleVersion:
@@ -96,7 +102,34 @@ def test_it_waits_for_approval_where_rules_need_it(settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     assert f"0 in force, {len(DEFAULTS)} await approval" in rulepack("install")
     assert ruleset_current() is None
-    assert set(RuleVersion.objects.values_list("state", flat=True)) == {RuleVersion.State.DRAFT}
+    assert waiting_keys() == DEFAULTS
+    rest = RuleVersion.objects.exclude(state=RuleVersion.State.PENDING_APPROVAL)
+    assert set(rest.values_list("state", "is_active")) == {(RuleVersion.State.DRAFT, False)}
+
+
+def test_it_asks_for_the_approval_of_what_it_makes_active(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    rulepack("install")
+    rulepack("install", "--enable", "benford")
+    assert waiting_keys() == DEFAULTS | {"benford"}
+
+
+def test_it_asks_for_no_approval_of_what_somebody_works_on_or_refused(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    rulepack("install")
+    edit("velocity", priority=7)
+    refused = RuleVersion.objects.get(rule__pack_key="structuring")
+    version_reject(rule_id=refused.rule_id, number=1, principal="user:ada")
+    rulepack("install")
+    assert waiting_keys() == DEFAULTS - {"velocity", "structuring"}
+
+
+def test_it_asks_for_the_approval_of_drafts_that_it_left_before(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    rulepack("install")
+    RuleVersion.objects.filter(is_active=True).update(state=RuleVersion.State.DRAFT)
+    rulepack("install")
+    assert waiting_keys() == DEFAULTS
 
 
 def test_it_lists_each_entry_with_its_state() -> None:
