@@ -35,7 +35,7 @@ kafka-consumer)
     ;;
 bootstrap)
     # Before the others: migrations, the admin user, the rule pack, static files. No API key: staff makes those.
-    exec python manage.py bootstrap --no-key
+    exec python manage.py bootstrap --production
     ;;
 *)
     exec python manage.py "$@"

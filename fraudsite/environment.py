@@ -1,6 +1,7 @@
 """Readers for settings that come from the environment. A wrong value stops the start and names its variable."""
 
 import os
+import re
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -22,6 +23,14 @@ def text(name: str, default: str | None = None) -> str:
     if default is None:
         raise SettingError(f"{name} is not set. See .env.example; `make run` sets it by itself.")
     return default
+
+
+def text_like(name: str, default: str, form: str, meaning: str) -> str:
+    """Text of a form; `meaning` says which to whoever gave another."""
+    value = text(name, default)
+    if not re.fullmatch(form, value):
+        raise SettingError(f"{name} must be {meaning}, not {value!r}.")
+    return value
 
 
 def boolean(name: str, default: bool) -> bool:
@@ -58,10 +67,14 @@ def decimal(name: str, default: str, *, minimum: int | None = None, maximum: int
     return number
 
 
-def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list; blanks around and empty parts are dropped."""
+def words(name: str, default: str = "", *, form: str = ".*", meaning: str = "") -> list[str]:
+    """A comma-separated list; blanks around and empty parts are dropped. Each has the form that `meaning` names."""
     value = os.environ.get(name, default)
-    return [part.strip() for part in value.split(",") if part.strip()]
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    for part in parts:
+        if not re.fullmatch(form, part):
+            raise SettingError(f"{name} must be {meaning}, not {part!r}.")
+    return parts
 
 
 def networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -123,8 +136,15 @@ def server_options(given: str, **parameters: object) -> str:
 
 def redis_url(name: str = "REDIS_URL") -> str:
     value = text(name)
-    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+    parts = urlsplit(value)
+    if parts.scheme not in ("redis", "rediss", "unix"):
         raise SettingError(f"{name} must begin with redis://, rediss:// or unix://.")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise SettingError(f"{name} has a port that is not a number.") from None
+    if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise SettingError(f"{name} ends with a database's number, as in redis://host:6379/0.")
     return value
 
 
@@ -136,6 +156,15 @@ def redis_urls(name: str) -> tuple[str, ...]:
             f"{name} must be addresses that begin with redis:// or rediss://, comma-separated."
         )
     return tuple(values)
+
+
+def celery_url(name: str, default: str) -> str:
+    """A broker's address as Celery's transport for Redis reads it."""
+    value = text(name, default)
+    schemes = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+    if not value.startswith(schemes):
+        raise SettingError(f"{name} must begin with {', '.join(schemes[:-1])} or {schemes[-1]}.")
+    return value
 
 
 def redis_database_url(redis_address: str, database_number: int) -> str:

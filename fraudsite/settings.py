@@ -24,16 +24,29 @@ def _time_zone(name: str, default: str) -> str:
 # --- The process -----------------------------------------------------------------------------------------------
 DEBUG = environment.boolean("DEBUG", False)
 SECRET_KEY = environment.text("SECRET_KEY")
-ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+ALLOWED_HOSTS = environment.words(
+    "ALLOWED_HOSTS",
+    "localhost,127.0.0.1,[::1]",
+    form=r"\*|[\w.-]+|\[[0-9A-Fa-f:.]+\]",
+    meaning="names of hosts without scheme and port, like fraud.example.com",
+)
 FRAUDSITE_HOME = Path(environment.text("FRAUDSITE_HOME", str(BASE_DIR / ".local"))).absolute()
 PORT = environment.whole_number("PORT", 8000, minimum=1, maximum=65535)
 ROOT_URLCONF = "fraudsite.urls"
 WSGI_APPLICATION = "fraudsite.wsgi.application"
 
 # --- The domain ------------------------------------------------------------------------------------------------
-BASE_CURRENCY = environment.text("BASE_CURRENCY", "NGN")
+# Another form would be no payment's currency, and no payment would have a base amount.
+BASE_CURRENCY = environment.text_like(
+    "BASE_CURRENCY", "NGN", r"[A-Z]{3}", "a currency code of three capital letters, like NGN"
+)
 BUSINESS_TIME_ZONE = _time_zone("BUSINESS_TIME_ZONE", "UTC")
-CNP_CHANNELS = environment.words("CNP_CHANNELS", "card_not_present,web")
+CNP_CHANNELS = environment.words(
+    "CNP_CHANNELS",
+    "card_not_present,web",
+    form=r"[^A-Z]+",
+    meaning="channels in lower case, as payments have them",
+)
 HIGH_RISK_MCC = environment.words("HIGH_RISK_MCC", "6011,7995,6051")
 STRUCTURING_THRESHOLD = environment.decimal("STRUCTURING_THRESHOLD", "10000", minimum=1)
 REQUIRE_RULE_APPROVAL = environment.boolean("REQUIRE_RULE_APPROVAL", False)
@@ -62,7 +75,9 @@ RETENTION_MIN_DAYS = environment.whole_number("RETENTION_MIN_DAYS", 1827, minimu
 
 # --- Batches and backtests -------------------------------------------------------------------------------------
 # What the column engine of one worker may use before it spills to disk, and on how many cores.
-BATCH_MEMORY_LIMIT = environment.text("BATCH_MEMORY_LIMIT", "1GB")
+BATCH_MEMORY_LIMIT = environment.text_like(
+    "BATCH_MEMORY_LIMIT", "1GB", r"[0-9]+(\.[0-9]+)? ?[KMGTkmgt]i?[Bb]", "a size like 512MB or 2GB"
+)
 BATCH_THREADS = environment.whole_number("BATCH_THREADS", 2, minimum=1, maximum=256)
 # Where windows are computed: in the worker itself (duckdb) or on Spark (requirements-spark.txt, docs/batch.md).
 BATCH_ENGINE = environment.choice("BATCH_ENGINE", "duckdb", ("duckdb", "spark"))
@@ -251,7 +266,7 @@ KAFKA_OPTIONS = {
 }
 
 # --- Celery ----------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))
+CELERY_BROKER_URL = environment.celery_url("CELERY_BROKER_URL", environment.broker_url(REDIS_URL, 1))
 # A task that outlives the visibility timeout is delivered a second time, so tasks are chunks well below it;
 # it is also how long the task of a machine that vanished waits for its second try.
 CELERY_VISIBILITY_TIMEOUT_S = 600
@@ -366,7 +381,11 @@ SESSION_IDLE_MINUTES = environment.whole_number("SESSION_IDLE_MINUTES", 60, mini
 # Cookies ignore ports: two copies on one machine must not log each other out.
 SESSION_COOKIE_NAME = f"fraudsite_session_{PORT}"
 CSRF_COOKIE_NAME = f"fraudsite_csrf_{PORT}"
-CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = environment.words(
+    "CSRF_TRUSTED_ORIGINS",
+    form=r"https?://[^/]+",
+    meaning="origins with their scheme and without a path, like https://fraud.example.com",
+)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if IS_BEHIND_TLS else 0
 SILENCED_SYSTEM_CHECKS = [

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from fraudsite.management.commands import bootstrap
 from fraudsite.management.commands.bootstrap import admin_user_ensure
+from fraudsite.models import ApiKey
 
 pytestmark = pytest.mark.django_db
 
@@ -82,9 +83,43 @@ def test_it_goes_on_while_redis_is_away(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings.REDIS_URL = "unix:///nonexistent/redis.sock"
+    monkeypatch.setenv("ADMIN_PASSWORD", "of the first day")
     settings.FRAUDSITE_HOME = tmp_path
     called: list[str] = []
     monkeypatch.setattr(bootstrap, "call_command", lambda name, *_args, **_options: called.append(name))
-    call_command("bootstrap", "--no-key")
+    call_command("bootstrap", "--production")
     assert called == ["rulepack", "collectstatic"]
     assert "Redis does not answer; the platform starts without it" in capsys.readouterr().out
+
+
+@pytest.fixture
+def home(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    settings.FRAUDSITE_HOME = tmp_path
+    monkeypatch.setattr(bootstrap, "call_command", lambda *_args, **_options: None)
+    return tmp_path
+
+
+def test_in_production_no_secret_is_left_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "admin-password").write_text("noted by an older version\n")
+    monkeypatch.setenv("ADMIN_PASSWORD", "of the first day")
+    call_command("bootstrap", "--production")
+    assert admin().check_password("of the first day")
+    assert list(home.iterdir()) == []
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("password", ["", "short", "administrator"])
+def test_in_production_the_admin_gets_no_password_that_others_could_not_choose(
+    home: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("ADMIN_PASSWORD", password)
+    with pytest.raises(CommandError, match="ADMIN_PASSWORD cannot be taken"):
+        call_command("bootstrap", "--production")
+    assert not get_user_model().objects.exists()
+
+
+def test_in_production_the_secret_key_is_long(home: Path, settings: Any) -> None:
+    settings.SECRET_KEY = "changeme"
+    with pytest.raises(CommandError, match="SECRET_KEY must have 32 characters or more"):
+        call_command("bootstrap", "--production")
+    assert not get_user_model().objects.exists()

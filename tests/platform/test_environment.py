@@ -174,3 +174,46 @@ def test_it_lists_every_variable_the_settings_read() -> None:
     listed = set(re.findall(r"^#?([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     # The supervisor names the process; nobody sets it.
     assert read - listed == {"FRAUDSITE_PROCESS"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BASE_CURRENCY", "ngn"),
+        ("BASE_CURRENCY", "naira"),
+        ("CNP_CHANNELS", "web,CARD_NOT_PRESENT"),
+        ("ALLOWED_HOSTS", "https://fraud.example.com"),
+        ("ALLOWED_HOSTS", "fraud.example.com:8443"),
+        ("CSRF_TRUSTED_ORIGINS", "fraud.example.com"),
+        ("CSRF_TRUSTED_ORIGINS", "https://fraud.example.com/admin"),
+        ("BATCH_MEMORY_LIMIT", "plenty"),
+        ("REDIS_URL", "redis://host:port/0"),
+        ("REDIS_URL", "redis://host/zero"),
+        ("CELERY_BROKER_URL", "banana"),
+    ],
+)
+def test_a_setting_that_would_silently_do_nothing_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError, match=f"^{name} "):
+        runpy.run_path(str(CHECKOUT / "fraudsite/settings.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BASE_CURRENCY", "USD"),
+        ("CNP_CHANNELS", ""),
+        ("ALLOWED_HOSTS", "*"),
+        ("ALLOWED_HOSTS", ".example.com,10.0.0.7,[::1],web_1"),
+        ("CSRF_TRUSTED_ORIGINS", "https://*.example.com,http://fraud.local:8080"),
+        ("BATCH_MEMORY_LIMIT", "1.5 GiB"),
+        ("CELERY_BROKER_URL", "redis+socket:///run/redis.sock?virtual_host=1"),
+    ],
+)
+def test_it_takes_every_form_a_setting_may_have(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    runpy.run_path(str(CHECKOUT / "fraudsite/settings.py"))

@@ -9,7 +9,9 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, call_command
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -21,24 +23,40 @@ from fraudsite.services import api_key_create, api_key_digest
 
 ADMIN_NAME = "admin"
 KEY_NAME = "make run"
+# What `make run` and `openssl rand -hex 32` make is longer.
+SECRET_KEY_LENGTH = 32
 
 
 class Command(BaseCommand):
     help = "Apply migrations, then make what a fresh installation lacks: admin user, API key, rule pack, static files."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--no-key", action="store_true", help="make no API key")
+        parser.add_argument(
+            "--production",
+            action="store_true",
+            help="make no API key, note no password, and take no weak SECRET_KEY or ADMIN_PASSWORD",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         home = Home(Path(settings.FRAUDSITE_HOME))
+        is_production = options["production"]
+        if is_production and len(settings.SECRET_KEY) < SECRET_KEY_LENGTH:
+            raise CommandError(
+                f"SECRET_KEY must have {SECRET_KEY_LENGTH} characters or more; `openssl rand -hex 32` makes one."
+            )
         executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if pending:
             with step(f"{len(pending)} migrations"):
                 call_command("migrate", interactive=False, verbosity=0)
-        if admin_user_ensure(password_file=home.admin_password):
+        if is_production:
+            # That of an older version, which everything that shares the folder could read.
+            home.admin_password.unlink(missing_ok=True)
+            if production_admin_ensure():
+                self.stdout.write("  ✓ admin user, with ADMIN_PASSWORD")
+        elif admin_user_ensure(password_file=home.admin_password):
             self.stdout.write(f"  ✓ admin user, password in {home.admin_password}")
-        if not options["no_key"] and api_key_ensure(key_file=home.api_key):
+        if not is_production and api_key_ensure(key_file=home.api_key):
             self.stdout.write(f"  ✓ API key with all scopes, in {home.api_key}")
         with step("rule pack"):
             call_command("rulepack", "install", verbosity=0)
@@ -56,6 +74,20 @@ def heartbeats_forget() -> bool:
             client.delete(WORKERS_KEY, BEATS_KEY)
     except redis.RedisError:
         return False
+    return True
+
+
+def production_admin_ensure() -> bool:
+    """Make the admin user once, with ADMIN_PASSWORD, which has to be as good as everybody's. True if made."""
+    users = get_user_model().objects
+    if users.filter(username=ADMIN_NAME).exists():
+        return False
+    password = os.environ.get("ADMIN_PASSWORD", "").strip()
+    try:
+        validate_password(password, get_user_model()(username=ADMIN_NAME))
+    except ValidationError as error:
+        raise CommandError(f"ADMIN_PASSWORD cannot be taken. {' '.join(error.messages)}") from None
+    users.create_superuser(ADMIN_NAME, email="", password=password)
     return True
 
 
