@@ -186,6 +186,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=30)
 # Who goes on trying neither keeps somebody out for longer nor fills the audit trail.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "fraudsite.client_address.client_address"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "workspace/locked.html"
@@ -374,6 +375,8 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- Browsers --------------------------------------------------------------------------------------------------
 IS_BEHIND_TLS = environment.boolean("BEHIND_TLS", False)
+# Proxies one behind the other that each add to X-Forwarded-For; 0: nobody's word for who asks is taken.
+TRUSTED_PROXIES = environment.whole_number("TRUSTED_PROXIES", 0, minimum=0, maximum=10)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_BEHIND_TLS
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 # A session ends this long after its last request by a person, and at the latest SESSION_COOKIE_AGE after its login.

@@ -20,6 +20,8 @@ from redis.retry import Retry
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from fraudsite.client_address import client_address
+
 LEASES_PER_SECOND = 50
 KEY_PREFIX = "fraudsite:throttle:"
 KEY_TTL_S = 5
@@ -129,7 +131,7 @@ class ClientThrottle(_RateThrottle):
     default = 2000
 
     def name_of(self, request: Request) -> str:
-        return str(getattr(request, "principal", None) or request.META.get("REMOTE_ADDR", ""))
+        return str(getattr(request, "principal", None) or client_address(request))
 
 
 class GlobalThrottle(_RateThrottle):
