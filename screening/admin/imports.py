@@ -48,11 +48,11 @@ def _spooled(view: Any) -> Any:
             return view(request, *args, **kwargs)
         try:
             check_size(request.META)
+            with spooled_to_disk(request):
+                return view(request, *args, **kwargs)
         except DomainError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(reverse("admin:imports"))
-        with spooled_to_disk(request):
-            return view(request, *args, **kwargs)
 
     return spooling
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import structlog
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
@@ -14,11 +15,12 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from fraudsite.api.serializers import true_or_false
-from fraudsite.errors import FieldError, Invalid, TooLarge
+from fraudsite.errors import Busy, FieldError, Invalid, TooLarge
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from screening.imports.services import incoming_file
 
+log = structlog.get_logger(__name__)
 FIELDS = ("name", "format", "delimiter", "mapping", "lower_case", "ignore_unknown", "time_zone")
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "pipe": "|", "\\t": "\t"}
 
@@ -40,21 +42,38 @@ class SpoolHandler(FileUploadHandler):  # type: ignore[misc]
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
-        self._files.append(incoming_file())
+        with _on_disk():
+            self._files.append(incoming_file())
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self._files[-1].write(raw_data)
+        with _on_disk():
+            self._files[-1].write(raw_data)
 
     def file_complete(self, file_size: int) -> SpooledFile:
         file = self._files[-1]
-        file.flush()
+        with _on_disk():
+            file.flush()
         return SpooledFile(file, Path(file.name), self.file_name or "", file_size)
 
     def discard(self) -> None:
         """Remove every file that nobody moved away."""
         for file in self._files:
-            file.close()
+            # What a full disk did not take is written once more.
+            with suppress(OSError):
+                file.close()
             Path(file.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """A disk that is full, or a folder that cannot be written, is the operator's: the client may come again."""
+    try:
+        yield
+    except OSError as error:
+        log.error("upload_cannot_be_kept", folder=str(settings.IMPORT_DIR), error=str(error))
+        raise Busy(
+            "There is no place for the file at this moment, and nothing of it was kept; the platform's log says why."
+        ) from None
 
 
 def check_size(meta: Mapping[str, Any]) -> None:
