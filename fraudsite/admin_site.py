@@ -210,7 +210,9 @@ class WorkspaceSite(UnfoldAdminSite):
         return entered
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return super().each_context(request) | {"csrf_cookie": settings.CSRF_COOKIE_NAME}
+        # The menu is ours or none: in its place, where it is empty, stood the models by their Python names.
+        own = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "available_apps": []}
+        return super().each_context(request) | own
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any(each.name == "operations" for each in _pages) and may(request.user, Action.READ):

@@ -81,6 +81,17 @@ def test_it_lets_nobody_past_setting_up_the_second_factor_where_it_is_required(s
     assert client.get("/api/v1/rules/").status_code == 200
 
 
+def test_it_shows_no_menu_before_the_second_factor_is_set_up(settings: Any) -> None:
+    settings.REQUIRE_TWO_FACTOR = True
+    staff("root", is_superuser=True)
+    client = Client()
+    log_in(client, name="root")
+    page = client.get(reverse("admin:two_factor")).content.decode()
+    assert "Set up a second factor" in page
+    assert reverse("admin:auth_user_changelist") not in page
+    assert reverse("admin:logout") in page
+
+
 def test_it_asks_for_the_code_at_every_login_once_it_is_set_up() -> None:
     client = StaffClient("ada", "Analyst")
     device, codes = set_up(client)

@@ -114,9 +114,18 @@ def test_it_is_stricter_than_the_program_where_nothing_is_said(dotenv: dict[str,
     assert told("web", {"REQUIRE_TWO_FACTOR": "0"})["REQUIRE_TWO_FACTOR"] == "0"
 
 
-def test_only_its_own_machine_reaches_the_web_server_unless_told_otherwise() -> None:
-    (published,) = compose()["services"]["web"]["ports"]
-    assert published == "${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"
+def test_only_its_own_machine_reaches_what_it_publishes_unless_told_otherwise() -> None:
+    published = {name: each["ports"] for name, each in compose()["services"].items() if "ports" in each}
+    assert published == {
+        "web": ["${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"],
+        "grafana": ["${PUBLISH:-127.0.0.1}:${GRAFANA_PORT:-3000}:3000"],
+    }
+
+
+def test_no_container_fills_the_disk_with_its_lines() -> None:
+    for name, each in compose()["services"].items():
+        options = each["logging"]["options"]
+        assert {"max-size", "max-file"} <= options.keys(), name
 
 
 def test_it_lists_every_variable_that_compose_and_the_image_read() -> None:
