@@ -182,3 +182,13 @@ def test_it_starts_while_redis_is_away() -> None:
         "postgres": "service_healthy",
         "redis": "service_started",
     }
+
+
+def test_its_guide_stops_everything_that_must_not_run_beside_an_upgrade_or_a_restore() -> None:
+    guide = (CHECKOUT / "docs/operations/production.md").read_text()
+    stopped = re.findall(r"^docker compose stop (.+)$", guide, re.MULTILINE)
+    assert len(stopped) == 2
+    # The consumer runs on demand alone; the guide says so.
+    assert {tuple(each.split()) for each in stopped} == {PLATFORM[1:-1]}
+    named = set(re.findall(r"^docker compose exec (?:-T )?([a-z-]+)", guide, re.MULTILINE))
+    assert named <= compose()["services"].keys()
