@@ -13,7 +13,7 @@ from django.utils import timezone
 from unfold.decorators import action, display
 
 from fraudsite import staff_admin  # noqa: F401 - registers users and roles
-from fraudsite.admin_site import WorkspaceModelAdmin
+from fraudsite.admin_site import WorkspaceModelAdmin, principal_of
 from fraudsite.models import ApiKey, Scope
 from fraudsite.roles import Action
 from fraudsite.services import api_key_create, api_key_revoke
@@ -64,7 +64,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
         key, raw_key = api_key_create(
             name=obj.name,
             scopes=obj.scopes,
-            created_by=f"user:{request.user.get_username()}",
+            created_by=principal_of(request),
             expires_at=obj.expires_at,
         )
         obj.__dict__.update(key.__dict__)
@@ -78,9 +78,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
             "raw_key": obj.raw_key,  # type: ignore[attr-defined]
             "opts": self.model._meta,
         }
-        response = TemplateResponse(request, "admin/fraudsite/apikey/made.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/fraudsite/apikey/made.html", context)
 
     @display(description="scopes")
     def scope_names(self, key: ApiKey) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -25,7 +27,7 @@ from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from fraudsite.api.whole_numbers import whole_number
-from fraudsite.errors import Conflict, DomainError, FieldError, Missing, Refused
+from fraudsite.errors import Conflict, DomainError, FieldError, Invalid, Missing, Refused
 from fraudsite.navigation import navigation
 from fraudsite.roles import Action, may
 from fraudsite.two_factor import LoginForm, has_second_factor, may_enter, two_factor
@@ -85,6 +87,15 @@ def number_of(text: str) -> int:
     return whole_number(text) or 0
 
 
+def day_of(text: str, path: str) -> date | None:
+    """The day that a form's field gives; None where it is empty. Raises Invalid."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        message = "takes a day of the calendar, written as 2027-01-31"
+        raise Invalid(f"{text!r} is no day of the calendar.", [FieldError(path, message)]) from None
+
+
 def principal_of(request: HttpRequest) -> str:
     """How the record names whoever is logged in."""
     return f"user:{request.user.get_username()}"
@@ -103,9 +114,12 @@ def _sentence(error: FieldError) -> str:
 
 def render(request: HttpRequest, template: str, *, title: str, **context: Any) -> TemplateResponse:
     """A page in the workspace's frame."""
-    from django.contrib import admin
-
     return TemplateResponse(request, template, admin.site.each_context(request) | {"title": title, **context})
+
+
+def render_part(request: HttpRequest, template: str, *, is_done: bool, **context: Any) -> TemplateResponse:
+    """Part of a page, for a script that swaps it in; `X-Done` tells it that nothing of it will change any more."""
+    return TemplateResponse(request, template, context, headers={"X-Done": "1" if is_done else "0"})
 
 
 def _with_error_pages(view: View) -> View:
@@ -215,7 +229,7 @@ class WorkspaceSite(UnfoldAdminSite):
         return super().each_context(request) | own
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        if any(each.name == "operations" for each in _pages) and may(request.user, Action.READ):
+        if may(request.user, Action.READ):
             return HttpResponseRedirect(reverse("admin:operations"))
         return super().index(request, extra_context)
 

@@ -12,7 +12,6 @@ from ingestion.events.models import Severity
 from screening.models import Alert, Case
 
 PRIORITIES = tuple(reversed(Severity.values))
-AGES = (("under an hour", timedelta(hours=1)), ("under a day", timedelta(days=1)), ("older", None))
 
 
 def cases_workload(*, now: datetime | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from fraudsite import json_body
-from fraudsite.admin_site import number_of, page, principal_of, render, require
+from fraudsite.admin_site import number_of, page, principal_of, render, require, told
 from fraudsite.errors import Conflict, DomainError, FieldError, Missing
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
@@ -49,7 +49,7 @@ def rule_add(request: HttpRequest) -> HttpResponse:
 
 @page("rules/rule/<int:rule_id>/edit/", name="rule_edit", action=Action.RULES_WRITE)
 def rule_edit(request: HttpRequest, rule_id: int) -> HttpResponse:
-    rule = _rule(rule_id)
+    rule = selectors.rule_get(rule_id)
     if request.method == "POST":
         return _save(request, rule=rule)
     base = _newest(rule)
@@ -81,7 +81,7 @@ def rule_validate(request: HttpRequest) -> HttpResponse:
 def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
     """One rule: what stands, what waits, every version, and what may be done with each."""
     require(request, Action.READ)
-    rule = _rule(rule_id)
+    rule = selectors.rule_get(rule_id)
     versions = list(rule.versions.order_by("-number")[:100])
     shown = next((each for each in versions if each.state == State.LIVE), versions[0])
     return render(
@@ -136,10 +136,10 @@ def rule_deactivate(request: HttpRequest, rule_id: int) -> HttpResponse:
 @page("rules/rule/<int:rule_id>/diff/", name="rule_diff")
 def rule_diff(request: HttpRequest, rule_id: int) -> HttpResponse:
     """What changed between two versions, in words and place by place."""
-    rule = _rule(rule_id)
+    rule = selectors.rule_get(rule_id)
     numbers = list(rule.versions.order_by("-number").values_list("number", flat=True)[:200])
-    newer = _number(request.GET.get("to"), numbers[0])
-    older = _number(request.GET.get("from"), max(newer - 1, 1))
+    newer = number_of(request.GET.get("to", "")) or numbers[0]
+    older = number_of(request.GET.get("from", "")) or max(newer - 1, 1)
     old, new = selectors.version_get(rule, older), selectors.version_get(rule, newer)
     return render(
         request,
@@ -235,17 +235,9 @@ def _before(versions: list[RuleVersion], version: RuleVersion) -> RuleVersion | 
     return next((each for each in versions if each.number < version.number), None)
 
 
-def _rule(rule_id: int) -> Rule:
-    return selectors.rule_get(rule_id)
-
-
 def _newest(rule: Rule) -> RuleVersion:
     """What an edit goes on from: the draft, else the version that stands for the rule."""
     return selectors.version_waiting(rule) or selectors.version_shown(rule)
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else default
 
 
 def _builder(
@@ -278,7 +270,7 @@ def _builder(
 
 def _known_version(request: HttpRequest, rule: Rule | None) -> RuleVersion | None:
     """The version that the form was opened with."""
-    number = _number(request.POST.get("base_version"), 0)
+    number = number_of(request.POST.get("base_version", ""))
     return rule.versions.filter(number=number).first() if rule is not None else None
 
 
@@ -326,7 +318,7 @@ def _store(request: HttpRequest, rule: Rule | None, document: Any, *, as_draft: 
     principal = principal_of(request)
     if rule is None:
         return services.rule_create(document=document, principal=principal, as_draft=as_draft)
-    known = _number(request.POST.get("base_version"), 0)
+    known = number_of(request.POST.get("base_version", ""))
     if isinstance(document, dict) and known:
         document = document | {"version": known}
     return services.rule_update(rule_id=rule.pk, changes=document, principal=principal, as_draft=as_draft)
@@ -336,7 +328,7 @@ def _moved(request: HttpRequest, rule_id: int, move: Any) -> HttpResponse:
     try:
         messages.success(request, move())
     except DomainError as error:
-        messages.error(request, " ".join([error.detail, *(each.message for each in error.errors)]))
+        messages.error(request, told(error))
     target = request.POST.get("next") or reverse("admin:rules_rule_change", args=[rule_id])
     if not target.startswith(reverse("admin:index")):
         target = reverse("admin:rules_rule_change", args=[rule_id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.contrib import messages
@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render, told
-from fraudsite.errors import DomainError, FieldError, Invalid
+from fraudsite.admin_site import day_of, page, principal_of, render, told
+from fraudsite.errors import DomainError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.roles import Action, may
 from fraudsite.spreadsheets import harmless
@@ -164,15 +164,8 @@ def _warn_of_several_in_one(request: HttpRequest, entries: Sequence[NewEntry]) -
 
 def _expiry(given: Any) -> datetime | None:
     """The end of the day given, UTC; None where none is given. Invalid for what is no day: it would never end."""
-    text = given.get("expires_on", "").strip()
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        message = "takes a day of the calendar, written as 2027-01-31"
-        raise Invalid("It was not added.", [FieldError("expires_on", message)]) from None
-    return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    day = day_of(given.get("expires_on", "").strip(), "expires_on")
+    return None if day is None else datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
 
 
 def _create(request: HttpRequest) -> HttpResponse:

@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from fraudsite import charts
-from fraudsite.admin_site import page, render
+from fraudsite.admin_site import page, render, render_part
 from fraudsite.short_cache import kept
 from reporting import kpis, pipeline, workload
 from rules.selectors import rules_in_force
@@ -36,9 +35,7 @@ def operations(request: HttpRequest) -> HttpResponse:
 @page("operations/live/", name="operations_live")
 def operations_live(request: HttpRequest) -> HttpResponse:
     """The same parts, for the script that swaps them in."""
-    response = TemplateResponse(request, "workspace/reporting/_operations.html", _context())
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return render_part(request, "workspace/reporting/_operations.html", is_done=False, **_context())
 
 
 def _context() -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from fraudsite.admin_site import page, principal_of, render, told
+from fraudsite.admin_site import day_of, page, principal_of, render, told
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action
 from reporting.models import Report
@@ -63,7 +61,7 @@ def _make(request: HttpRequest) -> HttpResponse:
         kind = request.POST.get("kind", "")
         if kind not in Report.Kind.values:
             raise Invalid("Choose which report.")
-        day = _day(request.POST.get("date", "").strip())
+        day = day_of(request.POST.get("date", "").strip(), "date")
         report = report_make(kind=kind, day=day, principal=principal_of(request))
     except DomainError as error:
         messages.error(request, told(error))
@@ -71,10 +69,3 @@ def _make(request: HttpRequest) -> HttpResponse:
         messages.success(request, "The report was made.")
         return HttpResponseRedirect(reverse("admin:report", args=[report.report_id]))
     return HttpResponseRedirect(reverse("admin:reports"))
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise Invalid("The date is written as 2026-11-22.") from None

@@ -8,12 +8,11 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from fraudsite import charts, json_body
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render, render_part, told
 from fraudsite.errors import DomainError, FieldError
 from fraudsite.roles import Action, may
 from fraudsite.templatetags.workspace import rule_panels
@@ -58,8 +57,6 @@ def backtest_try(request: HttpRequest) -> HttpResponse:
         return _refused([FieldError(error.path, error.message)])
     except DomainError as error:
         return _refused(error.errors or [FieldError("$", error.detail)])
-    except services.TooMany as error:
-        return _refused([FieldError("$", str(error))])
     return JsonResponse({"url": reverse("admin:backtest_live", args=[backtest.backtest_id])}, status=202)
 
 
@@ -79,10 +76,10 @@ def backtest_page(request: HttpRequest, backtest_id: str) -> HttpResponse:
 def backtest_live(request: HttpRequest, backtest_id: str) -> HttpResponse:
     """The result as far as it is, for the script that swaps it in; `X-Done` says that it will not change."""
     backtest = services.backtest_get(str(backtest_id))
-    response = TemplateResponse(request, "workspace/screening/_backtest.html", _context(request, backtest))
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Done"] = "0" if backtest.status in OPEN else "1"
-    return response
+    context = _context(request, backtest)
+    return render_part(
+        request, "workspace/screening/_backtest.html", is_done=not context["is_open"], **context
+    )
 
 
 @page("backtests/<uuid:backtest_id>/cancel/", name="backtest_cancel", action=Action.SCREENING_WRITE)
@@ -92,7 +89,7 @@ def backtest_cancel(request: HttpRequest, backtest_id: str) -> HttpResponse:
         services.backtest_cancel(backtest_id=str(backtest_id))
         messages.success(request, "The backtest was cancelled.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, told(error))
     return HttpResponseRedirect(reverse("admin:backtest", args=[backtest_id]))
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import number_of, page, principal_of, render
+from fraudsite.admin_site import number_of, page, principal_of, render, render_part, told
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.roles import Action, may
 from rules.models import Rule
@@ -53,10 +52,8 @@ def batch_page(request: HttpRequest, batch_id: str) -> HttpResponse:
 @page("batches/<uuid:batch_id>/live/", name="batch_live")
 def batch_live(request: HttpRequest, batch_id: str) -> HttpResponse:
     batch = services.batch_get(str(batch_id))
-    response = TemplateResponse(request, "workspace/screening/_batch.html", _context(request, batch))
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Done"] = "0" if batch.status in OPEN else "1"
-    return response
+    context = _context(request, batch)
+    return render_part(request, "workspace/screening/_batch.html", is_done=not context["is_open"], **context)
 
 
 @page("batches/<uuid:batch_id>/<str:what>/", name="batch_action", action=Action.SCREENING_WRITE)
@@ -69,7 +66,7 @@ def batch_action(request: HttpRequest, batch_id: str, what: str) -> HttpResponse
         moves[what](batch_id=str(batch_id))
         messages.success(request, "It is cancelled." if what == "cancel" else "It goes on.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, told(error))
     return HttpResponseRedirect(reverse("admin:batch", args=[batch_id]))
 
 
@@ -83,9 +80,7 @@ def _create(request: HttpRequest) -> HttpResponse:
     try:
         batch = services.batch_create(body=body, principal=principal_of(request))
     except DomainError as error:
-        messages.error(
-            request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
-        )
+        messages.error(request, told(error))
         return HttpResponseRedirect(reverse("admin:batches"))
     return HttpResponseRedirect(reverse("admin:batch", args=[batch.batch_id]))
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render, require, told
+from fraudsite.admin_site import number_of, page, principal_of, render, require, told
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.models import SavedFilter
@@ -43,7 +43,6 @@ ENTRY_WORDS = {
     "moved": "moved the case",
     "disposed": "closed the case",
     "reopened": "opened the case again",
-    "priority_raised": "raised the priority",
 }
 
 
@@ -124,10 +123,10 @@ def case_action(request: HttpRequest, case_id: UUID, what: str) -> HttpResponse:
 
 def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
     given, principal = request.POST, principal_of(request)
-    version = given.get("version", "")
-    if not (version.isascii() and version.isdecimal() and len(version) < 10):
+    version = number_of(given.get("version", ""))
+    if not version:
         raise Invalid("Say which version of the case you have seen.", [FieldError("version", "is missing")])
-    common: dict[str, Any] = {"case_id": case_id, "principal": principal, "version": int(version)}
+    common: dict[str, Any] = {"case_id": case_id, "principal": principal, "version": version}
     # Browsers send a line's end as two characters, and count it as one.
     note = given.get("note", "").replace("\r\n", "\n").strip()
     match what:
@@ -201,11 +200,12 @@ def _take(request: HttpRequest, me: str) -> None:
 
 def _chosen(text: str) -> BulkItem:
     """`<case id>:<version seen>`, as the queue's boxes say it."""
-    case_id, _, version = text.partition(":")
-    if not (version.isascii() and version.isdecimal() and len(version) < 10):
+    case_id, _, seen = text.partition(":")
+    version = number_of(seen)
+    if not version:
         raise Invalid("That is no choice of a case.", [FieldError("case", "expected an id and a version")])
     try:
-        return BulkItem(case_id=UUID(case_id), version=int(version))
+        return BulkItem(case_id=UUID(case_id), version=version)
     except ValueError:
         raise Invalid("That is no choice of a case.", [FieldError("case", "is no id of a case")]) from None
 

@@ -12,11 +12,10 @@ from django.http import (
     QueryDict,
     StreamingHttpResponse,
 )
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fraudsite.admin_site import page, principal_of, render
+from fraudsite.admin_site import page, principal_of, render, render_part, told
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
@@ -51,7 +50,7 @@ def _spooled(view: Any) -> Any:
             with spooled_to_disk(request):
                 return view(request, *args, **kwargs)
         except DomainError as error:
-            messages.error(request, error.detail)
+            messages.error(request, told(error))
             return HttpResponseRedirect(reverse("admin:imports"))
 
     return spooling
@@ -73,9 +72,7 @@ def import_new(request: HttpRequest) -> HttpResponse:
             name=name,
         )
     except DomainError as error:
-        messages.error(
-            request, " ".join([error.detail, *(f"{each.path}: {each.message}" for each in error.errors)])
-        )
+        messages.error(request, told(error))
         return HttpResponseRedirect(reverse("admin:imports"))
     return HttpResponseRedirect(reverse("admin:import", args=[job.import_id]))
 
@@ -101,11 +98,11 @@ def _mapping(text: str) -> dict[str, str | None]:
         column, sign, field = (part.strip() for part in line.rpartition("="))
         if not sign or not column:
             raise Invalid(
-                "The import cannot be made.", [FieldError(f"line {number}", "write column = field")]
+                "The import cannot be made.", [FieldError("$", f"line {number}: write column = field")]
             )
         if column in mapping:
             raise Invalid(
-                "The import cannot be made.", [FieldError(f"line {number}", "is that column again")]
+                "The import cannot be made.", [FieldError("$", f"line {number}: is that column again")]
             )
         mapping[column] = field or None
     return mapping
@@ -121,18 +118,15 @@ def import_page(request: HttpRequest, import_id: Any) -> HttpResponse:
         live_url=reverse("admin:import_live", args=[job.import_id]),
         may_import=may(request.user, Action.TRANSACTIONS_WRITE),
         may_resume=job.status in (Status.CANCELLED, Status.FAILED),
-        **_row(job),
-        errors=job.row_errors.all()[:20],
+        **_context(job),
     )
 
 
 @page("imports/<uuid:import_id>/live/", name="import_live")
 def import_live(request: HttpRequest, import_id: Any) -> HttpResponse:
     job = selectors.import_get(str(import_id))
-    context = {**_row(job), "errors": job.row_errors.all()[:20]}
-    response = TemplateResponse(request, "workspace/screening/_import.html", context)
-    response.headers["X-Done"] = "0" if job.status in OPEN else "1"
-    return response
+    context = _context(job)
+    return render_part(request, "workspace/screening/_import.html", is_done=not context["is_open"], **context)
 
 
 @page("imports/<uuid:import_id>/errors.csv", name="import_errors")
@@ -156,8 +150,12 @@ def import_action(request: HttpRequest, import_id: Any, what: str) -> HttpRespon
             raise Invalid(f"There is no action {what!r} on an import.")
         messages.success(request, "It is cancelled." if what == "cancel" else "It goes on.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, told(error))
     return HttpResponseRedirect(reverse("admin:import", args=[import_id]))
+
+
+def _context(job: ImportJob) -> dict[str, Any]:
+    return {**_row(job), "errors": job.row_errors.all()[: selectors.FIRST_ERRORS]}
 
 
 def _row(job: ImportJob) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def webhook_page(request: HttpRequest, webhook_id: int, secret: str = "") -> Htt
     status = request.GET.get("status", "")
     if status in Status.values:
         shown = shown.filter(status=status)
-    response = render(
+    return render(
         request,
         "workspace/screening/webhook.html",
         title=f"Webhook {webhook.name}",
@@ -63,9 +63,6 @@ def webhook_page(request: HttpRequest, webhook_id: int, secret: str = "") -> Htt
         status=status,
         secret=secret,
     )
-    if secret:
-        response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 @page("webhooks/<int:webhook_id>/<str:what>/", name="webhook_action", action=Action.WEBHOOKS_WRITE)

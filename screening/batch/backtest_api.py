@@ -6,7 +6,6 @@ from typing import Any
 
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,7 +20,6 @@ from screening.batch.serializers import BacktestRequestSerializer, BacktestSeria
 
 CONFLICT = OpenApiResponse(ProblemSerializer, description="It is over already.")
 BUSY = OpenApiResponse(ProblemSerializer, description="As many backtests are open as the principal may have.")
-RETRY_AFTER_S = 10
 
 
 def backtest_body(backtest: Backtest) -> dict[str, Any]:
@@ -73,10 +71,7 @@ class BacktestListView(ApiListView):
     @extend_schema(request=BacktestRequestSerializer, responses={202: BacktestSerializer, 429: BUSY})
     def post(self, request: Request) -> Response:
         """Try a rule on past transactions: an unsaved one, or a version. It has no effect; a worker does it."""
-        try:
-            backtest = services.backtest_create(body=request.data, principal=request.principal)
-        except services.TooMany as error:
-            raise Throttled(wait=RETRY_AFTER_S, detail=str(error)) from error
+        backtest = services.backtest_create(body=request.data, principal=request.principal)
         return Response(backtest_body(backtest), status=202)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from fraudsite.errors import Conflict, FieldError, Invalid, Missing
+from fraudsite.errors import Conflict, FieldError, Invalid, Missing, Overloaded
 from fraudsite.locks import BACKTESTS_OF_PRINCIPAL_LOCK
 from rules.core.documents import rule_to_document
 from rules.core.errors import RuleErrors
@@ -27,13 +27,9 @@ KEYS = ("rule", "rule_id", "version", "date_from", "date_to", "transaction_filte
 _NOT_VALID = "The input is not valid."
 
 
-class TooMany(Exception):
-    """The principal has as many backtests open as it may."""
-
-
 def backtest_create(*, body: Any, principal: str) -> Backtest:
     """A backtest of an unsaved rule or of a version over what is stored now. Raises Invalid, Unprocessable, Missing
-    or TooMany, and then nothing is stored."""
+    or Overloaded, and then nothing is stored."""
     requests.keys_check(body, KEYS)
     asked: Mapping[str, Any] = body
     wording, version = _candidate(asked)
@@ -65,7 +61,7 @@ def _limit(principal: str) -> None:
         Backtest.objects.filter(created_by=principal, status__in=OPEN).count()
         >= settings.BACKTESTS_PER_PRINCIPAL
     ):
-        raise TooMany(f"At most {settings.BACKTESTS_PER_PRINCIPAL} backtests may be open at a time.")
+        raise Overloaded(f"At most {settings.BACKTESTS_PER_PRINCIPAL} backtests may be open at a time.")
 
 
 def _candidate(asked: Mapping[str, Any]) -> tuple[RuleWording, RuleVersion | None]:

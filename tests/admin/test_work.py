@@ -376,13 +376,14 @@ def test_it_imports_columns_under_other_names_and_leaves_out_unknown_ones(eager:
     job = ImportJob.objects.get()
     assert job.mapping == {"Txn Ref": "transaction_id", "a=b": "metadata.ab", "Teller": None}
     assert job.ignore_unknown
+    assert client.get(reverse("admin:import_live", args=[job.import_id]))["X-Done"] == "0"
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"mapping": "Txn Ref"}, "line 1: write column = field"),
-        ({"mapping": "a = amount\na = channel"}, "line 2: is that column again"),
+        ({"mapping": "Txn Ref"}, "Line 1: write column = field"),
+        ({"mapping": "a = amount\na = channel"}, "Line 2: is that column again"),
         ({"mapping": "a = amont"}, "is neither a field"),
         ({"time_zone": "Lagos"}, "names no time zone"),
         ({"file": ""}, "Choose a file"),
