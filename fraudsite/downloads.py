@@ -23,12 +23,13 @@ class _Echo:
 def csv_download(
     file_name: str, columns: Sequence[str], rows: Iterable[Iterable[str]]
 ) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(_lines(columns, rows), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(csv_lines(columns, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{file_name}"'
     return response
 
 
-def _lines(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+def csv_lines(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A header and the rows, each as it is asked for."""
     write = csv.writer(_Echo()).writerow
     yield write(columns)
     for row in rows:

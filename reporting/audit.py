@@ -11,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from reporting.models import AuditEntry, Report
 
@@ -106,6 +107,35 @@ def _column_problem(row: _Row) -> str:
         if body.get(name) != value:
             return f"says {name} {value!r} where what was hashed says {body.get(name)!r}"
     return "" if body["row"][:80] == row[5] else f"says row {row[5]!r}, what was hashed {body['row']!r}"
+
+
+def entries_chosen(
+    *,
+    actor: str = "",
+    table: str = "",
+    row: str = "",
+    first: date | None = None,
+    last: date | None = None,
+    before: int = 0,
+) -> QuerySet[AuditEntry]:
+    """Newest first, of what is given: days are UTC and included, `before` is the number of a later entry."""
+    entries = AuditEntry.objects.order_by("-number")
+    if actor:
+        # A name alone is a person's or a key's.
+        entries = entries.filter(
+            actor__in=[actor] if ":" in actor else [actor, f"user:{actor}", f"key:{actor}"]
+        )
+    if table:
+        entries = entries.filter(table_name=table)
+    if row:
+        entries = entries.filter(row_id=row)
+    if first is not None:
+        entries = entries.filter(at__gte=datetime.combine(first, time.min, tzinfo=UTC))
+    if last is not None:
+        entries = entries.filter(at__lte=datetime.combine(last, time.max, tzinfo=UTC))
+    if before:
+        entries = entries.filter(number__lt=before)
+    return entries
 
 
 def entry_body(entry: AuditEntry) -> dict[str, Any]:

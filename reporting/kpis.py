@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Count
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from reporting.rollups import summed_until
+from screening.models import RuleHit
 
 # Where the sums end, read by the statement that reads the sums: the mark may move while it is read before.
 _SUMMED_UNTIL = "(SELECT max(until) FROM reporting_rollupstate)"
@@ -136,19 +139,7 @@ def rule_performance(*, start: datetime, end: datetime, rule_id: int | None = No
     """
     chosen = "" if rule_id is None else "AND rule_id = %(rule)s"
     rows = _rows(_RULES.format(chosen=chosen), {"start": start, "end": end, "rule": rule_id})
-    names = (
-        "rule_id",
-        "name",
-        "hits",
-        "shadow_hits",
-        "errors",
-        "score",
-        "alerts",
-        "closed",
-        "confirmed",
-        "false",
-    )
-    return [_rule_row(dict(zip(names, row, strict=True))) for row in rows]
+    return [_rule_row(*row) for row in rows]
 
 
 _RULES = """
@@ -174,20 +165,39 @@ ORDER BY 3 DESC, r.id
 """
 
 
-def _rule_row(row: Row) -> Row:
+def _rule_row(
+    rule_id: int,
+    name: str,
+    hits: int,
+    shadow_hits: int,
+    errors: int,
+    score: Decimal,
+    alerts: int,
+    closed: int,
+    confirmed: int,
+    false: int,
+) -> Row:
     return {
-        "rule_id": row["rule_id"],
-        "rule_name": row["name"],
-        "hits": row["hits"],
-        "shadow_hits": row["shadow_hits"],
-        "errors": row["errors"],
-        "average_score": row["score"] / row["hits"] if row["hits"] else None,
-        "alerts": row["alerts"],
-        "alerts_closed": row["closed"],
-        "confirmed_fraud": row["confirmed"],
-        "false_positives": row["false"],
-        "false_positive_share": _share(row["false"], row["closed"]) if row["closed"] else None,
+        "rule_id": rule_id,
+        "rule_name": name,
+        "hits": hits,
+        "shadow_hits": shadow_hits,
+        "errors": errors,
+        "average_score": score / hits if hits else None,
+        "alerts": alerts,
+        "alerts_closed": closed,
+        "confirmed_fraud": confirmed,
+        "false_positives": false,
+        "false_positive_share": _share(false, closed) if closed else None,
     }
+
+
+def rule_hits_by_day(rule_id: int, first: date) -> dict[tuple[date, bool], int]:
+    """How often a rule hit, by day (UTC) from `first` on and whether it was in shadow."""
+    since = datetime.combine(first, time.min, tzinfo=UTC)
+    hits = RuleHit.objects.filter(rule_id=rule_id, created_at__gte=since, status="flagged").order_by()
+    by_day = hits.annotate(day=TruncDate("created_at")).values_list("day", "is_shadow")
+    return {(day, is_shadow): n for day, is_shadow, n in by_day.annotate(n=Count("id"))}
 
 
 def _figures(

@@ -159,18 +159,9 @@ def rule_diff(request: HttpRequest, rule_id: int) -> HttpResponse:
 @page("rules/waiting/", name="rules_waiting")
 def rules_waiting(request: HttpRequest) -> HttpResponse:
     """Everything that someone must look at: requests for approval, and versions in shadow."""
-    versions = RuleVersion.objects.filter(state__in=[State.PENDING_APPROVAL, State.SHADOW]).select_related(
-        "rule"
-    )
-    live = {
-        each.rule_id: each
-        for each in RuleVersion.objects.filter(
-            state=State.LIVE, rule__in=versions.values("rule").distinct()
-        ).select_related("rule")
-    }
     rows = [
-        _version_row(request, each, previous=live.get(each.rule_id)) | {"doubts": doubts_of(each)}
-        for each in versions.order_by("created_at")[:200]
+        _version_row(request, each, previous=live) | {"doubts": doubts_of(each)}
+        for each, live in selectors.versions_to_review(limit=200)
     ]
     return render(request, "workspace/rules/waiting.html", title="Waiting for approval", rows=rows)
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
 from django.contrib import messages
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from fraudsite.admin_site import day_of, page, principal_of, render, told
+from fraudsite.downloads import csv_download
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.roles import Action, may
-from fraudsite.spreadsheets import harmless
 from rules import list_services as services
-from rules.list_csv import Rows, read_pasted, read_upload
+from rules.list_csv import COLUMNS, Rows, read_pasted, read_upload
 from rules.list_selectors import list_bodies, list_get
 from rules.list_services import NewEntry
 from rules.models import NamedList
@@ -65,16 +63,13 @@ def named_list(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @page("lists/<str:name>/download.csv", name="named_list_download")
-def named_list_download(request: HttpRequest, name: str) -> HttpResponse:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["value", "note", "expires_at"])
-    for entry in list_get(name).entries.filter(removed_in=None).order_by("id").iterator(chunk_size=5_000):
-        expires = entry.expires_at.isoformat() if entry.expires_at else ""
-        writer.writerow([harmless(entry.value), harmless(entry.note), expires])
-    response = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="list-{name}.csv"'
-    return response
+def named_list_download(request: HttpRequest, name: str) -> StreamingHttpResponse:
+    entries = list_get(name).entries.filter(removed_in=None).order_by("id")
+    rows = (
+        (entry.value, entry.note, entry.expires_at.isoformat() if entry.expires_at else "")
+        for entry in entries.iterator(chunk_size=5_000)
+    )
+    return csv_download(f"list-{name}.csv", COLUMNS, rows)
 
 
 @page("lists/<str:name>/<str:what>/", name="named_list_action", action=Action.LISTS_WRITE)

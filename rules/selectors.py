@@ -81,6 +81,15 @@ def version_waiting(rule: Rule) -> RuleVersion | None:
     return rule.versions.filter(state__in=OPEN_STATES).order_by("-number").first()
 
 
+def versions_to_review(*, limit: int) -> list[tuple[RuleVersion, RuleVersion | None]]:
+    """The oldest of those that wait for approval or are in shadow, each with the version it would replace."""
+    waiting = RuleVersion.objects.filter(state__in=[State.PENDING_APPROVAL, State.SHADOW])
+    shown = list(waiting.select_related("rule").order_by("created_at")[:limit])
+    replaced = RuleVersion.objects.filter(state=State.LIVE, rule__in=[each.rule_id for each in shown])
+    by_rule = {each.rule_id: each for each in replaced.select_related("rule")}
+    return [(each, by_rule.get(each.rule_id)) for each in shown]
+
+
 def rule_bodies(versions: Iterable[RuleVersion]) -> list[dict[str, Any]]:
     """Rules as the API answers them, given the version that stands for each: one query for all the rest."""
     shown = list(versions)

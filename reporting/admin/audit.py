@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from fraudsite.admin_site import page, render
+from fraudsite.admin_site import day_of, number_of, page, render
 from fraudsite.downloads import MAX_ROWS, csv_download
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.errors import Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action
 from reporting.admin.audit_subjects import with_subjects
-from reporting.audit import entry_body, head
+from reporting.audit import entries_chosen, entry_body, head
 from reporting.models import AuditEntry
 
 PER_PAGE = 50
@@ -91,31 +91,14 @@ def _given(request: HttpRequest) -> dict[str, str]:
 
 
 def _wanted(given: dict[str, str]) -> QuerySet[AuditEntry]:
-    entries = AuditEntry.objects.order_by("-number")
-    if actor := given["actor"]:
-        # A name alone is a person's or a key's.
-        entries = entries.filter(
-            actor__in=[actor] if ":" in actor else [actor, f"user:{actor}", f"key:{actor}"]
-        )
-    if given["table"]:
-        entries = entries.filter(table_name=given["table"])
-    if given["row"]:
-        entries = entries.filter(row_id=given["row"])
-    if (first := _day(given, "since")) is not None:
-        entries = entries.filter(at__gte=datetime.combine(first, time.min, tzinfo=UTC))
-    if (last := _day(given, "until")) is not None and last < date.max:
-        entries = entries.filter(at__lt=datetime.combine(last + timedelta(days=1), time.min, tzinfo=UTC))
-    if given["before"].isdecimal() and len(given["before"]) < 18:
-        entries = entries.filter(number__lt=int(given["before"]))
-    return entries
-
-
-def _day(given: dict[str, str], name: str) -> date | None:
-    try:
-        return date.fromisoformat(given[name]) if given[name] else None
-    except ValueError:
-        message = "takes a day of the calendar, written as 2027-01-31"
-        raise Invalid(f"{given[name]!r} is no day of the calendar.", [FieldError(name, message)]) from None
+    return entries_chosen(
+        actor=given["actor"],
+        table=given["table"],
+        row=given["row"],
+        first=day_of(given["since"], "since"),
+        last=day_of(given["until"], "until"),
+        before=number_of(given["before"]),
+    )
 
 
 def _in_words(entry: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count
-from django.db.models.functions import TruncDate
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -16,7 +14,6 @@ from fraudsite.admin_site import number_of, page, render
 from fraudsite.short_cache import kept
 from fraudsite.templatetags.workspace import rule_panels
 from reporting import kpis
-from screening.models import RuleHit
 
 DAYS = (1, 7, 30, 90)
 HITS = (charts.Series("hits", "hits", "--fs-chart-1"), charts.Series("shadow", "in shadow", "--fs-chart-3"))
@@ -66,7 +63,7 @@ def rule_panel(context: Any, rule: Any) -> str:
     """Beside a rule: its hits by day for two weeks, and what its alerts turned out to be."""
     now = timezone.now()
     days = [(now - timedelta(days=back)).date() for back in range(13, -1, -1)]
-    counts = kept(f"rule-hits-{rule.pk}", 20, lambda: _hits_by_day(rule.pk, days[0]))
+    counts = kept(f"rule-hits-{rule.pk}", 20, lambda: kpis.rule_hits_by_day(rule.pk, days[0]))
     rows = [
         {"day": day, "hits": counts.get((day, False), 0), "shadow": counts.get((day, True), 0)}
         for day in days
@@ -86,21 +83,6 @@ def rule_panel(context: Any, rule: Any) -> str:
 
 
 rule_panels["performance"] = rule_panel
-
-
-def _hits_by_day(rule_id: int, since: Any) -> dict[tuple[Any, bool], int]:
-    rows = (
-        RuleHit.objects.filter(
-            rule_id=rule_id,
-            created_at__gte=datetime.combine(since, datetime.min.time(), tzinfo=UTC),
-            status="flagged",
-        )
-        .order_by()
-        .annotate(day=TruncDate("created_at"))
-        .values("day", "is_shadow")
-        .annotate(number=Count("id"))
-    )
-    return {(row["day"], row["is_shadow"]): row["number"] for row in rows}
 
 
 def _chosen(text: str | None, allowed: tuple[int, ...], default: int) -> int:

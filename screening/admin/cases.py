@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -25,7 +24,7 @@ from screening.admin.history import amounts_chart, timeline
 from screening.admin.picture import connections_picture
 from screening.cases import services
 from screening.cases.models import Case
-from screening.cases.selectors import case_get, cases_open, payments_alerted
+from screening.cases.selectors import case_get, cases_chosen, cases_open, payments_alerted
 from screening.cases.services import NOTE_LENGTH, BulkItem
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 from screening.risk.selectors import account_risk
@@ -51,8 +50,14 @@ def case_queue(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _queue_action(request)
     given = {name: request.GET.get(name, "").strip() for name in FILTERS}
-    paginator = LimitedPaginator(_filtered(given, principal_of(request)), PER_PAGE)
-    shown = paginator.get_page(request.GET.get("page"))
+    chosen = cases_chosen(
+        status=given["status"],
+        priority=given["priority"],
+        assignee={"me": principal_of(request), "nobody": ""}.get(given["assignee"]),
+        is_overdue=bool(given["overdue"]),
+        who=given["who"],
+    )
+    shown = LimitedPaginator(chosen, PER_PAGE).get_page(request.GET.get("page"))
     return render(
         request,
         "workspace/screening/cases.html",
@@ -150,26 +155,6 @@ def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
             services.case_dispose(disposition=disposition, note=note, **common)
             return f"The case is closed: {disposition.replace('_', ' ')}."
     raise Invalid(f"There is no action {what!r} on a case.")
-
-
-def _filtered(given: dict[str, str], me: str) -> QuerySet[Case]:
-    cases = cases_open() if given["status"] in ("", "open_all") else Case.objects.all()
-    if given["status"] in Case.Status.values:
-        cases = cases.filter(status=given["status"])
-    if given["priority"] in Severity.values:
-        cases = cases.filter(priority=given["priority"])
-    if given["assignee"] == "me":
-        cases = cases.filter(assignee=me)
-    elif given["assignee"] == "nobody":
-        cases = cases.filter(assignee="")
-    if given["overdue"]:
-        cases = cases.filter(due_at__lt=timezone.now()).exclude(status=Case.Status.CLOSED)
-    if given["who"]:
-        about = cases.filter(account_id=given["who"]) | cases.filter(user_id=given["who"])
-        cases = about
-    if given["status"] == Case.Status.CLOSED:
-        return cases.order_by("-closed_at")
-    return cases.order_by("-priority_rank", "opened_at", "id")
 
 
 def _queue_action(request: HttpRequest) -> HttpResponse:

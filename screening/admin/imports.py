@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from fraudsite.admin_site import page, principal_of, render, render_part, told
+from fraudsite.downloads import csv_download
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
@@ -132,9 +133,9 @@ def import_live(request: HttpRequest, import_id: Any) -> HttpResponse:
 @page("imports/<uuid:import_id>/errors.csv", name="import_errors")
 def import_errors(request: HttpRequest, import_id: Any) -> StreamingHttpResponse:
     job = selectors.import_get(str(import_id))
-    response = StreamingHttpResponse(selectors.errors_csv(job), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="import-{job.import_id}-errors.csv"'
-    return response
+    return csv_download(
+        f"import-{job.import_id}-errors.csv", selectors.ERROR_COLUMNS, selectors.error_rows(job)
+    )
 
 
 @page("imports/<uuid:import_id>/<str:what>/", name="import_action", action=Action.TRANSACTIONS_WRITE)

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import Missing
+from ingestion.events.models import Severity
 from screening.alerts.models import Alert
 from screening.alerts.selectors import alert_body, alerts_shown
 from screening.cases.models import Case, CaseEntry, CaseNote
@@ -32,6 +33,25 @@ def cases_open() -> QuerySet[Case]:
 
 def cases_overdue() -> QuerySet[Case]:
     return cases_open().filter(due_at__lt=timezone.now())
+
+
+def cases_chosen(
+    *, status: str, priority: str, assignee: str | None, is_overdue: bool, who: str
+) -> QuerySet[Case]:
+    """The queue of those that are chosen; closed ones, the newest first, only where `status` says so or is unknown.
+    `assignee`: "" is nobody, None anybody. `who`: an account or a user."""
+    cases = cases_open() if status in ("", "open_all") else Case.objects.all()
+    if status in Case.Status.values:
+        cases = cases.filter(status=status)
+    if priority in Severity.values:
+        cases = cases.filter(priority=priority)
+    if assignee is not None:
+        cases = cases.filter(assignee=assignee)
+    if is_overdue:
+        cases = cases & cases_overdue()
+    if who:
+        cases = cases.filter(Q(account_id=who) | Q(user_id=who))
+    return cases.order_by("-closed_at") if status == Case.Status.CLOSED else cases
 
 
 def cases_about(*, account_id: str | None = None, user_id: str | None = None) -> QuerySet[Case]:

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_no_body
 from fraudsite.api.views import ApiListView, ApiView
+from fraudsite.downloads import csv_download
 from ingestion.imports.models import ImportJob
 from screening.imports import selectors, services
 from screening.imports.serializers import ImportDetailSerializer, ImportSerializer, ImportUploadSerializer
@@ -80,9 +81,9 @@ class ImportErrorsView(ApiView):
     def get(self, request: Request, import_id: str) -> StreamingHttpResponse:
         """The row errors as a CSV file: `row,line,path,message` (the first 100,000)."""
         job = selectors.import_get(import_id)
-        response = StreamingHttpResponse(selectors.errors_csv(job), content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="import-{job.import_id}-errors.csv"'
-        return response
+        return csv_download(
+            f"import-{job.import_id}-errors.csv", selectors.ERROR_COLUMNS, selectors.error_rows(job)
+        )
 
 
 class ImportCancelView(ApiView):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +10,6 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import Missing
-from fraudsite.spreadsheets import harmless
 from ingestion.imports.models import ImportJob, ImportRowError
 from ingestion.models import Transaction
 
@@ -93,14 +90,7 @@ def _progress(job: ImportJob) -> float:
     return round(min(MOST_OF_IT, job.bytes_read / job.size_bytes), 4) if job.size_bytes else 0.0
 
 
-def errors_csv(job: ImportJob) -> Iterator[str]:
-    """The row errors as CSV, line by line, without holding them all."""
-    yield _csv_line(ERROR_COLUMNS)
+def error_rows(job: ImportJob) -> Iterator[tuple[str, ...]]:
+    """The cells of ERROR_COLUMNS, a row error at a time, without holding them all."""
     for error in job.row_errors.order_by("id").iterator(chunk_size=2_000):
-        yield _csv_line((error.row, error.line, harmless(error.path), harmless(error.message)))
-
-
-def _csv_line(cells: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue()
+        yield str(error.row), "" if error.line is None else str(error.line), error.path, error.message

@@ -10,13 +10,14 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from fraudsite.downloads import csv_lines
 from fraudsite.errors import DomainError, Invalid
 from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from ingestion.imports.models import ImportJob
 from screening.imports.running import import_run
-from screening.imports.selectors import errors_csv, import_get
+from screening.imports.selectors import ERROR_COLUMNS, error_rows, import_get
 from screening.imports.services import import_cancel, import_create, import_resume
 
 REPORT_EVERY_S = 2.0
@@ -108,7 +109,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  row {each.row}: {each.path} {each.message}")
         if errors_file:
             with Path(errors_file).open("w", newline="") as file:
-                file.writelines(errors_csv(job))
+                file.writelines(csv_lines(ERROR_COLUMNS, error_rows(job)))
         if job.status != ImportJob.Status.COMPLETED:
             raise CommandError(job.error or f"The import is {job.status}.")
 
