@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.heartbeats import workers_heard
 from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.postgresql.deadlines import patience
 from screening.models import VelocityState
@@ -124,7 +124,5 @@ def _migrations() -> dict[str, Any]:
 
 
 def _workers() -> dict[str, Any]:
-    client = redis.Redis(connection_pool=_redis_pool)
-    heard = client.zrangebyscore(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
-    names = sorted(name.decode() for name in heard)
+    names = workers_heard(redis.Redis(connection_pool=_redis_pool))
     return {"alive": names} if names else {"status": "none", "alive": []}

@@ -4,12 +4,20 @@ Knows no Django, so that a health check, asked every few seconds, need not start
 """
 
 import socket
+import time
+from typing import Any
 
 WORKERS_KEY = "fraudsite:workers"
 WORKER_SILENCE_S = 15
 # Beats, by when they last sent a task: the shortest interval is two seconds (the settings).
 BEATS_KEY = "fraudsite:beats"
 BEAT_SILENCE_S = 30
+
+
+def workers_heard(client: Any) -> list[str]:
+    """The workers that gave a sign of life lately, by name, as this Redis knows. Raises RedisError."""
+    heard = client.zrangebyscore(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+    return sorted(name.decode() for name in heard)
 
 
 def beat_name() -> str:

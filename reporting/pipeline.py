@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.db import connection
 from django.db.models import Min
 from django.utils import timezone
 
-from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.heartbeats import workers_heard
 from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
@@ -46,10 +45,9 @@ def pipeline_health() -> dict[str, Any]:
 def workers_alive() -> int | None:
     """How many Celery workers were heard of in the last seconds; None while Redis cannot be reached."""
     try:
-        heard: Any = _redis().zcount(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+        return len(workers_heard(redis.Redis(connection_pool=_heartbeat_pool)))
     except redis.RedisError:
         return None
-    return int(heard)
 
 
 def velocity_memory_bytes() -> int | None:
@@ -59,10 +57,6 @@ def velocity_memory_bytes() -> int | None:
         return store.memory_bytes()
     except StoreUnavailable:
         return None
-
-
-def _redis() -> redis.Redis:
-    return redis.Redis(connection_pool=_heartbeat_pool)
 
 
 def _age_s(moment: datetime | None) -> float:

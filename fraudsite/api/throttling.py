@@ -20,12 +20,12 @@ from redis.retry import Retry
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from fraudsite.absence import Absence
 from fraudsite.client_address import client_address
 
 LEASES_PER_SECOND = 50
 KEY_PREFIX = "fraudsite:throttle:"
 KEY_TTL_S = 5
-# After a failure Redis is left alone this long, so that its timeouts do not add up in the hot path.
 REDIS_PAUSE_S = 1.0
 MAX_BUCKETS = 10_000
 
@@ -45,7 +45,7 @@ class Limiter:
         self._client = client
         self._buckets: dict[str, _Bucket] = {}
         self._lock = threading.Lock()
-        self._paused_until = 0.0
+        self._absence = Absence(REDIS_PAUSE_S)
 
     def allow(self, name: str, limit: int, *, now: float | None = None) -> bool:
         """Whether one more request of `name` fits into the current second."""
@@ -86,16 +86,18 @@ class Limiter:
 
     def _add(self, key: str, size: int) -> int | None:
         """The count with `size` added, or None while Redis is away."""
-        if time.monotonic() < self._paused_until:
+        if not self._absence.may_try():
             return None
         try:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.incrby(key, size)
             pipeline.expire(key, KEY_TTL_S)
-            return int(pipeline.execute()[0])
+            total = int(pipeline.execute()[0])
         except redis.RedisError:
-            self._paused_until = time.monotonic() + REDIS_PAUSE_S
+            self._absence.begins()
             return None
+        self._absence.over()
+        return total
 
 
 @cache
@@ -110,14 +112,12 @@ def limiter() -> Limiter:
 
 class _RateThrottle(BaseThrottle):
     setting = ""
-    default = 0
 
     def name_of(self, request: Request) -> str:
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        limit = getattr(settings, self.setting, self.default)
-        return limit <= 0 or limiter().allow(self.name_of(request), limit)
+        return limiter().allow(self.name_of(request), getattr(settings, self.setting))
 
     def wait(self) -> float:
         """Until the next second begins, said in whole seconds."""
@@ -128,7 +128,6 @@ class ClientThrottle(_RateThrottle):
     """`API_RATE_PER_CLIENT` requests a second for one key (or one member of staff)."""
 
     setting = "API_RATE_PER_CLIENT"
-    default = 2000
 
     def name_of(self, request: Request) -> str:
         return str(getattr(request, "principal", None) or client_address(request))
@@ -138,7 +137,6 @@ class GlobalThrottle(_RateThrottle):
     """`API_RATE_GLOBAL` requests a second for all clients together."""
 
     setting = "API_RATE_GLOBAL"
-    default = 5000
 
     def name_of(self, request: Request) -> str:
         return "all"

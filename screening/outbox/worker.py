@@ -8,7 +8,7 @@ chunk: a worker that dies loses and doubles nothing. Sending, which is slow and 
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -39,19 +39,13 @@ PURGE_CHUNK = 10_000
 PURGE_S = 30.0
 
 
-def outbox_work(*, for_s: float | None = None) -> int:
+def outbox_work(*, for_s: float = math.inf) -> int:
     """Work until nothing waits, or for about `for_s` seconds; returns how many alerts, signals and entries were dealt
     with.
 
     While another worker is at it, does nothing: that one, or the sweep, sees what is there.
     """
-    deadline = None if for_s is None else time.monotonic() + for_s
-    done = 0
-    while dealt_with := _round():
-        done += dealt_with
-        if deadline is not None and time.monotonic() > deadline:
-            break
-    return done
+    return worked_off(_round, for_s=for_s)
 
 
 def _round() -> int:

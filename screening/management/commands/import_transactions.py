@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from fraudsite.downloads import csv_lines
 from fraudsite.errors import DomainError, Invalid
-from fraudsite.heartbeats import WORKER_SILENCE_S, WORKERS_KEY
+from fraudsite.heartbeats import workers_heard
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
 from ingestion.imports.models import ImportJob
@@ -142,7 +142,6 @@ def _is_held(import_id: str) -> bool:
 def _has_workers() -> bool:
     try:
         with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
-            names = client.zrangebyscore(WORKERS_KEY, int(time.time()) - WORKER_SILENCE_S, "+inf")
+            return any(name.startswith("realtime@") for name in workers_heard(client))
     except redis.RedisError:
         return False
-    return any(name.startswith(b"realtime") for name in names)
