@@ -62,7 +62,7 @@ def rule_validate(request: HttpRequest) -> HttpResponse:
     """What the builder shows while one types: the sentence, or what is wrong and where."""
     try:
         document = json_body.decode(request.body)
-        parsed = services.rule_validate(document=document)
+        parsed = services.rule_validate(document)
     except json_body.JsonBodyError as error:
         return _problems([FieldError(error.path, error.message)])
     except DomainError as error:
@@ -198,7 +198,7 @@ def _version_row(
 
 def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]:
     """The moves that the state allows and this person may make; the author's approval is shown as refused."""
-    needs_approval = version.needs_approval or settings.REQUIRE_RULE_APPROVAL
+    needs_approval = approval.needs_approval(version)
     moves = approval.MOVES if needs_approval else approval.MOVES_WITHOUT_APPROVAL
     is_author = approval.wrote(principal_of(request), version)
     return [
@@ -219,7 +219,7 @@ def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]
 def _makes_sense(version: RuleVersion, move: str) -> bool:
     if version.state in (State.LIVE, State.RETIRED, State.REJECTED):
         return False
-    return not (move == "submit" and not (version.needs_approval or settings.REQUIRE_RULE_APPROVAL))
+    return move != "submit" or approval.needs_approval(version)
 
 
 def _before(versions: list[RuleVersion], version: RuleVersion) -> RuleVersion | None:
@@ -338,11 +338,10 @@ def _said(version: RuleVersion) -> str:
 
 
 def _news(version: RuleVersion) -> str:
-    needs_approval = version.needs_approval or settings.REQUIRE_RULE_APPROVAL
     what = {
         State.LIVE: "is in force" if version.is_active else "is in force: the rule is switched off",
         State.DRAFT: "is kept as a draft; "
-        + ("submit it for approval" if needs_approval else "put it in force")
+        + ("submit it for approval" if approval.needs_approval(version) else "put it in force")
         + " when it is ready",
         State.PENDING_APPROVAL: "waits for approval by another person",
         State.SHADOW: "is evaluated in shadow, without effect",

@@ -122,7 +122,7 @@ class RuleValidateView(ApiView):
     def post(self, request: Request) -> Response:
         """What a rule says in plain words and which counters it needs, or what is wrong with it. Saves nothing."""
         try:
-            parsed = services.rule_validate(document=request.data)
+            parsed = services.rule_validate(request.data)
         except Invalid as error:
             raise Unprocessable(error.detail, error.errors) from None
         return Response(

@@ -121,12 +121,13 @@ def _locked(rule_id: int, number: int) -> RuleVersion:
     return version_get(rule_get(rule_id), number)
 
 
-def _needs_approval(version: RuleVersion) -> bool:
+def needs_approval(version: RuleVersion) -> bool:
+    """Whether somebody who did not write it has to let it through."""
     return version.needs_approval or settings.REQUIRE_RULE_APPROVAL
 
 
 def _check_move(version: RuleVersion, action: str) -> None:
-    moves = MOVES if _needs_approval(version) else MOVES_WITHOUT_APPROVAL
+    moves = MOVES if needs_approval(version) else MOVES_WITHOUT_APPROVAL
     if version.state not in moves[action]:
         allowed = " or ".join(STATE_WORDS[each] for each in moves[action])
         raise Conflict(
@@ -138,7 +139,7 @@ def _check_move(version: RuleVersion, action: str) -> None:
 def _check_wording(version: RuleVersion) -> None:
     """What was written long ago may name a list that is gone. A rule must be possible to stop all the same."""
     if version.is_active:
-        rule_validate(document=version.definition)
+        rule_validate(version.definition)
 
 
 def _check_undoes_nothing(version: RuleVersion) -> None:
@@ -156,7 +157,7 @@ def _check_undoes_nothing(version: RuleVersion) -> None:
 
 def _review(version: RuleVersion, principal: str, note: str) -> None:
     """Note who let the version through, and refuse its author where approval is needed."""
-    if _needs_approval(version):
+    if needs_approval(version):
         if wrote(principal, version):
             raise Refused("Who wrote a version cannot approve it; another principal must.")
         version.needs_approval = True

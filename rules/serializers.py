@@ -8,10 +8,9 @@ from rest_framework import serializers
 
 from fraudsite.api.schema import example
 from fraudsite.api.serializers import StrictSerializer
+from rules.core.fields import EVENTS
+from rules.core.parse import ACTION_TYPES
 from rules.models import LIST_NAME_LENGTH, LIST_NOTE_LENGTH, LIST_VALUE_LENGTH, RuleVersion
-
-TRIGGERS = ("transaction", "login", "card", "alert")
-ACTION_TYPES = ("flag", "block", "alert", "score", "allow")
 
 
 class ActionSerializer(serializers.Serializer[Any]):
@@ -50,7 +49,7 @@ class RuleWordingSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=120)
     description = serializers.CharField(required=False)
     rule_type = serializers.CharField(max_length=40, help_text="a label, e.g. velocity")
-    trigger = serializers.ListField(child=serializers.ChoiceField(choices=TRIGGERS), required=False)
+    trigger = serializers.ListField(child=serializers.ChoiceField(choices=EVENTS), required=False)
     conditions = serializers.ListField(
         child=serializers.DictField(), min_length=1, help_text="comparisons, {all: […]}, {any: […]}, {not: …}"
     )

@@ -8,7 +8,8 @@ Moving a version through its states (submit, approve …) is in `rules.approval`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,17 +31,8 @@ from rules.selectors import OPEN_STATES, State, rule_get, version_get, version_s
 
 # What an answer adds to the wording: a client may send back what it got.
 ANSWER_KEYS = frozenset(
-    {
-        "id",
-        "state",
-        "in_force",
-        "authored_by",
-        "pending_version",
-        "shadow_version",
-        "created_at",
-        "updated_at",
-    }
-    | {"warnings"}
+    {"id", "state", "in_force", "authored_by", "pending_version", "shadow_version"}
+    | {"created_at", "updated_at", "warnings"}
 )
 
 
@@ -61,9 +53,10 @@ def rule_create(
     """
     with transaction.atomic():
         ruleset_lock()
-        parsed = _parse(document)
+        parsed = rule_validate(document)
         _check_name_is_free(parsed.rule.name)
-        rule = _insert_rule(parsed.rule.name, pack_key)
+        with _taken_name_refused():
+            rule = Rule.objects.create(name=parsed.rule.name, pack_key=pack_key)
         version = _add_version(rule, _definition(parsed), principal=principal, note="created")
         _settle(version, state=_first_state(as_draft), principal=principal)
     return Saved(version, parsed.warnings)
@@ -86,7 +79,7 @@ def rule_update(*, rule_id: int, changes: Mapping[str, Any], principal: str, as_
             raise Invalid("The rule is not valid.", [FieldError("id", f"must be {rule_id}, or be left out")])
         waiting = version_waiting(rule)
         base = waiting if waiting is not None and (stays_out or known == waiting.number) else shown
-        parsed = _parse(base.definition | wording)
+        parsed = rule_validate(base.definition | wording)
         is_same = is_same_json(_definition(parsed), base.definition) and base.state in (
             State.LIVE,
             *OPEN_STATES,
@@ -135,7 +128,7 @@ def rule_rollback(*, rule_id: int, number: int, principal: str) -> Saved:
         ruleset_lock()
         rule = rule_get(rule_id)
         earlier = version_get(rule, number)
-        parsed = _parse(earlier.definition)
+        parsed = rule_validate(earlier.definition)
         same = _same_already(rule, parsed)
         if same is not None:
             return Saved(same, parsed.warnings)
@@ -160,11 +153,6 @@ def _same_already(rule: Rule, parsed: ParsedRule) -> RuleVersion | None:
     return candidate if is_same else None
 
 
-def rule_validate(*, document: Mapping[str, Any]) -> ParsedRule:
-    """Parse as saving would, and save nothing."""
-    return _parse(document)
-
-
 def make_live(version: RuleVersion, *, principal: str) -> None:
     """Put a version in force in place of the one that is; under the rules lock."""
     now = timezone.now()
@@ -185,7 +173,8 @@ def touch(rule: Rule) -> None:
     rule.save(update_fields=["updated_at"])
 
 
-def _parse(document: Mapping[str, Any]) -> ParsedRule:
+def rule_validate(document: Mapping[str, Any]) -> ParsedRule:
+    """Parse as saving does. Raises Invalid with the JSON path of everything that is wrong."""
     if not isinstance(document, dict):
         raise Invalid("A rule is a JSON object.", [FieldError("$", "expected an object")])
     try:
@@ -237,11 +226,12 @@ def _check_name_is_free(name: str, *, besides: Rule | None = None) -> None:
         raise Conflict(f"Rule {taken.pk} has this name.", [FieldError("name", "is taken by another rule")])
 
 
-def _insert_rule(name: str, pack_key: str | None) -> Rule:
+@contextmanager
+def _taken_name_refused() -> Iterator[None]:
+    """A savepoint, so that a name that came in past the lock (by SQL, say) is a conflict and no broken transaction."""
     try:
-        # A savepoint, so that a name that came in past the lock (by SQL, say) is a conflict and no broken transaction.
         with transaction.atomic():
-            return Rule.objects.create(name=name, pack_key=pack_key)
+            yield
     except IntegrityError:
         raise Conflict(
             "Another rule has this name.", [FieldError("name", "is taken by another rule")]
@@ -249,15 +239,9 @@ def _insert_rule(name: str, pack_key: str | None) -> Rule:
 
 
 def _rename(rule: Rule, name: str) -> None:
-    rule.name = name
-    rule.updated_at = timezone.now()
-    try:
-        with transaction.atomic():
-            rule.save(update_fields=["name", "updated_at"])
-    except IntegrityError:
-        raise Conflict(
-            "Another rule has this name.", [FieldError("name", "is taken by another rule")]
-        ) from None
+    rule.name, rule.updated_at = name, timezone.now()
+    with _taken_name_refused():
+        rule.save(update_fields=["name", "updated_at"])
 
 
 def _add_version(

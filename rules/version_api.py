@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -91,18 +92,7 @@ class RuleRollbackView(ApiView):
         return Response(selectors.rule_body(shown), status=202 if is_waiting else 200)
 
 
-class _MoveView(ApiView):
-    """One step of a version; answers the version."""
-
-    required_scopes = {"POST": "rules:approve"}
-
-    def note(self, request: Request) -> str:
-        serializer = ReviewSerializer(data=request.data or {})
-        serializer.is_valid(raise_exception=True)
-        return str(serializer.validated_data["note"])
-
-
-class VersionSubmitView(_MoveView):
+class VersionSubmitView(ApiView):
     required_scopes = {"POST": "rules:write"}
 
     @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
@@ -113,37 +103,37 @@ class VersionSubmitView(_MoveView):
         return Response(selectors.version_body(version))
 
 
-class VersionApproveView(_MoveView):
+class _ReviewView(ApiView):
+    required_scopes = {"POST": "rules:approve"}
+    move: Callable[..., RuleVersion]
+
     @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
     def post(self, request: Request, rule_id: int, number: int) -> Response:
-        """Put a version in force. Its author cannot where approval is needed (403)."""
-        version = approval.version_approve(
-            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
-        )
-        return Response(selectors.version_body(version))
+        serializer = ReviewSerializer(data=request.data or {})
+        serializer.is_valid(raise_exception=True)
+        given = {"principal": request.principal, **serializer.validated_data}
+        return Response(selectors.version_body(self.move(rule_id=rule_id, number=number, **given)))
 
 
-class VersionRejectView(_MoveView):
-    @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
-    def post(self, request: Request, rule_id: int, number: int) -> Response:
-        """Refuse a version."""
-        version = approval.version_reject(
-            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
-        )
-        return Response(selectors.version_body(version))
+class VersionApproveView(_ReviewView):
+    """Put a version in force. Its author cannot where approval is needed (403)."""
+
+    move = staticmethod(approval.version_approve)
 
 
-class VersionShadowView(_MoveView):
-    @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
-    def post(self, request: Request, rule_id: int, number: int) -> Response:
-        """Evaluate a version on live transactions without effect, beside the one in force."""
-        version = approval.version_shadow(
-            rule_id=rule_id, number=number, principal=request.principal, note=self.note(request)
-        )
-        return Response(selectors.version_body(version))
+class VersionRejectView(_ReviewView):
+    """Refuse a version."""
+
+    move = staticmethod(approval.version_reject)
 
 
-class VersionRetireView(_MoveView):
+class VersionShadowView(_ReviewView):
+    """Evaluate a version on live transactions without effect, beside the one in force."""
+
+    move = staticmethod(approval.version_shadow)
+
+
+class VersionRetireView(ApiView):
     required_scopes = {"POST": "rules:write"}
 
     @extend_schema(request=None, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
