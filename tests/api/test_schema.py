@@ -57,6 +57,10 @@ def test_every_operation_says_what_it_answers_and_how_it_fails(schema: dict[str,
             assert {"ApiKey": []} in operation["security"], (path, method)
 
 
+def test_it_names_the_cookie_that_the_login_sets(schema: dict[str, Any], settings: Any) -> None:
+    assert schema["components"]["securitySchemes"]["AdminSession"]["name"] == settings.SESSION_COOKIE_NAME
+
+
 def test_lists_describe_their_page(schema: dict[str, Any]) -> None:
     operation = schema["paths"]["/api/v1/rules/"]["get"]
     names = {parameter["name"] for parameter in operation["parameters"]}
