@@ -18,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fraudsite.admin_site import WorkspaceModelAdmin
-from fraudsite.roles import Action
+from fraudsite.roles import Action, may
 from fraudsite.services import api_keys_working
 from fraudsite.two_factor import second_factor_remove
 
@@ -107,6 +107,11 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
         if "is_active" in form.changed_data and not obj.is_active:
             _warn_of_keys(request, obj)
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if "groups" in form.changed_data:
+            _tell_of_roles(request, form.instance)
+
     @action(description="Remove the second factor of the selected users")
     def reset_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
         chosen = [user for user in users if self.has_change_permission(request, user)]
@@ -128,6 +133,17 @@ def _warn_of_keys(request: HttpRequest, user: User) -> None:
             request,
             f"{user.get_username()} made API keys that still work: {names}. Revoke those they may have kept.",
         )
+
+
+def _tell_of_roles(request: HttpRequest, user: User) -> None:
+    """Not refused: each version takes two people all the same, and a second login is as easily made."""
+    name = user.get_username()
+    if may(user, Action.RULES_WRITE) and may(user, Action.RULES_APPROVE):
+        messages.warning(
+            request, f"{name} may now write rules and approve those of others. Nobody approves their own."
+        )
+    if user == request.user:
+        messages.warning(request, "You changed what you may do yourself. The audit trail says so.")
 
 
 @admin.register(Group)

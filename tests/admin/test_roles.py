@@ -203,6 +203,27 @@ def test_nobody_becomes_somebody_else_by_another_name() -> None:
     assert 'name="username"' in administrator.page(reverse("admin:auth_user_add"))
 
 
+def test_it_tells_who_becomes_maker_and_checker_and_who_changes_their_own_roles() -> None:
+    administrator = StaffClient("grace", "Administrator")
+    roles = {group.name: group.pk for group in Group.objects.all()}
+
+    def given(user: Any, *names: str) -> str:
+        form = {"is_active": "on", "is_staff": "on", "groups": [roles[name] for name in names]}
+        return messages_of(
+            administrator.post(reverse("admin:auth_user_change", args=[user.pk]), form, follow=True)
+        )
+
+    ada = StaffClient("ada", "Rule author").user
+    both = "ada may now write rules and approve those of others"
+    assert both not in given(ada, "Approver")
+    told = given(ada, "Approver", "Rule author")
+    assert both in told
+    assert "what you may do yourself" not in told
+    # Said once, when it is done.
+    assert both not in given(ada, "Approver", "Rule author")
+    assert "what you may do yourself" in given(administrator.user, "Administrator", "Analyst")
+
+
 def test_it_names_the_keys_that_whoever_leaves_may_have_kept() -> None:
     leaving = StaffClient("ada", "Administrator").user
     for name in ("kept", "revoked"):
