@@ -87,13 +87,12 @@ def number_of(text: str) -> int:
     return whole_number(text) or 0
 
 
-def day_of(text: str, path: str) -> date | None:
+def day_of(text: str) -> date | None:
     """The day that a form's field gives; None where it is empty. Raises Invalid."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        message = "takes a day of the calendar, written as 2027-01-31"
-        raise Invalid(f"{text!r} is no day of the calendar.", [FieldError(path, message)]) from None
+        raise Invalid(f"{text!r} is no day of the calendar, written as 2027-01-31.") from None
 
 
 def principal_of(request: HttpRequest) -> str:

@@ -159,7 +159,7 @@ def _warn_of_several_in_one(request: HttpRequest, entries: Sequence[NewEntry]) -
 
 def _expiry(given: Any) -> datetime | None:
     """The end of the day given, UTC; None where none is given. Invalid for what is no day: it would never end."""
-    day = day_of(given.get("expires_on", "").strip(), "expires_on")
+    day = day_of(given.get("expires_on", "").strip())
     return None if day is None else datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
 
 

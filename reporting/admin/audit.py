@@ -95,8 +95,8 @@ def _wanted(given: dict[str, str]) -> QuerySet[AuditEntry]:
         actor=given["actor"],
         table=given["table"],
         row=given["row"],
-        first=day_of(given["since"], "since"),
-        last=day_of(given["until"], "until"),
+        first=day_of(given["since"]),
+        last=day_of(given["until"]),
         before=number_of(given["before"]),
     )
 

@@ -61,7 +61,7 @@ def _make(request: HttpRequest) -> HttpResponse:
         kind = request.POST.get("kind", "")
         if kind not in Report.Kind.values:
             raise Invalid("Choose which report.")
-        day = day_of(request.POST.get("date", "").strip(), "date")
+        day = day_of(request.POST.get("date", "").strip())
         report = report_make(kind=kind, day=day, principal=principal_of(request))
     except DomainError as error:
         messages.error(request, told(error))
