@@ -12,7 +12,9 @@ from pytest_django.plugin import DjangoDbBlocker
 from redis import Redis
 from xdist.scheduler import LoadFileScheduling
 
+from fraudsite.api.authentication import forget_keys
 from fraudsite.collecting import collect_seldom
+from tests.clients import ApiClient
 from tests.databases import (
     database_close,
     database_is_emptied_quickly,
@@ -132,6 +134,17 @@ def django_db_setup(
         name = connection.settings_dict["NAME"]
         connection.close()
         database_close(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_remembered_keys() -> None:
+    forget_keys()
+
+
+@pytest.fixture
+def api(db: None) -> ApiClient:
+    """A client with every scope."""
+    return ApiClient()
 
 
 @pytest.fixture

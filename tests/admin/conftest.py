@@ -1,20 +1,3 @@
-from __future__ import annotations
+from tests.screening.conftest import _fresh_screening
 
-import pytest
-
-from fraudsite.short_cache import forget_kept
-from rules.list_selectors import forget_lists
-from screening.engine import engines
-from screening.realtime import fence, store
-
-
-@pytest.fixture(autouse=True)
-def _fresh(request: pytest.FixtureRequest) -> None:
-    """Forget what an earlier test taught this process."""
-    forget_kept()
-    forget_lists()
-    store.forget_absence()
-    store.forget_everything()
-    engines.forget()
-    fence.forget()
-    return
+__all__ = ["_fresh_screening"]

@@ -37,11 +37,6 @@ from tests.staff import StaffClient, messages_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def api() -> ApiClient:
-    return ApiClient()
-
-
 def decided(api: ApiClient, *, ago: timedelta = timedelta(0), start: int = 0) -> None:
     """Four payments of which two are over the rule's thousand; decided `ago`."""
     for index, (amount, channel) in enumerate(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
+from fraudsite.short_cache import forget_kept
+from rules.list_selectors import forget_lists
 from screening.engine import engines
 from screening.realtime import fence, store
 
 
 @pytest.fixture(autouse=True)
-def _fresh_screening(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Forget what an earlier test's rulesets and counters taught this process."""
+def _fresh_screening() -> None:
+    """Forget what an earlier test taught this process."""
+    forget_kept()
+    forget_lists()
     store.forget_absence()
     store.forget_everything()
     engines.forget()
     fence.forget()
-    return

@@ -41,11 +41,6 @@ def rule(name: str, over: int, *, by: str = "user_id") -> dict[str, Any]:
 
 
 @pytest.fixture
-def api() -> ApiClient:
-    return ApiClient()
-
-
-@pytest.fixture
 def rule_ids(api: ApiClient) -> list[int]:
     """Never hit; hit from the second payment on; not applicable without a device."""
     rules = (rule("Never", 1000), rule("Second", 1), rule("By device", 1000, by="device_id"))
