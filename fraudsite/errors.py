@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,16 @@ class FieldError:
 
     path: str
     message: str
+
+
+def errors_body(errors: Iterable[FieldError]) -> list[dict[str, str]]:
+    """As every answer tells them."""
+    return [{"path": each.path, "message": each.message} for each in errors]
+
+
+def rejection(index: int, errors: Iterable[FieldError]) -> dict[str, Any]:
+    """What an answer to many says of one that was refused, by its place among them."""
+    return {"index": index, "errors": errors_body(errors)}
 
 
 class DomainError(Exception):

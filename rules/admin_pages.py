@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from fraudsite import json_body
 from fraudsite.admin_site import number_of, page, principal_of, render, require, told
-from fraudsite.errors import Conflict, DomainError, FieldError, Missing
+from fraudsite.errors import Conflict, DomainError, FieldError, Missing, errors_body
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
 from rules import approval, selectors, services
@@ -250,7 +250,7 @@ def _builder(
         base=base,
         document=to_json(document).decode(),
         choices=builder_choices(),
-        problems=[{"path": each.path, "message": each.message} for each in problems or ()],
+        problems=errors_body(problems or ()),
         was_changed=was_changed,
         needs_approval=settings.REQUIRE_RULE_APPROVAL,
         may_read=True,
@@ -358,6 +358,6 @@ def _problems(problems: Any) -> JsonResponse:
             "warnings": [],
             "clock": "",
             "counts": [],
-            "problems": [{"path": each.path, "message": each.message} for each in problems],
+            "problems": errors_body(problems),
         }
     )

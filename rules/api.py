@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -11,9 +12,10 @@ from rest_framework.response import Response
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters, true_or_false
 from fraudsite.api.views import ApiListView, ApiView
-from fraudsite.errors import FieldError, Invalid, Unprocessable
+from fraudsite.errors import FieldError, Invalid, Unprocessable, errors_body
 from rules import selectors, services
 from rules.core.documents import rule_to_document
+from rules.core.errors import RuleProblem
 from rules.core.features import features_of
 from rules.core.wording import describe_rule
 from rules.filters import RuleFilter
@@ -141,9 +143,8 @@ def _saved_response(saved: services.Saved, *, status: int = 200) -> Response:
     return Response(selectors.rule_body(shown) | {"warnings": _warnings(saved.warnings)}, status=status)
 
 
-def _warnings(problems: Any) -> list[dict[str, str]]:
-    errors = [services.problem_error(each) for each in problems]
-    return [{"path": each.path, "message": each.message} for each in errors]
+def _warnings(problems: Iterable[RuleProblem]) -> list[dict[str, str]]:
+    return errors_body(map(services.problem_error, problems))
 
 
 def _wants_draft(request: Request) -> bool:

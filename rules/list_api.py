@@ -15,7 +15,7 @@ from fraudsite.api.parsers import CsvParser, JsonParser
 from fraudsite.api.schema import ProblemSerializer
 from fraudsite.api.serializers import check_query_parameters
 from fraudsite.api.views import ApiListView, ApiView
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.errors import FieldError, Invalid, errors_body
 from rules import list_csv, list_selectors, list_services
 from rules.filters import EntryFilter, NamedListFilter
 from rules.list_services import EntriesChanged, NewEntry
@@ -213,8 +213,5 @@ def _changed_body(changed: EntriesChanged, rejected: list[tuple[int, list[FieldE
         "updated": changed.updated,
         "unchanged": changed.unchanged,
         "removed": changed.removed,
-        "rejected": [
-            {"row": row, "errors": [{"path": each.path, "message": each.message} for each in errors]}
-            for row, errors in rejected
-        ],
+        "rejected": [{"row": row, "errors": errors_body(errors)} for row, errors in rejected],
     }

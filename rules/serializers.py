@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from fraudsite.api.schema import example
+from fraudsite.api.schema import ProblemErrorSerializer, example
 from fraudsite.api.serializers import StrictSerializer
 from rules.core.fields import EVENTS
 from rules.core.parse import ACTION_TYPES
@@ -74,11 +74,6 @@ class RuleChangeSerializer(RuleWordingSerializer):
         return fields
 
 
-class ProblemNoteSerializer(serializers.Serializer[Any]):
-    path = serializers.CharField()
-    message = serializers.CharField()
-
-
 class VersionNoteSerializer(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     state = serializers.ChoiceField(choices=RuleVersion.State.choices)
@@ -99,7 +94,7 @@ class RuleSerializer(RuleWordingSerializer):
     shadow_version = VersionNoteSerializer(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
-    warnings = ProblemNoteSerializer(
+    warnings = ProblemErrorSerializer(
         many=True, required=False, help_text="what looks doubtful, after a change"
     )
 
@@ -141,7 +136,7 @@ class RuleValidationSerializer(serializers.Serializer[Any]):
     valid = serializers.BooleanField()
     sentence = serializers.CharField()
     features = serializers.ListField(child=serializers.DictField(), help_text="the counters the rule needs")
-    warnings = ProblemNoteSerializer(many=True)
+    warnings = ProblemErrorSerializer(many=True)
     definition = RuleWordingSerializer(help_text="the canonical wording, as it would be stored")
 
 
@@ -190,7 +185,7 @@ class EntrySerializer(serializers.Serializer[Any]):
 
 class RejectedRowSerializer(serializers.Serializer[Any]):
     row = serializers.IntegerField(help_text="line of the file, from 1")
-    errors = ProblemNoteSerializer(many=True)
+    errors = ProblemErrorSerializer(many=True)
 
 
 class EntriesChangedSerializer(serializers.Serializer[Any]):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fraudsite.api.schema import RejectionSerializer
 from ingestion.serializers import TransactionSerializer
 
 
@@ -85,18 +86,8 @@ class CorrectionSerializer(serializers.Serializer[Any]):
     metadata = serializers.DictField(required=False)
 
 
-class BulkRowErrorSerializer(serializers.Serializer[Any]):
-    path = serializers.CharField()
-    message = serializers.CharField()
-
-
-class BulkRejectionSerializer(serializers.Serializer[Any]):
-    index = serializers.IntegerField(help_text="place of the row in the body, from 0")
-    errors = BulkRowErrorSerializer(many=True)
-
-
 class BulkAnswerSerializer(serializers.Serializer[Any]):
     job_id = serializers.CharField()
     accepted = serializers.IntegerField()
     replayed = serializers.IntegerField()
-    rejected = BulkRejectionSerializer(many=True)
+    rejected = RejectionSerializer(many=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import structlog
 
-from fraudsite.errors import Conflict, FieldError, Invalid
+from fraudsite.errors import Conflict, FieldError, Invalid, rejection
 from fraudsite.logging import about_transaction, transactions_log
 from ingestion.models import RetiredTransaction, Transaction
 from ingestion.payloads import ParsedTransaction, transaction_parse
@@ -164,17 +164,13 @@ def transactions_accept_bulk(*, documents: Sequence[tuple[Any, list[FieldError]]
                 raise Invalid("The row cannot be read.", errors)
             parsed.append((index, transaction_parse(document, now=now)))
         except Invalid as error:
-            rejected.append(_rejection(index, error.errors))
+            rejected.append(rejection(index, error.errors))
     intake = intake_store([each for _, each in parsed])
     transactions_log(
         "transaction_accepted", ({"transaction_id": name, "job_id": job_id} for name in intake.accepted)
     )
     transactions_enqueue(list(intake.accepted.values()))
     taken = [FieldError("transaction_id", TAKEN)]
-    rejected += [_rejection(parsed[at][0], taken) for at in intake.conflicts]
+    rejected += [rejection(parsed[at][0], taken) for at in intake.conflicts]
     rejected.sort(key=lambda each: each["index"])
     return BulkAnswer(job_id, len(intake.accepted), intake.replayed, rejected)
-
-
-def _rejection(index: int, errors: Sequence[FieldError]) -> dict[str, Any]:
-    return {"index": index, "errors": [{"path": each.path, "message": each.message} for each in errors]}

@@ -27,6 +27,7 @@ from fraudsite.errors import (
     Refused,
     TooLarge,
     Unprocessable,
+    errors_body,
 )
 from fraudsite.json_body import JsonBodyError
 from fraudsite.postgresql.deadlines import NoAnswer
@@ -86,7 +87,7 @@ def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> dict
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "errors": [{"path": error.path, "message": error.message} for error in errors],
+        "errors": errors_body(errors),
     }
 
 

@@ -25,6 +25,11 @@ class ProblemErrorSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
+class RejectionSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField(min_value=0, help_text="place in what was sent, from 0")
+    errors = ProblemErrorSerializer(many=True)
+
+
 class ProblemSerializer(serializers.Serializer[Any]):
     """RFC 9457."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from fraudsite.api.schema import example
+from fraudsite.api.schema import RejectionSerializer, example
 from ingestion.events.models import CardEvent, CustomerProfile, Severity
 
 
@@ -139,22 +139,12 @@ class LabelSerializer(Fields):
     source = _id(required=False, allow_null=True)
 
 
-class EventProblemSerializer(Fields):
-    path = serializers.CharField()
-    message = serializers.CharField()
-
-
-class EventRejectionSerializer(Fields):
-    index = serializers.IntegerField(min_value=0)
-    errors = EventProblemSerializer(many=True)
-
-
 class EventsAcceptedSerializer(Fields):
     """The answer to a list: what was new, what was known already, what was refused."""
 
     accepted = serializers.IntegerField(min_value=0)
     replayed = serializers.IntegerField(min_value=0)
-    rejected = EventRejectionSerializer(many=True)
+    rejected = RejectionSerializer(many=True)
 
 
 OF_KIND: dict[str, type[Fields]] = {

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from fraudsite.errors import FieldError, Invalid
+from fraudsite.errors import FieldError, Invalid, rejection
 from ingestion.events.models import Label
 from ingestion.events.payloads import KYC, EventKind, EventPayload, payload_read
 
@@ -69,14 +69,14 @@ def events_store_bulk(*, kind: EventKind, bodies: Any, principal: str) -> BulkRe
         try:
             valid.append((index, payload_read(kind, body, now=now)))
         except Invalid as error:
-            result.rejected.append(_rejection(index, error.errors))
+            result.rejected.append(rejection(index, error.errors))
     stored = events_store(kind=kind, payloads=[payload for _, payload in valid], principal=principal)
     for (index, payload), each in zip(valid, stored, strict=True):
         if each.status == CONFLICT:
-            result.rejected.append(_rejection(index, [conflict_error(payload)]))
+            result.rejected.append(rejection(index, [conflict_error(payload)]))
         else:
             result.stored.append(each)
-    result.rejected.sort(key=lambda rejection: rejection["index"])
+    result.rejected.sort(key=lambda each: each["index"])
     return result
 
 
@@ -96,13 +96,6 @@ def _check_size(bodies: Any) -> None:
         raise Invalid(
             "Too many events at once.", [FieldError("$", f"has {len(bodies)} items; {MAX_ITEMS} are allowed")]
         )
-
-
-def _rejection(index: int, errors: Sequence[FieldError]) -> dict[str, Any]:
-    return {
-        "index": index,
-        "errors": [{"path": error.path, "message": error.message} for error in errors],
-    }
 
 
 def _rows_store(kind: EventKind, payloads: Sequence[EventPayload]) -> list[Stored]:

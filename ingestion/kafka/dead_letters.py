@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fraudsite.errors import FieldError
+from fraudsite.errors import FieldError, errors_body
 from fraudsite.exact_json import to_json
 from ingestion.card_numbers import card_numbers_remove
 from ingestion.kafka.topics import DEAD_LETTERS
@@ -45,7 +45,7 @@ class DeadLetter:
         return to_json(
             {
                 "reason": self.reason,
-                "errors": [{"path": each.path, "message": each.message} for each in self.errors],
+                "errors": errors_body(self.errors),
                 "topic": message.topic(),
                 "partition": message.partition(),
                 "offset": message.offset(),

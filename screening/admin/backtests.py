@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from fraudsite import charts, json_body
 from fraudsite.admin_site import page, principal_of, render, render_part, told
-from fraudsite.errors import DomainError, FieldError
+from fraudsite.errors import DomainError, FieldError, errors_body
 from fraudsite.roles import Action, may
 from fraudsite.templatetags.workspace import rule_panels
 from screening.batch import backtest_services as services
@@ -94,9 +94,7 @@ def backtest_cancel(request: HttpRequest, backtest_id: str) -> HttpResponse:
 
 
 def _refused(errors: Any) -> JsonResponse:
-    return JsonResponse(
-        {"problems": [{"path": each.path, "message": each.message} for each in errors]}, status=422
-    )
+    return JsonResponse({"problems": errors_body(errors)}, status=422)
 
 
 def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
