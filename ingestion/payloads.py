@@ -69,7 +69,7 @@ _NOT_SHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _text(value: Any, limit: int, is_clean: Callable[[str], bool] = str.isprintable) -> str:
+def text_parse(value: Any, limit: int, is_clean: Callable[[str], bool] = str.isprintable) -> str:
     if type(value) is str and 0 < len(value) <= limit and value.isprintable() and not value.isspace():
         return value
     if not isinstance(value, str):
@@ -90,16 +90,16 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _id(value: Any) -> str:
-    return _text(value, ID_LENGTH)
+def id_parse(value: Any) -> str:
+    return text_parse(value, ID_LENGTH)
 
 
 def _free_text(value: Any) -> str:
-    return _text(value, MAX_TEXT_LENGTH, _is_shown_as_written)
+    return text_parse(value, MAX_TEXT_LENGTH, _is_shown_as_written)
 
 
 def _label(value: Any) -> str:
-    text = _text(value, LABEL_LENGTH)
+    text = text_parse(value, LABEL_LENGTH)
     if text != text.lower():
         raise _Wrong("must be lower-case")
     return text
@@ -148,18 +148,19 @@ def _coordinate(limit: int) -> Callable[[Any], Decimal]:
     return coordinate
 
 
+latitude_parse, longitude_parse = _coordinate(90), _coordinate(180)
 _COUNTRY_CODES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}
 
 
 def _currency(value: Any) -> str:
-    text = _text(value, 3)
+    text = text_parse(value, 3)
     if not re.fullmatch(r"[A-Z]{3}", text):
         raise _Wrong("must be a currency code of three capital letters, e.g. NGN")
     return text
 
 
-def _country(value: Any) -> str:
-    text = _text(value, 2)
+def country_parse(value: Any) -> str:
+    text = text_parse(value, 2)
     if text not in _COUNTRY_CODES:
         raise _Wrong("must be a country code of ISO 3166-1, e.g. NG")
     return text
@@ -171,8 +172,8 @@ _USUAL_ADDRESS = re.compile(
 )
 
 
-def _ip_address(value: Any) -> str:
-    text = _text(value, 45)
+def address_parse(value: Any) -> str:
+    text = text_parse(value, 45)
     if _USUAL_ADDRESS.fullmatch(text):
         return text
     try:
@@ -181,8 +182,8 @@ def _ip_address(value: Any) -> str:
         raise _Wrong("must be an IPv4 or IPv6 address") from None
 
 
-def _last_four(value: Any) -> str:
-    text = _text(value, 4)
+def last_four_parse(value: Any) -> str:
+    text = text_parse(value, 4)
     if not re.fullmatch(r"[0-9]{4}", text):
         raise _Wrong("must be four digits")
     return text
@@ -207,8 +208,8 @@ def instant_parse(value: Any, *, earliest: datetime = EARLIEST) -> datetime:
     return moment
 
 
-def _card_id(value: Any) -> str:
-    text = _id(value)
+def card_id_parse(value: Any) -> str:
+    text = id_parse(value)
     _refuse_card_number(text, "")
     return text
 
@@ -251,27 +252,27 @@ def _check_metadata(value: Any, path: str) -> None:
 
 
 _REQUIRED: dict[str, Callable[[Any], Any]] = {
-    "transaction_id": _id,
-    "user_id": _id,
-    "account_id": _id,
+    "transaction_id": id_parse,
+    "user_id": id_parse,
+    "account_id": id_parse,
     "amount": _amount,
     "transaction_type": _label,
     "channel": _label,
 }
 _OPTIONAL: dict[str, Callable[[Any], Any]] = {
-    "counterparty_account_id": _id,
+    "counterparty_account_id": id_parse,
     "currency": _currency,
-    "merchant_id": _id,
-    "merchant_category": _id,
+    "merchant_id": id_parse,
+    "merchant_category": id_parse,
     "merchant_name": _free_text,
     "location": _free_text,
-    "country_code": _country,
-    "latitude": _coordinate(90),
-    "longitude": _coordinate(180),
-    "ip_address": _ip_address,
-    "device_id": _id,
-    "card_id": _card_id,
-    "card_last4": _last_four,
+    "country_code": country_parse,
+    "latitude": latitude_parse,
+    "longitude": longitude_parse,
+    "ip_address": address_parse,
+    "device_id": id_parse,
+    "card_id": card_id_parse,
+    "card_last4": last_four_parse,
     "status": _label,
     "metadata": _metadata,
     "occurred_at": instant_parse,
