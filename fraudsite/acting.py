@@ -7,7 +7,7 @@ The statement that stores a decision begins with WITH and is left alone: it chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -69,8 +69,4 @@ def _tell_actor(
         return execute(
             _SET.format("%(fraudsite_actor)s") + sql, {**params, "fraudsite_actor": actor}, many, context
         )
-    return execute(_SET.format("%s") + sql, _with_actor(actor, params), many, context)
-
-
-def _with_actor(actor: str, params: Sequence[Any]) -> list[Any]:
-    return [actor, *params]
+    return execute(_SET.format("%s") + sql, [actor, *params], many, context)

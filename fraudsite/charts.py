@@ -133,7 +133,7 @@ def _grid(top: float, width: int = WIDTH) -> SafeString:
 
 
 def _labels(labels: Sequence[str], step: float) -> SafeString:
-    every = max(1, round(46 / step)) if step else 1
+    every = max(1, round(46 / step))
     shown = [
         (_f(LEFT + index * step + step / 2), HEIGHT - 6, label)
         for index, label in enumerate(labels)

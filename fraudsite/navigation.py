@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from fraudsite.roles import Action, may
 
@@ -95,12 +95,9 @@ def menu_entry(url_name: str) -> Entry | None:
 
 
 def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
-    try:
-        link = reverse(f"admin:{entry.url_name}")
-    except NoReverseMatch:
-        return None
     if not may(request.user, entry.action):
         return None
+    link = reverse(f"admin:{entry.url_name}")
     return {
         "title": entry.title,
         "icon": entry.icon,

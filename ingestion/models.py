@@ -9,9 +9,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
-from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
-
-AMOUNT_DECIMALS = 4
+from fraudsite.models import PRINCIPAL_LENGTH
+from ingestion.lengths import AMOUNT_DECIMALS, ID_LENGTH, LABEL_LENGTH
 
 
 class Transaction(models.Model):
@@ -103,7 +102,7 @@ class TransactionRevision(models.Model):
     arrival = models.BigIntegerField(help_text="later evaluations see the new values from here on")
     status_before = models.CharField(max_length=LABEL_LENGTH)
     metadata_before = models.JSONField(encoder=ExactEncoder, decoder=ExactDecoder)
-    changed_by = models.CharField(max_length=160)
+    changed_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     changed_at = models.DateTimeField(default=timezone.now)
     is_counted = models.BooleanField(
         default=True, db_default=True, help_text="whether the counters hold the new values already"

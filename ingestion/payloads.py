@@ -21,11 +21,10 @@ import pycountry
 
 from fraudsite.errors import FieldError, Invalid
 from ingestion.card_numbers import FEWEST_DIGITS, contains_card_number
-from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
+from ingestion.lengths import AMOUNT_DECIMALS, ID_LENGTH, LABEL_LENGTH
 
 MAX_TEXT_LENGTH = 256
 MAX_AMOUNT = Decimal(10) ** 11
-AMOUNT_DECIMALS = 4
 COORDINATE_DECIMALS = 9
 MAX_NUMBER_DIGITS = 40
 MAX_METADATA_BYTES = 32 * 1024

@@ -18,9 +18,7 @@ _TOLD = (*FIELD_NAMES, "base_amount", "received_at")
 
 def transaction_get(transaction_id: str) -> Transaction:
     """Raises Missing, or Gone for one that has left."""
-    transaction = (
-        None if "\0" in transaction_id else Transaction.objects.filter(transaction_id=transaction_id).first()
-    )
+    transaction = Transaction.objects.filter(transaction_id=transaction_id).first()
     if transaction is None:
         raise transaction_absent(transaction_id)
     return transaction

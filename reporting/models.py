@@ -8,6 +8,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from fraudsite.models import PRINCIPAL_LENGTH
+
 
 class AuditEntry(models.Model):
     """One change of one row, written by the database itself when the change was committed (see `reporting.audit`).
@@ -56,7 +58,7 @@ class Report(models.Model):
     )
     audit_number = models.BigIntegerField(default=0)
     audit_digest = models.CharField(max_length=64, blank=True, default="")
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     schedule = models.CharField(
         max_length=200, blank=True, default="", db_default="", help_text="whose it is; empty: somebody asked"
     )

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from fraudsite.models import PRINCIPAL_LENGTH
 
 LIST_NAME_LENGTH = 80
 LIST_VALUE_LENGTH = 256
@@ -59,15 +60,15 @@ class RuleVersion(models.Model):
     is_active = models.BooleanField(default=True)
     state = models.CharField(max_length=20, choices=State, default=State.DRAFT)
     authored_by = models.CharField(
-        max_length=160, help_text="the authenticated principal, e.g. user:ada, key:ab12"
+        max_length=PRINCIPAL_LENGTH, help_text="the authenticated principal, e.g. user:ada, key:ab12"
     )
     co_authors = ArrayField(
-        models.CharField(max_length=160),
+        models.CharField(max_length=PRINCIPAL_LENGTH),
         default=list,
         blank=True,
         help_text="who wrote what this one goes on from and nobody has approved yet",
     )
-    reviewed_by = models.CharField(max_length=160, null=True, blank=True)
+    reviewed_by = models.CharField(max_length=PRINCIPAL_LENGTH, null=True, blank=True)
     review_note = models.TextField(blank=True, default="")
     needs_approval = models.BooleanField(default=False)
     change_note = models.CharField(
@@ -110,7 +111,7 @@ class RulesetVersion(models.Model):
     shadow = ArrayField(models.BigIntegerField(), default=list)
     lists_version = models.BigIntegerField(default=0, help_text="grows whenever a named list changes")
     reason = models.CharField(max_length=200, blank=True, default="", help_text="what was changed")
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -130,7 +131,7 @@ class NamedList(models.Model):
     name = models.CharField(max_length=LIST_NAME_LENGTH)
     description = models.TextField(blank=True, default="")
     case_sensitive = models.BooleanField(default=True)
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     added_in = models.BigIntegerField(editable=False)
@@ -161,11 +162,11 @@ class NamedListEntry(models.Model):
     )
     note = models.CharField(max_length=LIST_NOTE_LENGTH, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
-    added_by = models.CharField(max_length=160)
+    added_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     added_in = models.BigIntegerField(editable=False)
     removed_in = models.BigIntegerField(null=True, editable=False)
-    removed_by = models.CharField(max_length=160, blank=True, default="", editable=False)
+    removed_by = models.CharField(max_length=PRINCIPAL_LENGTH, blank=True, default="", editable=False)
 
     class Meta:
         ordering: ClassVar = ["id"]

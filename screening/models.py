@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from fraudsite.compressed_json import CompressedJSONField
+from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.models import Transaction
 from rules.core import limits
 from rules.models import Rule
@@ -158,7 +159,7 @@ class ScreeningBatch(models.Model):
     processed_transactions = models.BigIntegerField(default=0)
     flagged_transactions = models.BigIntegerField(default=0)
     error = models.TextField(blank=True, default="")
-    created_by = models.CharField(max_length=160, default="")
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)

@@ -145,11 +145,7 @@ def exact_script(value: Any, element_id: str) -> SafeString:
 def menu_title(opts: Any) -> dict[str, str]:
     """What the menu calls the list of a model, with the list's address."""
     url_name = f"{opts.app_label}_{opts.model_name}_changelist"
-    try:
-        link = reverse(f"admin:{url_name}")
-    except NoReverseMatch:
-        link = reverse("admin:index")
-    return {"title": _title_of(opts), "link": link}
+    return {"title": _title_of(opts), "link": reverse(f"admin:{url_name}")}
 
 
 def _title_of(opts: Any) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.lengths import ID_LENGTH, LABEL_LENGTH
 
 TEXT_LENGTH = 512
@@ -187,7 +188,7 @@ class Label(models.Model):
     known_from = models.DateTimeField(editable=False)
     arrival = models.BigIntegerField(editable=False, help_text="when it came in, µs since 1970")
     received_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
-    created_by = models.CharField(max_length=160, blank=True, default="")
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH, blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["-known_from", "-id"]

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from fraudsite.models import PRINCIPAL_LENGTH
 
 
 class ImportJob(models.Model):
@@ -67,7 +68,7 @@ class ImportJob(models.Model):
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, help_text="starts since the last progress")
     error = models.TextField(blank=True, default="")
-    created_by = models.CharField(max_length=160, default="")
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     enqueued_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.lengths import ID_LENGTH
 
 # As many as a rule's score may have.
@@ -58,7 +59,7 @@ class RetirementRun(models.Model):
     looked_at = models.BigIntegerField(default=0)
     retired = models.BigIntegerField(default=0)
     kept = models.JSONField(default=dict, help_text="how many stayed, by the reason why")
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     started_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
 

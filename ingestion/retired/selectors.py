@@ -13,11 +13,7 @@ from ingestion.retired.models import RetiredTransaction, RetirementRun
 
 
 def retired_find(transaction_id: str) -> RetiredTransaction | None:
-    return (
-        None
-        if "\0" in transaction_id
-        else RetiredTransaction.objects.filter(transaction_id=transaction_id).first()
-    )
+    return RetiredTransaction.objects.filter(transaction_id=transaction_id).first()
 
 
 def payload_digests(transaction_ids: Collection[str]) -> dict[str, bytes]:

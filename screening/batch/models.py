@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from fraudsite.models import PRINCIPAL_LENGTH
 from rules.core import limits
 
 
@@ -135,7 +136,7 @@ class Backtest(models.Model):
     progress = models.JSONField(default=dict, encoder=ExactEncoder, decoder=ExactDecoder)
     result = models.JSONField(null=True, encoder=ExactEncoder, decoder=ExactDecoder)
     error = models.TextField(blank=True, default="")
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     enqueued_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
+from fraudsite.models import PRINCIPAL_LENGTH
 
 NAME_LENGTH = 120
 
@@ -29,7 +30,7 @@ class Webhook(models.Model):
     topics = ArrayField(models.CharField(max_length=20, choices=Topic))
     secret = models.CharField(max_length=80, editable=False)
     is_active = models.BooleanField(default=True)
-    created_by = models.CharField(max_length=160)
+    created_by = models.CharField(max_length=PRINCIPAL_LENGTH)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
