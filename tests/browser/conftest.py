@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from fraudsite.short_cache import forget_kept
-from rules.list_selectors import forget_lists
-from screening.engine import engines
-from screening.realtime import fence, store
 from tests.eager import tasks_done_at_once
+from tests.screening.conftest import forget_what_was_learned
 
 ARGUMENTS = (
     "--headless",
@@ -56,12 +53,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def _fresh(transactional_db: Any, settings: Any) -> Iterator[None]:
     """Nothing remembered from before, and Celery's tasks done where they are asked for."""
-    forget_kept()
-    forget_lists()
-    store.forget_absence()
-    store.forget_everything()
-    engines.forget()
-    fence.forget()
+    forget_what_was_learned()
     with tasks_done_at_once():
         yield
 

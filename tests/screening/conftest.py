@@ -12,6 +12,10 @@ from screening.realtime import fence, store
 
 @pytest.fixture(autouse=True)
 def _fresh_screening() -> None:
+    forget_what_was_learned()
+
+
+def forget_what_was_learned() -> None:
     """Forget what an earlier test taught this process."""
     forget_kept()
     forget_lists()
