@@ -120,8 +120,6 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
     "axes",
     "django_prometheus",
-    "pgtrigger",
-    "pghistory",
     "fraudsite",
     "ingestion",
     "rules",
