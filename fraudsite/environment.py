@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 
 
 class SettingError(Exception):
@@ -34,13 +34,11 @@ def text_like(name: str, default: str, form: str, meaning: str) -> str:
 
 
 def boolean(name: str, default: bool) -> bool:
-    value = os.environ.get(name)
-    if value is None:
-        return default
-    word = value.strip().lower()
-    if word in TRUE_WORDS:
+    """Empty counts as not given."""
+    value = text(name, "1" if default else "0")
+    if value.lower() in TRUE_WORDS:
         return True
-    if word in FALSE_WORDS:
+    if value.lower() in FALSE_WORDS:
         return False
     raise SettingError(f"{name} must be 1 or 0, not {value!r}.")
 

@@ -16,6 +16,7 @@ from fraudsite.dev import environment, linting, locking, looking, supervisor, th
 from fraudsite.dev import home as homes
 from fraudsite.dev.home import CHECKOUT
 from fraudsite.dev.output import Refused, refuse, replace_what_cannot_be_shown, say
+from fraudsite.environment import SettingError, boolean, whole_number
 
 STAGE = "FRAUDSITE_DEV_PYTHON"
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     environment.read_dotenv()
     try:
         return command(rest)
-    except Refused as refusal:
+    except (Refused, SettingError) as refusal:
         print(f"fraudsite: {refusal}", file=sys.stderr, flush=True)
         return 1
     except BrokenPipeError:
@@ -61,7 +62,7 @@ def _inside(kind: str, name: str, rest: list[str]) -> None:
 
 def _run(rest: list[str]) -> int:
     """set everything up and run the platform until Ctrl-C"""
-    home, port = homes.from_environment(), _port()
+    home, port = homes.from_environment(), whole_number("PORT", 8000, minimum=1, maximum=65535)
     # An IPv6 address may be given as it stands in an URL.
     host = (os.environ.get("HOST") or "127.0.0.1").strip().strip("[]")
     homes.prepare(home)
@@ -69,23 +70,7 @@ def _run(rest: list[str]) -> int:
         supervisor.refuse_second_run(home)
     supervisor.check_port(host, port)
     _inside("runtime", "run", rest)
-    return supervisor.run(home, host=host, port=port, is_demo=_is_on("DEMO", default=True))
-
-
-def _port() -> int:
-    value = os.environ.get("PORT") or "8000"
-    if not value.isdigit() or not 1 <= int(value) <= 65535:
-        refuse(f"PORT must be a number from 1 to 65535, not {value!r}.")
-    return int(value)
-
-
-def _is_on(name: str, *, default: bool) -> bool:
-    value = (os.environ.get(name) or ("1" if default else "0")).strip().lower()
-    if value in ("1", "true", "yes", "on"):
-        return True
-    if value in ("0", "false", "no", "off"):
-        return False
-    refuse(f"{name} must be 1 or 0, not {value!r}.")
+    return supervisor.run(home, host=host, port=port, is_demo=boolean("DEMO", True))
 
 
 def _setup(rest: list[str]) -> int:
@@ -147,7 +132,7 @@ def _lock(rest: list[str]) -> int:
 def _reset(rest: list[str]) -> int:
     """wipe data, uploads, mail, logs, key and passwords (YES=1: without asking)"""
     home = homes.from_environment()
-    if not _is_on("YES", default=False):
+    if not boolean("YES", False):
         if not sys.stdin.isatty():
             refuse(f"This wipes everything in {home.root}. Say YES=1 to mean it: make reset YES=1")
         if input(f"Wipe everything in {home.root}? (yes/no) ").strip().lower() not in ("y", "yes"):

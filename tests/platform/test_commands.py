@@ -57,9 +57,17 @@ def test_it_says_that_the_port_is_busy(tmp_path: Path) -> None:
     assert_refused(answer, f"PORT={port} is in use", f"make run PORT={port + 1}")
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http", "80.5"])
-def test_it_refuses_what_is_no_port(tmp_path: Path, port: str) -> None:
-    assert_refused(dev("run", home=tmp_path, PORT=port), "PORT must be a number")
+@pytest.mark.parametrize(
+    ("port", "told"),
+    [
+        ("0", "at least 1"),
+        ("65536", "at most 65535"),
+        ("http", "a whole number, not 'http'"),
+        ("80.5", "a whole number, not '80.5'"),
+    ],
+)
+def test_it_refuses_what_is_no_port(tmp_path: Path, port: str, told: str) -> None:
+    assert_refused(dev("run", home=tmp_path, PORT=port), f"PORT must be {told}")
 
 
 def test_it_refuses_a_home_it_cannot_write(tmp_path: Path) -> None:

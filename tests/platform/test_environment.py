@@ -32,6 +32,7 @@ def test_it_names_a_variable_that_is_missing(given) -> None:
 def test_it_takes_an_empty_value_for_none_given(given) -> None:
     given("  ")
     assert environment.text(NAME, "default") == "default"
+    assert environment.boolean(NAME, True)
 
 
 @pytest.mark.parametrize(
