@@ -13,6 +13,7 @@ from fraudsite.models import PRINCIPAL_LENGTH
 from ingestion.models import Transaction
 from rules.core import limits
 from rules.models import Rule
+from screening.batch.states import Status
 
 
 class ScreeningType(models.TextChoices):
@@ -128,13 +129,6 @@ class RulesetCounters(models.Model):
 
 class ScreeningBatch(models.Model):
     """Past transactions screened again: what was asked for and how far it is."""
-
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        RUNNING = "running"
-        COMPLETED = "completed"
-        CANCELLED = "cancelled"
-        FAILED = "failed"
 
     batch_id = models.UUIDField(unique=True, default=uuid.uuid4)
     name = models.CharField(max_length=120, blank=True, default="")

@@ -19,9 +19,8 @@ from fraudsite.templatetags.workspace import rule_panels
 from screening.batch import backtest_services as services
 from screening.batch.models import Backtest
 from screening.batch.selectors import progress_of
+from screening.batch.states import OPEN
 
-Status = Backtest.Status
-OPEN = (Status.PENDING, Status.RUNNING)
 HITS = (
     charts.Series("hits", "hits", "--fs-chart-2"),
     charts.Series("others", "other payments", "--fs-chart-1"),

@@ -15,10 +15,9 @@ from fraudsite.roles import Action, may
 from rules.models import Rule
 from screening.batch import services
 from screening.batch.selectors import progress_of, result_bodies, results_of
+from screening.batch.states import CANCELLED, FAILED, OPEN
 from screening.models import ScreeningBatch
 
-Status = ScreeningBatch.Status
-OPEN = (Status.PENDING, Status.RUNNING)
 PER_PAGE = 50
 HITS_SHOWN = 25
 
@@ -101,5 +100,5 @@ def _context(request: HttpRequest, batch: ScreeningBatch) -> dict[str, Any]:
         **_row(batch),
         "hits": hits,
         "may_run": may(request.user, Action.SCREENING_WRITE),
-        "may_resume": batch.status in (Status.CANCELLED, Status.FAILED),
+        "may_resume": batch.status in (CANCELLED, FAILED),
     }

@@ -12,6 +12,7 @@ from django.utils import timezone
 from fraudsite.exact_json import ExactDecoder, ExactEncoder
 from fraudsite.models import PRINCIPAL_LENGTH
 from rules.core import limits
+from screening.batch.states import Status
 
 
 class BatchResult(models.Model):
@@ -98,13 +99,6 @@ class Backtest(models.Model):
 
     `definition` is the rule as tried; `progress` accumulates chunk by chunk and becomes `result`.
     """
-
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        RUNNING = "running"
-        COMPLETED = "completed"
-        CANCELLED = "cancelled"
-        FAILED = "failed"
 
     backtest_id = models.UUIDField(unique=True, default=uuid.uuid4)
     status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)

@@ -14,7 +14,16 @@ from django.db import models
 
 from fraudsite.locks import only_one
 
-PENDING, RUNNING, COMPLETED, CANCELLED, FAILED = "pending", "running", "completed", "cancelled", "failed"
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+PENDING, RUNNING, COMPLETED, CANCELLED, FAILED = Status.values
 TRANSITIONS: dict[str, frozenset[str]] = {
     PENDING: frozenset({RUNNING, CANCELLED, FAILED}),
     RUNNING: frozenset({COMPLETED, CANCELLED, FAILED}),
