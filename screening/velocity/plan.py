@@ -101,8 +101,8 @@ class CounterPlan:
         self._nothing: dict[str, list[Any]] = {}
         # A counter that was out of force has a gap: when it comes back it is another one.
         self.id = f"{counter.key}.{since}"
-        forever = counter.longest_us is None or counter.most_recent > 0
-        longest = counter.longest_us or 0
+        forever = counter.reach_us is None
+        longest = counter.reach_us or 0
         self.retention_us = 0 if forever else longest + LATENESS_US
         self.ttl_us = ttl_us = 0 if forever else self.retention_us + LATENESS_US
         self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
