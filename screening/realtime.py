@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -33,6 +34,7 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.messages import CountReply
+from screening.velocity.one_by_one import groups_asked, in_turn
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
 
@@ -113,11 +115,27 @@ def _round(candidates: list[Candidate]) -> list[Candidate]:
     """One attempt; returns the candidates that must be tried again."""
     state, engine = fence.state(), engines.current()
     if state.is_redis:
-        return _round_in_redis(engine, state, candidates)
+        return by_turns(engine, "transaction", candidates, partial(_round_in_redis, engine, state), prepare)
     again, refused = round_in_sql(engine, state, candidates)
     if refused is not None:
         catch_up(engine, state, refused)
     return again
+
+
+def by_turns(
+    engine: Engine,
+    kind: str,
+    candidates: list[Any],
+    attempt: Attempt,
+    prepare: Callable[[Engine, Sequence[Any]], None],
+) -> list[Any]:
+    """`attempt` with all of them or, where their rules ask the database of each other, with some after others."""
+    if not engine.plan.asked_of_database(kind):
+        return attempt(candidates)
+    prepare(engine, candidates)
+    now_us = to_us(datetime.now(UTC))
+    tags = groups_asked(engine.plan, kind, [each.event for each in candidates], now_us=now_us)
+    return in_turn(candidates, tags, attempt)
 
 
 def _give_up(candidates: list[Candidate]) -> None:

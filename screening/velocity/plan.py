@@ -252,6 +252,7 @@ class VelocityPlan:
         self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
         self._concerned: dict[str, list[tuple[int, CounterPlan, bool, Shape | None]]] = {}
+        self._asked: dict[str, list[tuple[CounterPlan, int]]] = {}
         self.sources: dict[str, list[Source]] = {}
         # By kind of event, how each source is read (results.py).
         self.readings: dict[str, list[Any]] = {}
@@ -293,6 +294,20 @@ class VelocityPlan:
                 if plan.counter.kind != "history" and (may_count or shape is not None):
                     found.append((place, plan, may_count, shape))
             self._concerned[kind] = found
+        return found
+
+    def asked_of_database(self, kind: str) -> list[tuple[CounterPlan, int]]:
+        """Of which events of this kind the database is asked when one of them is screened, and the shortest delay (us)
+        of the windows asked for."""
+        found = self._asked.get(kind)
+        if found is None:
+            delays: dict[int, int] = {}
+            for source in self.sources.get(kind, ()):
+                counter = self.counters[source.counter].counter
+                if counter.kind == "history" and counter.feature.event == kind:
+                    delay_us = source.aggregate.delay_us
+                    delays[source.counter] = min(delays.get(source.counter, delay_us), delay_us)
+            found = self._asked[kind] = [(self.counters[at], delay_us) for at, delay_us in delays.items()]
         return found
 
     def stored(self) -> list[CounterPlan]:
