@@ -42,6 +42,8 @@ LIFETIME, MOST_RECENT = -1, -2
 # Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
 LOG_PAGE = 1_000
 PREVIOUS_PAGE = 16
+# Of the newest N a log keeps four times as many, and no fewer than these.
+KEPT_AT_LEAST = 512
 
 
 class Shape:
@@ -119,7 +121,7 @@ class CounterPlan:
             columns.sum_limbs,
             int(columns.counts_values),
             int(counter.has_extremes),
-            max(4 * counter.most_recent, 512) if counter.most_recent else 0,
+            max(4 * counter.most_recent, KEPT_AT_LEAST) if counter.most_recent else 0,
             self.floor_back_us,
         ]
         self.unread = self.shape(())

@@ -26,6 +26,7 @@ from rules.core.aggregates import (
 from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
+from rules.core.model import Aggregate
 from rules.core.values import Event, read, to_units
 from rules.core.windows import missing_fact, window_bounds
 from screening.velocity.encoding import decode_value, from_limbs, set_field
@@ -139,10 +140,15 @@ def _may_fail(source: Source, found: Reading) -> Reading:
     return reading
 
 
-def _history(source: Source) -> Reading:
-    def reading(event: EventReply) -> AggregateResult:
-        kind = event.counting.kind
-        return history_result(source.aggregate, event.event, current_event=kind, lists=event.reader.lists)
+def _history(source: Source) -> Callable[..., AggregateResult]:
+    def reading(event: EventReply, under_way: Sequence[Event] = ()) -> AggregateResult:
+        return history_result(
+            source.aggregate,
+            event.event,
+            current_event=event.counting.kind,
+            lists=event.reader.lists,
+            under_way=under_way,
+        )
 
     return reading
 
@@ -275,13 +281,14 @@ def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
         at, own = event.counting.read_at[source.counter], event.counting.own[source.counter]
         floor, values = event.reply.results[at]
         members = event.members.get((at, source.reads[0]), [])
-        if len(members) == limit and not _suffices(source, counter, event, members):
+        is_paged = len(members) == limit and not _suffices(source, counter, event, members)
+        if is_paged:
             members = members + _rest(event, at, width, delay, members)
-        elif aggregate.last is not None and floor >= 0 and len(members) < aggregate.last:
-            # The log keeps only so many and this event is older than those: the database knows the rest.
-            return from_history(event)
-        start, end = bounds(event)
         chosen = _chosen(source, counter, event, (at, source.reads[0], len(members)), members, own=own)
+        if aggregate.last is not None and (floor >= 0 or is_paged) and not _are_newest(aggregate, chosen, floor):
+            # The log keeps only so many: the database knows the rest, and the log what is under way.
+            return from_history(event, chosen)
+        start, end = bounds(event)
         result = aggregate_events(aggregate, chosen, event.event, start=start, end=end)
         if only_previous and values is not None:
             is_in_window = own and delay == 0
@@ -289,6 +296,11 @@ def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
         return result
 
     return reading
+
+
+def _are_newest(aggregate: Aggregate, chosen: Sequence[Event], floor: int) -> bool:
+    """Whether these are as many as asked for, and none of those that the log kept no more lies among them."""
+    return len(chosen) == aggregate.last and to_us(chosen[0]["occurred_at"]) > floor
 
 
 def _chosen(
