@@ -867,7 +867,7 @@ function Log:remove(t, arr)
   return true
 end
 
--- Beyond so many events distinct values are counted elsewhere.
+-- Beyond so many events the caller counts distinct values, page by page.
 local DISTINCT_BOUND = 2000
 
 -- Distinct values in (from, to], the event (t, arr) and later ones of the same time left out as asked.
@@ -1491,6 +1491,7 @@ function Log:read(t, arr, newest, previous_seen, out, marks, members)
       value = upper - (width < 0 and 0 or self:count_up_to(t - delay - width))
     else
       value = self:read_distinct(read, t, arr, newest, previous_seen)
+      if value < 0 then keep_for_pages(self, width < 0 and -1 or t - delay - width) end
     end
     out[at + i] = value
   end

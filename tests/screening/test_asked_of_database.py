@@ -85,9 +85,10 @@ def test_groups_are_let_go_when_a_payment_cannot_be_stored(
         raise RuntimeError
 
     api.post("rules/", rule())
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patched:
         patched.setattr(realtime, "decisions_store", broken)
-        api.post("transactions/", payload(1))
+        with pytest.raises(RuntimeError):
+            api.post("transactions/", payload(1))
     (answer,) = in_threads(1, lambda number: api.post("transactions/", payload(number)).json(), [2])
     assert actual(answer) == 1
     assert Transaction.objects.count() == 1
@@ -115,7 +116,9 @@ def test_nobody_waits_for_windows_that_end_long_ago_but_those_as_old(api: ApiCli
     now = datetime.now(UTC)
 
     def groups(*days: int) -> list[bool]:
-        events = [event_of(payload(1, currency="NGN", occurred_at=now - timedelta(days=each))) for each in days]
+        events = [
+            event_of(payload(1, currency="NGN", occurred_at=now - timedelta(days=each))) for each in days
+        ]
         return [bool(each) for each in groups_asked(plan, "transaction", events, now_us=to_us(now))]
 
     assert groups(0, 6) == [False, False]

@@ -53,7 +53,9 @@ class Payments:
     def expected(self, number: int) -> list[int]:
         place = next(i for i, each in enumerate(self.paid) if each["transaction_id"] == f"T{number}")
         mine = self.paid[place]
-        before = sorted((each for each in self.paid[:place] if each["at"] <= mine["at"]), key=lambda x: x["at"])
+        before = sorted(
+            (each for each in self.paid[:place] if each["at"] <= mine["at"]), key=lambda x: x["at"]
+        )
         elsewhere = [each for each in before if each["merchant_id"] != mine["merchant_id"]]
         completed = [each for each in before if each["status"] == "completed"]
         found = (before[-1:], [*before, mine][-3:], elsewhere[-2:], completed[-2:])
@@ -72,7 +74,9 @@ def payments(monkeypatch: pytest.MonkeyPatch) -> Payments:
     payments = Payments()
     for number in range(BEFORE):
         at = NOW - timedelta(minutes=BEFORE - number)
-        fields = payments.add(number, at, "M" if number >= 10 else "N", "completed" if number < 5 else "failed")
+        fields = payments.add(
+            number, at, "M" if number >= 10 else "N", "completed" if number < 5 else "failed"
+        )
         fields |= {"amount": Decimal(number), "occurred_at": at, "currency": "NGN"}
         Transaction.objects.create(**fields, arrival=1_000 + number, payload_digest=bytes(16))
     rule = {"name": "Newest", "rule_type": "t", "conditions": [{"any": CONDITIONS}]}
