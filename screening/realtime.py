@@ -34,7 +34,7 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.messages import CountReply
-from screening.velocity.one_by_one import groups_asked, in_turn
+from screening.velocity.one_by_one import asked_for, in_turn, turn_of
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
 
@@ -130,12 +130,17 @@ def by_turns(
     prepare: Callable[[Engine, Sequence[Any]], None],
 ) -> list[Any]:
     """`attempt` with all of them or, where their rules ask the database of each other, with some after others."""
-    if not engine.plan.asked_of_database(kind):
+    now_us = to_us(datetime.now(UTC))
+    times = (each.fields["occurred_at"] for each in candidates)
+    oldest_us = min(now_us if at is None else to_us(at) for at in times)
+    asked = asked_for(engine.plan, kind, oldest_us=oldest_us, now_us=now_us)
+    if len(candidates) == 1:
+        # Nobody else waits for labelled ones either.
+        asked = [each for each in asked if not each.is_of_labelled]
+    if not asked:
         return attempt(candidates)
     prepare(engine, candidates)
-    now_us = to_us(datetime.now(UTC))
-    tags = groups_asked(engine.plan, kind, [each.event for each in candidates], now_us=now_us)
-    return in_turn(candidates, tags, attempt)
+    return in_turn(candidates, [turn_of(asked, each.event) for each in candidates], attempt)
 
 
 def _give_up(candidates: list[Candidate]) -> None:

@@ -24,7 +24,7 @@ from screening.storing import StoreResult, decisions_store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity.history import history_result
-from screening.velocity.one_by_one import groups_asked
+from screening.velocity.one_by_one import asked_for, turn_of
 from screening.velocity.reading import FailedResult, counting_of
 from screening.velocity.sql_windows import window_results
 
@@ -76,8 +76,9 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> Stor
 def groups_of(engine: Engine, kind: str, event: dict[str, Any]) -> list[str]:
     """The tags of all groups that the event is in, or that are read for it."""
     wires = counting_of(engine.plan, kind, event, occurred_us=1, recall=b"").wires
-    (asked,) = groups_asked(engine.plan, kind, [event], now_us=to_us(datetime.now(UTC)))
-    return [*(tag for _, _, tag in wires), *asked]
+    times = {"oldest_us": to_us(event["occurred_at"]), "now_us": to_us(datetime.now(UTC))}
+    turn = turn_of(asked_for(engine.plan, kind, **times), event)
+    return [*(tag for _, _, tag in wires), *turn.changes, *turn.waits]
 
 
 def history_results(engine: Engine, event: dict[str, Any], kind: str) -> list[Any]:

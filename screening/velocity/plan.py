@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from rules.core.aggregates import (
 from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS
-from rules.core.model import Aggregate, All, condition_is_relative
+from rules.core.model import Aggregate, All, Comparison, condition_is_relative
 from rules.core.values import Event, identity, read, to_units
 from rules.core.windows import compile_filters
 from screening.velocity.encoding import Columns, as_text, distinct_payload, encode_fields
@@ -239,6 +239,22 @@ class Source:
     buckets: tuple[int, str | None, tuple[int, ...]]
 
 
+class Asked(NamedTuple):
+    """What the database is asked of a counter that keeps nothing. `delay_us`: the shortest of its windows' delays;
+    `is_of_labelled`: only events that have a label count."""
+
+    counter: CounterPlan
+    delay_us: int
+    is_of_labelled: bool
+
+
+def _is_of_labelled(aggregate: Aggregate) -> bool:
+    return any(
+        isinstance(each, Comparison) and each.left == "label.is_fraud" and each.operator != "is_null"
+        for each in aggregate.filters
+    )
+
+
 class VelocityPlan:
     """All counters of a ruleset and, by kind of screened event, where each aggregate's value comes from.
 
@@ -254,7 +270,7 @@ class VelocityPlan:
         self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
         self._concerned: dict[str, list[tuple[int, CounterPlan, bool, Shape | None]]] = {}
-        self._asked: dict[str, list[tuple[CounterPlan, int]]] = {}
+        self._asked: dict[str, list[Asked]] = {}
         self.sources: dict[str, list[Source]] = {}
         # By kind of event, how each source is read (results.py).
         self.readings: dict[str, list[Any]] = {}
@@ -298,18 +314,22 @@ class VelocityPlan:
             self._concerned[kind] = found
         return found
 
-    def asked_of_database(self, kind: str) -> list[tuple[CounterPlan, int]]:
-        """Of which events of this kind the database is asked when one of them is screened, and the shortest delay (us)
-        of the windows asked for."""
+    def asked_of_database(self, kind: str) -> list[Asked]:
+        """What the database is asked of events of this kind when one of them is screened."""
         found = self._asked.get(kind)
         if found is None:
-            delays: dict[int, int] = {}
+            asked: dict[int, Asked] = {}
             for source in self.sources.get(kind, ()):
-                counter = self.counters[source.counter].counter
-                if counter.kind == "history" and counter.feature.event == kind:
-                    delay_us = source.aggregate.delay_us
-                    delays[source.counter] = min(delays.get(source.counter, delay_us), delay_us)
-            found = self._asked[kind] = [(self.counters[at], delay_us) for at, delay_us in delays.items()]
+                plan, aggregate = self.counters[source.counter], source.aggregate
+                if plan.counter.kind != "history" or plan.counter.feature.event != kind:
+                    continue
+                before = asked.get(source.counter, Asked(plan, aggregate.delay_us, True))
+                asked[source.counter] = Asked(
+                    plan,
+                    min(before.delay_us, aggregate.delay_us),
+                    before.is_of_labelled and _is_of_labelled(aggregate),
+                )
+            found = self._asked[kind] = list(asked.values())
         return found
 
     def stored(self) -> list[CounterPlan]:
