@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from math import inf
 
 from rules.core.compile import CompiledRule, CompiledRuleset
 from rules.core.counters import event_fields, plan_counters
@@ -113,29 +114,34 @@ def engine_build(number: int | None = None, *, before: Engine | None = None) -> 
 
 
 def counters_since(number: int) -> dict[str, int]:
-    """Since when each counter of ruleset `number` has been kept: follows from the rulesets before it."""
+    """Since when each counter of ruleset `number` has been kept, and as far back as it is read: follows from the
+    rulesets before it. One that is to reach farther back is another counter: where this one is absent, nothing is
+    known of the time that it did not cover."""
     known = RulesetCounters.objects.filter(ruleset__lte=number).order_by("-ruleset").first()
     since: dict[str, int] = known.since if known else {}
     if known and known.ruleset == number:
         return since
     rulesets = RulesetVersion.objects.filter(number__gte=known.ruleset if known else 0, number__lte=number)
-    members_before: set[int] | None = None
+    members_before: set[int] = set()
     for at, live, shadow in rulesets.order_by("number").values_list("number", "live", "shadow"):
         members = {*live, *shadow}
         is_known = known is not None and at == known.ruleset
         # Most publishes change a list, a name or an order, and no counter.
         if not is_known and members != members_before:
-            since = {key: since.get(key, at) for key in _counter_keys(members)}
+            before, now = _counter_reaches(members_before), _counter_reaches(members)
+            kept = {key for key in since if key in now and now[key] <= before.get(key, 0)}
+            since = {key: since[key] if key in kept else at for key in now}
         members_before = members
     RulesetCounters.objects.bulk_create([RulesetCounters(ruleset=number, since=since)], ignore_conflicts=True)
     return since
 
 
-def _counter_keys(members: Iterable[int]) -> list[str]:
+def _counter_reaches(members: Iterable[int]) -> dict[str, float]:
+    """How far back each counter of these rule versions is read, in µs, by its key."""
     known = RuleVersion.objects.filter(pk__in=members).order_by("pk").values_list("rule_id", "number")
     rules = versions.get(known).values()
     counters, _ = plan_counters(each for rule in rules for each in rule.aggregates)
-    return [counter.key for counter in counters]
+    return {each.key: inf if each.reach_us is None else each.reach_us for each in counters}
 
 
 class EngineHolder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -20,18 +21,18 @@ from screening.events import EVENT_SOURCES, event_of
 from screening.facts import facts_of_all
 from screening.models import Alert, RiskSignal
 from screening.realtime import (
+    by_turns,
     catch_up,
     count_events,
     evaluate,
     fence,
     in_rounds,
 )
-from screening.sql_mode import arrival_next, history_results
+from screening.sql_mode import arrival_next, groups_of, history_results
 from screening.storing import Effects, StoreResult
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
-from screening.velocity.reading import counting_of
 
 
 @dataclass(slots=True)
@@ -56,7 +57,10 @@ def events_screen(kind: str, rows: Sequence[Model]) -> None:
 
 def _round(candidates: list[EventCandidate]) -> list[EventCandidate]:
     state, engine = fence.state(), engines.current()
-    return (_round_in_redis if state.is_redis else _round_in_sql)(engine, state, candidates)
+    if state.is_redis:
+        kind, attempt = candidates[0].kind, partial(_round_in_redis, engine, state)
+        return by_turns(engine, kind, candidates, attempt, _prepare)
+    return _round_in_sql(engine, state, candidates)
 
 
 def _prepare(engine: Engine, candidates: Sequence[EventCandidate]) -> None:
@@ -99,8 +103,7 @@ def _round_in_sql(
     for position, candidate in enumerate(candidates):
         _prepare(engine, [candidate])
         event = candidate.event
-        counting = counting_of(engine.plan, candidate.kind, event, occurred_us=1, recall=b"")
-        with groups_locked([tag for _, _, tag in counting.wires]):
+        with groups_locked(groups_of(engine, candidate.kind, event)):
             candidate.arrival = event["arrival"] = arrival_next()
             ruleset = engine.kinds[candidate.kind].ruleset
             results = history_results(engine, event, candidate.kind)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -33,6 +34,7 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
 from screening.velocity.filling import fill_unknown
 from screening.velocity.messages import CountReply
+from screening.velocity.one_by_one import asked_for, in_turn, turn_of
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
 
@@ -113,11 +115,32 @@ def _round(candidates: list[Candidate]) -> list[Candidate]:
     """One attempt; returns the candidates that must be tried again."""
     state, engine = fence.state(), engines.current()
     if state.is_redis:
-        return _round_in_redis(engine, state, candidates)
+        return by_turns(engine, "transaction", candidates, partial(_round_in_redis, engine, state), prepare)
     again, refused = round_in_sql(engine, state, candidates)
     if refused is not None:
         catch_up(engine, state, refused)
     return again
+
+
+def by_turns(
+    engine: Engine,
+    kind: str,
+    candidates: list[Any],
+    attempt: Attempt,
+    prepare: Callable[[Engine, Sequence[Any]], None],
+) -> list[Any]:
+    """`attempt` with all of them or, where their rules ask the database of each other, with some after others."""
+    now_us = to_us(datetime.now(UTC))
+    times = (each.fields["occurred_at"] for each in candidates)
+    oldest_us = min(now_us if at is None else to_us(at) for at in times)
+    asked = asked_for(engine.plan, kind, oldest_us=oldest_us, now_us=now_us)
+    if len(candidates) == 1:
+        # Nobody else waits for labelled ones either.
+        asked = [each for each in asked if not each.is_of_labelled]
+    if not asked:
+        return attempt(candidates)
+    prepare(engine, candidates)
+    return in_turn(candidates, [turn_of(asked, each.event) for each in candidates], attempt)
 
 
 def _give_up(candidates: list[Candidate]) -> None:

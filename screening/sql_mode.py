@@ -7,13 +7,14 @@ Decisions are exact, and marked degraded because they are slower and nothing sta
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
 from ingestion.models import Transaction
-from rules.core.durations import from_us
+from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
 from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
@@ -23,6 +24,7 @@ from screening.storing import StoreResult, decisions_store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity.history import history_result
+from screening.velocity.one_by_one import asked_for, turn_of
 from screening.velocity.reading import FailedResult, counting_of
 from screening.velocity.sql_windows import window_results
 
@@ -47,9 +49,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> Stor
     candidate.arrival = None
     prepare(engine, [candidate])
     event = candidate.event
-    tags = [
-        tag for _, _, tag in counting_of(engine.plan, "transaction", event, occurred_us=1, recall=b"").wires
-    ]
+    tags = groups_of(engine, "transaction", event)
     with groups_locked([*tags, f"transaction:{event['transaction_id']}"]):
         _limit_waiting()
         if _is_stored(candidate):
@@ -71,6 +71,14 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> Stor
                 candidate.decided = row.decision
                 candidate.effects = row.effects
     return None if result.passed else result
+
+
+def groups_of(engine: Engine, kind: str, event: dict[str, Any]) -> list[str]:
+    """The tags of all groups that the event is in, or that are read for it."""
+    wires = counting_of(engine.plan, kind, event, occurred_us=1, recall=b"").wires
+    times = {"oldest_us": to_us(event["occurred_at"]), "now_us": to_us(datetime.now(UTC))}
+    turn = turn_of(asked_for(engine.plan, kind, **times), event)
+    return [*(tag for _, _, tag in wires), *turn.changes, *turn.waits]
 
 
 def history_results(engine: Engine, event: dict[str, Any], kind: str) -> list[Any]:

@@ -71,6 +71,11 @@ class Counter:
         )
         return hashlib.blake2b(repr(stored).encode(), digest_size=8).hexdigest()
 
+    @property
+    def reach_us(self) -> int | None:
+        """How far back in event time its readers look; None: to the beginning, as for the newest N events."""
+        return None if self.most_recent > 0 else self.longest_us
+
 
 def static_filters(aggregate: Aggregate) -> tuple[Condition, ...]:
     return tuple(condition for condition in aggregate.filters if not condition_is_relative(condition))

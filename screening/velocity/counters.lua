@@ -867,7 +867,7 @@ function Log:remove(t, arr)
   return true
 end
 
--- Beyond so many events distinct values are counted elsewhere.
+-- Beyond so many events the caller counts distinct values, page by page.
 local DISTINCT_BOUND = 2000
 
 -- Distinct values in (from, to], the event (t, arr) and later ones of the same time left out as asked.
@@ -1491,6 +1491,7 @@ function Log:read(t, arr, newest, previous_seen, out, marks, members)
       value = upper - (width < 0 and 0 or self:count_up_to(t - delay - width))
     else
       value = self:read_distinct(read, t, arr, newest, previous_seen)
+      if value < 0 then keep_for_pages(self, width < 0 and -1 or t - delay - width) end
     end
     out[at + i] = value
   end
@@ -1757,9 +1758,11 @@ function commands.correct(request)
       if from < t then create(c, from) end
     end
     local from = c.meta and c.meta[FLOOR]
-    if from and (from < 0 or (from < t and from ~= LOADING)) then
-      if take_out(c, t, arr) then put_meta(c) end
-      if c.what ~= false and not (c.meta[AGE] == YOUNG and young_write(c, t, arr, c.what)) then
+    if from and from ~= LOADING then
+      -- Of the newest N a late one may be kept that is older than what was trimmed.
+      local was_there = take_out(c, t, arr)
+      if was_there then put_meta(c) end
+      if c.what ~= false and (was_there or from < t) and not (c.meta[AGE] == YOUNG and young_write(c, t, arr, c.what)) then
         c:write(t, arr, c.what)
       end
     end

@@ -11,14 +11,14 @@ from typing import Any
 from django.db.models import Q
 
 from rules.core import limits
-from rules.core.aggregates import AggregateResult
+from rules.core.aggregates import AggregateResult, aggregate_events
 from rules.core.counters import event_fields
 from rules.core.errors import EvaluationFailed
 from rules.core.functions import FROM_PREVIOUS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
 from rules.core.values import Event, identity, read
-from rules.core.windows import evaluate_aggregate, missing_fact, window_bounds
+from rules.core.windows import evaluate_aggregate, missing_fact, select_events, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
 from screening.velocity.sql_windows import window_results
@@ -53,10 +53,16 @@ def _in_groups(source: EventSource, fields: Sequence[str], groups: Sequence[Grou
 
 
 def history_result(
-    aggregate: Aggregate, current: Event, *, current_event: str, lists: Lists
+    aggregate: Aggregate,
+    current: Event,
+    *,
+    current_event: str,
+    lists: Lists,
+    under_way: Sequence[Event] = (),
 ) -> AggregateResult:
     """The value of `aggregate` from the database alone, over the events themselves: what `sql_windows` leaves to
-    Python. Raises EvaluationFailed beyond MAX_SCANNED_EVENTS events."""
+    Python. `under_way`: events in its window that match, the database may not have all of them yet. Raises
+    EvaluationFailed beyond MAX_SCANNED_EVENTS events."""
     start, end = window_bounds(aggregate, current["occurred_at"])
     reason = missing_fact(aggregate, current)
     if reason is not None:
@@ -79,7 +85,17 @@ def history_result(
     )
     if len(events) > limits.MAX_SCANNED_EVENTS:
         raise EvaluationFailed(f"more than {limits.MAX_SCANNED_EVENTS} events would have to be read")
-    return evaluate_aggregate(aggregate, events, current, current_event=current_event, lists=lists)
+    selected = select_events(aggregate, events, current, current_event=current_event, lists=lists)
+    return aggregate_events(aggregate, _joined(aggregate, selected, under_way), current, start=start, end=end)
+
+
+def _joined(aggregate: Aggregate, selected: list[Event], under_way: Sequence[Event]) -> list[Event]:
+    if not under_way:
+        return selected
+    known = {event["arrival"] for event in selected}
+    together = selected + [event for event in under_way if event["arrival"] not in known]
+    together.sort(key=lambda event: (event["occurred_at"], event["arrival"]))
+    return together if aggregate.last is None else together[-aggregate.last :]
 
 
 def _fields_read(aggregate: Aggregate) -> frozenset[str]:

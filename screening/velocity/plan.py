@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from rules.core.aggregates import (
 from rules.core.comparisons import Predicate, compile_predicate
 from rules.core.counters import Counter, plan_counters
 from rules.core.lists import NO_LISTS
-from rules.core.model import Aggregate, All, condition_is_relative
+from rules.core.model import Aggregate, All, Comparison, condition_is_relative
 from rules.core.values import Event, identity, read, to_units
 from rules.core.windows import compile_filters
 from screening.velocity.encoding import Columns, as_text, distinct_payload, encode_fields
@@ -42,6 +42,8 @@ LIFETIME, MOST_RECENT = -1, -2
 # Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
 LOG_PAGE = 1_000
 PREVIOUS_PAGE = 16
+# Of the newest N a log keeps four times as many, and no fewer than these.
+KEPT_AT_LEAST = 512
 
 
 class Shape:
@@ -101,8 +103,8 @@ class CounterPlan:
         self._nothing: dict[str, list[Any]] = {}
         # A counter that was out of force has a gap: when it comes back it is another one.
         self.id = f"{counter.key}.{since}"
-        forever = counter.longest_us is None or counter.most_recent > 0
-        longest = counter.longest_us or 0
+        forever = counter.reach_us is None
+        longest = counter.reach_us or 0
         self.retention_us = 0 if forever else longest + LATENESS_US
         self.ttl_us = ttl_us = 0 if forever else self.retention_us + LATENESS_US
         self.lookback = MOST_RECENT if counter.most_recent else (LIFETIME if forever else longest)
@@ -119,7 +121,7 @@ class CounterPlan:
             columns.sum_limbs,
             int(columns.counts_values),
             int(counter.has_extremes),
-            max(4 * counter.most_recent, 512) if counter.most_recent else 0,
+            max(4 * counter.most_recent, KEPT_AT_LEAST) if counter.most_recent else 0,
             self.floor_back_us,
         ]
         self.unread = self.shape(())
@@ -237,6 +239,22 @@ class Source:
     buckets: tuple[int, str | None, tuple[int, ...]]
 
 
+class Asked(NamedTuple):
+    """What the database is asked of a counter that keeps nothing. `delay_us`: the shortest of its windows' delays;
+    `is_of_labelled`: only events that have a label count."""
+
+    counter: CounterPlan
+    delay_us: int
+    is_of_labelled: bool
+
+
+def _is_of_labelled(aggregate: Aggregate) -> bool:
+    return any(
+        isinstance(each, Comparison) and each.left == "label.is_fraud" and each.operator != "is_null"
+        for each in aggregate.filters
+    )
+
+
 class VelocityPlan:
     """All counters of a ruleset and, by kind of screened event, where each aggregate's value comes from.
 
@@ -252,6 +270,7 @@ class VelocityPlan:
         self.ruleset = number
         self.counters = [CounterPlan(counter, since.get(counter.key, number)) for counter in counters]
         self._concerned: dict[str, list[tuple[int, CounterPlan, bool, Shape | None]]] = {}
+        self._asked: dict[str, list[Asked]] = {}
         self.sources: dict[str, list[Source]] = {}
         # By kind of event, how each source is read (results.py).
         self.readings: dict[str, list[Any]] = {}
@@ -293,6 +312,24 @@ class VelocityPlan:
                 if plan.counter.kind != "history" and (may_count or shape is not None):
                     found.append((place, plan, may_count, shape))
             self._concerned[kind] = found
+        return found
+
+    def asked_of_database(self, kind: str) -> list[Asked]:
+        """What the database is asked of events of this kind when one of them is screened."""
+        found = self._asked.get(kind)
+        if found is None:
+            asked: dict[int, Asked] = {}
+            for source in self.sources.get(kind, ()):
+                plan, aggregate = self.counters[source.counter], source.aggregate
+                if plan.counter.kind != "history" or plan.counter.feature.event != kind:
+                    continue
+                before = asked.get(source.counter, Asked(plan, aggregate.delay_us, True))
+                asked[source.counter] = Asked(
+                    plan,
+                    min(before.delay_us, aggregate.delay_us),
+                    before.is_of_labelled and _is_of_labelled(aggregate),
+                )
+            found = self._asked[kind] = list(asked.values())
         return found
 
     def stored(self) -> list[CounterPlan]:

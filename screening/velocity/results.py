@@ -26,12 +26,21 @@ from rules.core.aggregates import (
 from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
 from rules.core.lists import Lists
+from rules.core.model import Aggregate
 from rules.core.values import Event, read, to_units
 from rules.core.windows import missing_fact, window_bounds
 from screening.velocity.encoding import decode_value, from_limbs, set_field
 from screening.velocity.history import history_result
 from screening.velocity.messages import CountReply
-from screening.velocity.plan import LOG, LOG_PAGE, CounterPlan, Source, VelocityPlan, reads_previous_only
+from screening.velocity.plan import (
+    LIFETIME,
+    LOG,
+    LOG_PAGE,
+    CounterPlan,
+    Source,
+    VelocityPlan,
+    reads_previous_only,
+)
 from screening.velocity.reading import Counting, FailedResult
 from screening.velocity.store import VelocityStore
 
@@ -139,10 +148,15 @@ def _may_fail(source: Source, found: Reading) -> Reading:
     return reading
 
 
-def _history(source: Source) -> Reading:
-    def reading(event: EventReply) -> AggregateResult:
-        kind = event.counting.kind
-        return history_result(source.aggregate, event.event, current_event=kind, lists=event.reader.lists)
+def _history(source: Source) -> Callable[..., AggregateResult]:
+    def reading(event: EventReply, under_way: Sequence[Event] = ()) -> AggregateResult:
+        return history_result(
+            source.aggregate,
+            event.event,
+            current_event=event.counting.kind,
+            lists=event.reader.lists,
+            under_way=under_way,
+        )
 
     return reading
 
@@ -250,15 +264,26 @@ def _buckets(source: Source, counter: CounterPlan, kind: str) -> Reading:
 
 
 def _distinct(source: Source, counter: CounterPlan, kind: str) -> Reading:
-    bounds, numbers, from_history = _bounds_of(source), _numbers_of(source, counter, kind), _history(source)
+    bounds, numbers = _bounds_of(source), _numbers_of(source, counter, kind)
+    aggregate = source.aggregate
+    width = LIFETIME if aggregate.window_us is None else aggregate.window_us
+
+    def one_by_one(event: EventReply) -> int:
+        at = event.counting.read_at[source.counter]
+        members = _rest(event, at, width, aggregate.delay_us, [])
+        if aggregate.exclude_current:
+            mine = event.event["arrival"]
+            members = [each for each in members if int.from_bytes(each[0][:7], "big") != mine]
+        return len({member[7:] for member, _ in members} - {b""})
 
     def reading(event: EventReply) -> AggregateResult:
         reads, leaves_out_own = numbers(event)
-        if reads[1] < 0:
+        n = int(reads[1])
+        if n < 0:
             # More events than the script reads one by one.
-            return from_history(event)
+            n = one_by_one(event)
         start, end = bounds(event)
-        return AggregateResult(Decimal(int(reads[1])), int(reads[0][0]) - leaves_out_own, start, end)
+        return AggregateResult(Decimal(n), int(reads[0][0]) - leaves_out_own, start, end)
 
     return reading
 
@@ -275,13 +300,18 @@ def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
         at, own = event.counting.read_at[source.counter], event.counting.own[source.counter]
         floor, values = event.reply.results[at]
         members = event.members.get((at, source.reads[0]), [])
-        if len(members) == limit and not _suffices(source, counter, event, members):
+        is_paged = len(members) == limit and not _suffices(source, counter, event, members)
+        if is_paged:
             members = members + _rest(event, at, width, delay, members)
-        elif aggregate.last is not None and floor >= 0 and len(members) < aggregate.last:
-            # The log keeps only so many and this event is older than those: the database knows the rest.
-            return from_history(event)
-        start, end = bounds(event)
         chosen = _chosen(source, counter, event, (at, source.reads[0], len(members)), members, own=own)
+        if (
+            aggregate.last is not None
+            and (floor >= 0 or is_paged)
+            and not _are_newest(aggregate, chosen, floor)
+        ):
+            # The log keeps only so many: the database knows the rest, and the log what is under way.
+            return from_history(event, chosen)
+        start, end = bounds(event)
         result = aggregate_events(aggregate, chosen, event.event, start=start, end=end)
         if only_previous and values is not None:
             is_in_window = own and delay == 0
@@ -289,6 +319,11 @@ def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
         return result
 
     return reading
+
+
+def _are_newest(aggregate: Aggregate, chosen: Sequence[Event], floor: int) -> bool:
+    """Whether these are as many as asked for, and none of those that the log kept no more lies among them."""
+    return len(chosen) == aggregate.last and to_us(chosen[0]["occurred_at"]) > floor
 
 
 def _chosen(
@@ -348,18 +383,21 @@ def _suffices(source: Source, counter: CounterPlan, event: EventReply, members: 
 def _rest(
     event: EventReply, at: int, width: int, delay: int, first: list[tuple[bytes, int]]
 ) -> list[tuple[bytes, int]]:
-    """What follows the first page, asked for by time: events that are counted or taken out meanwhile do not move
-    it. What arrived later than this event is not for it."""
+    """What follows the first page, if any, asked for by time: events that are counted or taken out meanwhile do not
+    move it. What arrived later than this event is not for it."""
     reader = event.reader
     to = to_us(event.at) - delay
     key = event.counting.request.wires[at].key
     known = {member for member, _ in first}
     page, found, n_read = first, [], len(first)
-    last, n_last = -1, 0
+    last, n_last = to, 0
     while n_read <= limits.MAX_SCANNED_EVENTS:
-        # Of the events of the last time seen, those seen are passed over.
-        n_last = sum(time_us == page[-1][1] for _, time_us in page) + (n_last if page[-1][1] == last else 0)
-        last = page[-1][1]
+        if page:
+            # Of the events of the last time seen, those seen are passed over.
+            n_last = sum(time_us == page[-1][1] for _, time_us in page) + (
+                n_last if page[-1][1] == last else 0
+            )
+            last = page[-1][1]
         page = reader.store.log_page(
             epoch=reader.epoch,
             key=key,

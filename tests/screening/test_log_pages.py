@@ -86,3 +86,36 @@ def test_it_counts_nothing_twice_when_late_payments_come_between_two_pages() -> 
     late = [at(13 + n, NOW - timedelta(minutes=30, seconds=n)) for n in range(6)]
     take(at(12, NOW), *late)
     assert found(12) == 12
+
+
+DIFFERENT = {
+    "field": "merchant_id",
+    "operator": "gte",
+    "value": 0,
+    "aggregate_function": "distinct_count",
+    "time_window": "7d",
+}
+
+
+def different(number: int) -> list[int]:
+    body = screening_body(Transaction.objects.get(transaction_id=f"T{number}"), replayed=True)
+    (result,) = [each for each in body["results"] if each["rule_name"] == "different"]
+    return [int(each["actual"]) for each in result["details"]["conditions"]]
+
+
+def test_different_values_are_counted_beyond_what_the_script_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of late payments under way too, and of what the next payment would have dropped."""
+    change_script(monkeypatch, ("local DISTINCT_BOUND = 2000", "local DISTINCT_BOUND = 3"))
+    monkeypatch.setattr("screening.velocity.results.LOG_PAGE", A_PAGE)
+    conditions = [DIFFERENT, DIFFERENT | {"exclude_current": True}, DIFFERENT | {"delay": "1m"}]
+    rule = ALIKE | {"name": "different", "conditions": [{"any": conditions}]}
+    assert ApiClient("rules:write", "read").post("rules/", rule).status_code == 201
+    long_ago = NOW - timedelta(days=7, hours=2)
+    for n in range(20):
+        take(at(n, long_ago + timedelta(minutes=n)) | {"merchant_id": f"M{n // 4}"})
+    late = NOW - timedelta(hours=3)
+    rows = [at(20 + n, late + timedelta(seconds=n)) | {"merchant_id": f"L{n // 2}"} for n in range(4)]
+    take(at(30, long_ago + timedelta(minutes=30)), *rows, at(24, NOW) | {"merchant_id": "L9"})
+    assert different(30) == [5, 5, 5]
+    assert [different(20 + n) for n in range(4)] == [[6, 5, 5], [6, 6, 5], [7, 6, 5], [7, 7, 5]]
+    assert different(24) == [3, 2, 2]

@@ -212,7 +212,9 @@ class Stage:
         revised = (
             "SELECT t.id, t.arrival, t.occurred_at, r.arrival AS revised, r.status_before AS status, "
             "r.metadata_before AS metadata "
-            "FROM ingestion_transactionrevision r JOIN ingestion_transaction t ON t.id = r.transaction_id"
+            # What was corrected while it was pending nobody saw as it had been.
+            "FROM ingestion_transactionrevision r JOIN ingestion_transaction t "
+            "ON t.id = r.transaction_id AND r.arrival > t.arrival"
         )
         with source.rows(select, f"FROM ({revised}) t WHERE {self._condition('transaction')}") as reader:
             self.database.register("reading", reader)

@@ -13,6 +13,7 @@ import pytest
 
 from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
+from screening.pending import pending_screen
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import START
 
@@ -137,6 +138,40 @@ def test_a_label_that_came_before_its_transaction_is_seen_with_it(api: ApiClient
         for each in said.values()
     ]
     assert told == [[1, 1], [1, 1], [2, 2], [2, 2]]
+    assert_reproduced(api, said)
+
+
+def test_what_was_corrected_while_it_waited_is_seen_from_its_own_arrival_on(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from the correction on, and by nobody as it was before."""
+    queued: list[int] = []
+    monkeypatch.setattr("screening.services.transactions_enqueue", queued.extend)
+    completed = [{"field": "status", "operator": "eq", "value": "completed"}]
+    conditions = [condition("count", "1h", 0), condition("count", "1h", 0, filters=completed)]
+    rule = {"name": "many", "rule_type": "parity", "conditions": [{"any": conditions}]}
+    assert api.post("rules/", {**rule, "actions": [{"action_type": "flag"}]}).status_code == 201
+
+    def payment(number: int) -> dict[str, Any]:
+        parties = {"user_id": "U1", "account_id": "A1", "transaction_type": "transfer", "channel": "web"}
+        at = (START + timedelta(minutes=number)).isoformat()
+        return {"transaction_id": f"R{number}", "amount": 10, "occurred_at": at, **parties}
+
+    assert api.post("transactions/?mode=async", payment(0)).status_code == 202
+    said = {"R1": api.post("transactions/", payment(1)).json()["screening"]}
+    for status in ("failed", "completed"):
+        assert api.patch("transactions/R0/", {"status": status}).status_code == 200
+    said["R2"] = api.post("transactions/", payment(2)).json()["screening"]
+    assert pending_screen(queued) == 1
+    said["R0"] = api.get("transactions/R0/screening/").json()
+    said["R3"] = api.post("transactions/", payment(3)).json()["screening"]
+    assert api.patch("transactions/R0/", {"status": "failed"}).status_code == 200
+    said["R4"] = api.post("transactions/", payment(4)).json()["screening"]
+    told = {
+        name: [each["actual"] for each in body["results"][0]["details"]["conditions"]]
+        for name, body in said.items()
+    }
+    assert told == {"R0": ["1", "1"], "R1": ["1", "0"], "R2": ["2", "0"], "R3": ["4", "1"], "R4": ["5", "0"]}
     assert_reproduced(api, said)
 
 
