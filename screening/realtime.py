@@ -17,6 +17,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from fraudsite.errors import Busy
+from fraudsite.locks import FENCE_LOCK, holders_end
 from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
@@ -44,6 +45,8 @@ ROUNDS_AMONG_PUBLISHES = 3
 # How long who changes rules or lists is kept waiting for a decision; less than its statement may wait.
 HOLD_BACK_S = 5.0
 MAX_FILL_ROUNDS = 4
+# For what passed the fence to be committed, before what may be the same payment's count is taken back.
+WAIT_FOR_STORING_S = 2.0
 # How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
 CLOCKS_APART_US = 2_000_000
 
@@ -142,10 +145,7 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     stale = [each[0] for each in counted if each[2].status == "stale"]
     expired = [each[0] for each in fresh if is_expired(each[2].arrival)]
     if expired:
-        # Counted by an attempt that died, too long ago to be stored with that place: counted anew, at the end.
-        for candidate in expired:
-            take_back(engine, state.epoch, candidate)
-        return [each[0] for each in fresh] + stale
+        return _let_go(engine, state, expired, among=[each[0] for each in fresh]) + stale
     try:
         rows = []
         for each in fresh:
@@ -161,21 +161,32 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     if not result.passed:
         catch_up(engine, state, result)
         is_too_old = result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number)
-        if is_too_old and not _take_back_old(engine, state, [each[0] for each in fresh]):
+        # The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already.
+        seen = [each[0] for each in fresh if is_too_old and each[0].was_seen]
+        if is_too_old and not seen:
+            # Judging takes too long for so many.
             raise Hopeless(candidates)
-        return [each[0] for each in fresh] + stale
+        return _let_go(engine, state, seen, among=[each[0] for each in fresh]) + stale
     return _settle(engine, state, fresh, rows, result) + stale
 
 
-def _take_back_old(engine: Engine, state: FenceState, candidates: Sequence[Candidate]) -> bool:
-    """The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already. Those
-    of attempts that died are counted anew, at the end; nobody can store them any more. False: there were none, and
-    judging takes too long for so many."""
-    seen = [candidate for candidate in candidates if candidate.was_seen]
-    for candidate in seen:
-        if take_back(engine, state.epoch, candidate):
+def _let_go(
+    engine: Engine, state: FenceState, old: Sequence[Candidate], *, among: Sequence[Candidate]
+) -> list[Candidate]:
+    """What was counted too long ago to be stored with that place is taken back, to be counted anew, at the end: the
+    attempt that counted it died. If that was only slow and stored it after all, the count stays. Returns those of
+    `among` that are still to be decided; raises Hopeless while somebody may be storing one of `old`."""
+    if not old:
+        return list(among)
+    if not holders_end(FENCE_LOCK, within_s=WAIT_FOR_STORING_S):
+        raise Hopeless(among)
+    arrivals = {str(each.fields["transaction_id"]): each.arrival for each in old}
+    found = Transaction.objects.filter(transaction_id__in=arrivals).values_list("transaction_id", "arrival")
+    stored = {name for name, arrival in found if arrival == arrivals[name]}
+    for candidate in old:
+        if candidate.fields["transaction_id"] not in stored and take_back(engine, state.epoch, candidate):
             candidate.was_seen = False
-    return bool(seen)
+    return [each for each in among if each.fields["transaction_id"] not in stored]
 
 
 Counted = tuple[Any, Counting, CountReply]
