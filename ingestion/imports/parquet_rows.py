@@ -64,13 +64,16 @@ class ParquetRows:
         names = batch.schema.names
         for cells in zip(*columns, strict=True):
             self._row += 1
-            row = RawRow(self._row, None, {}, self._row, 0)
+            row = RawRow(self._row, None, None, self._row, 0)
+            values: dict[str, Any] = {}
             for name, cell in zip(names, cells, strict=True):
                 try:
-                    row.values[name] = _plain(cell)
+                    values[name] = _plain(cell)
                 except _Unreadable as error:
-                    row.values, row.path, row.problem = None, name[:300], str(error)
+                    row.path, row.problem = name[:300], str(error)
                     break
+            else:
+                row.values = values
             yield row
 
     def close(self) -> None:

@@ -163,7 +163,10 @@ def test_a_local_time_that_never_was_is_an_error_and_one_that_came_twice_the_fir
     }
     rows = [row(0, transaction_id=name, occurred_at=at) for name, at in times.items()]
     body = imported(api, csv_of(rows), time_zone="Europe/Berlin")
-    assert [(each["row"], each["path"]) for each in body["errors"]] == [(2, "occurred_at"), (6, "occurred_at")]
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [
+        (2, "occurred_at"),
+        (6, "occurred_at"),
+    ]
     assert "never was in Europe/Berlin" in body["errors"][0]["message"]
     stored = Transaction.objects.values_list("transaction_id", "occurred_at")
     assert {name: at.isoformat()[5:16] for name, at in stored} == {
@@ -207,7 +210,10 @@ def test_a_value_of_parquet_that_nothing_can_hold_is_its_rows_error_alone(
     times = pa.array([at, 2**62, at, -(2**62)], pa.timestamp("us", "UTC"))
     body = imported(api, parquet_of(tmp_path, 4, occurred_at=times))
     assert (body["status"], body["accepted"], body["rejected"]) == ("completed", 2, 2)
-    assert [(each["row"], each["path"]) for each in body["errors"]] == [(2, "occurred_at"), (4, "occurred_at")]
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [
+        (2, "occurred_at"),
+        (4, "occurred_at"),
+    ]
     coarse = pa.array([at // 1_000, 2**54 + 1_795_842_000_000], pa.timestamp("ms", "UTC"))
     body = imported(api, parquet_of(tmp_path, 2, occurred_at=coarse))
     assert [(each["row"], each["path"]) for each in body["errors"]] == [(2, "occurred_at")]
