@@ -32,7 +32,7 @@ from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, StoreResult,
 from screening.velocity.cluster import store_of_settings
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
-from screening.velocity.filling import fill_unknown
+from screening.velocity.filling import fill_unknown, groups_locked
 from screening.velocity.messages import CountReply
 from screening.velocity.reading import Counting, counting_of
 from screening.velocity.results import Reader
@@ -330,6 +330,9 @@ def _settle(
             row.decision.pk = int(pk)
             candidate.decided = row.decision
             candidate.effects = row.effects
+            if candidate.was_seen:
+                # Whoever counted it may have given it up and taken it back meanwhile.
+                _put_back(engine, state.epoch, candidate, row.arrival)
             continue
         stored = _stored(candidate)
         if stored is not None and stored.arrival is None and bytes(stored.payload_digest) == candidate.digest:
@@ -390,22 +393,20 @@ def is_expired(arrival: int) -> bool:
 
 def take_back(engine: Engine, epoch: int, candidate: Candidate) -> bool:
     """Take a count back out of every counter. False when Redis does not answer or has begun another epoch:
-    reconciliation does it later, or the epoch took the count with it."""
-    if candidate.arrival is None:
+    reconciliation does it later, or the epoch took the count with it.
+
+    Another attempt may have gone on with the count and stored it meanwhile: it stays then. Whoever stores what they
+    only went on with puts it back likewise (`_settle`), so that one of the two sees what the other did."""
+    arrival = candidate.arrival
+    if arrival is None:
         return True
-    counting = counting_of(
-        engine.plan,
-        "transaction",
-        candidate.event,
-        occurred_us=to_us(candidate.event["occurred_at"]),
-        recall=b"",
-    )
+    counting = _counting_again(engine, candidate)
     try:
         store.uncount(
             epoch=epoch,
             wires=counting.request.wires,
             occurred_us=to_us(candidate.event["occurred_at"]),
-            arrival=candidate.arrival,
+            arrival=arrival,
             event_id=counting.request.event_id,
             index_tag=counting.request.index_tag,
         )
@@ -414,8 +415,31 @@ def take_back(engine: Engine, epoch: int, candidate: Candidate) -> bool:
             "count_not_taken_back", transaction_id=candidate.fields["transaction_id"], reason=str(error)
         )
         return False
+    try:
+        stored = _stored(candidate)
+    except (OperationalError, InterfaceError):
+        stored = None
+    if stored is not None and stored.arrival == arrival:
+        _put_back(engine, epoch, candidate, arrival)
     candidate.arrival = None
     return True
+
+
+def _put_back(engine: Engine, epoch: int, candidate: Candidate, arrival: int) -> None:
+    """Have what is stored with this arrival in the counters, where it may have been taken out."""
+    wires = _counting_again(engine, candidate).request.wires
+    occurred_us = to_us(candidate.event["occurred_at"])
+    try:
+        # Whoever fills one of these counters has read the database before or after it was stored.
+        with groups_locked([wire.tag for wire in wires]):
+            store.correct(epoch=epoch, wires=wires, occurred_us=occurred_us, arrival=arrival)
+    except StoreUnavailable as error:
+        fence.lost(epoch, reason=str(error))
+
+
+def _counting_again(engine: Engine, candidate: Candidate) -> Counting:
+    occurred_us = to_us(candidate.event["occurred_at"])
+    return counting_of(engine.plan, "transaction", candidate.event, occurred_us=occurred_us, recall=b"")
 
 
 def catch_up(engine: Engine, state: FenceState, result: StoreResult) -> None:

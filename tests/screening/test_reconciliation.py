@@ -161,6 +161,65 @@ def test_nor_does_it_where_the_clock_of_the_database_alone_says_so(
     assert not velocity_verify().differences
 
 
+def pending_rows(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[int]:
+    """Payments stored for a worker, which has not come yet."""
+    found: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("screening.services.transactions_enqueue", found.extend)
+        for number in numbers:
+            ApiClient().post("transactions/?mode=async", payload(number))
+    return found
+
+
+def test_who_gives_up_leaves_the_count_that_another_went_on_with_and_stored(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pks = pending_rows(monkeypatch, 2, 3)
+
+    def meanwhile(_arrival: int) -> bool:
+        monkeypatch.setattr(realtime, "_is_too_old", lambda arrival: False)
+        assert pending_screen(pks[:1]) == 1
+        return True
+
+    monkeypatch.setattr(realtime, "_is_too_old", meanwhile)
+    assert pending_screen(pks) == 1
+    assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 3
+    assert actual(api.post("transactions/", payload(4)).json()) == 4
+    assert not velocity_verify().differences
+
+
+def test_who_stores_what_another_counted_puts_back_what_that_gave_up(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pks = pending_rows(monkeypatch, 2, 3)
+    store_decisions = realtime.decisions_store
+    begun: list[Any] = []
+
+    def other_gives_up(rows: Any, **given: Any) -> Any:
+        """The other worker's turn, between this one's judging and storing."""
+        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
+        engine, state = engines.current(), fence.state()
+        for candidate in begun[0]:
+            assert realtime.take_back(engine, state.epoch, candidate)
+        return store_decisions(rows, **given)
+
+    def other_counts(candidates: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(realtime, "decisions_store", dies)
+            with pytest.raises(Killed):
+                realtime.transactions_screen(candidates)
+        begun.append(candidates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pending, "transactions_screen", other_counts)
+        pending_screen(pks[:1])
+    monkeypatch.setattr(realtime, "decisions_store", other_gives_up)
+    assert pending_screen(pks[:1]) == 1
+    assert pending_screen(pks[1:]) == 1
+    assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 3
+    assert not velocity_verify().differences
+
+
 def test_it_counts_anew_what_is_too_old_by_the_clock_of_the_database_alone(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
