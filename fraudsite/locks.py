@@ -6,6 +6,7 @@ ingestion/events/services.py), far from these. Locks held here are the connectio
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,6 +65,31 @@ def held_shared(*lock: int) -> Iterator[None]:
         yield
     finally:
         _unlock("pg_advisory_unlock_shared", lock)
+
+
+_HOLDERS = """
+SELECT coalesce(array_agg(virtualtransaction), '{}') FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) + objid::bigint = %s AND objsubid = 1
+    AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+POLL_S = 0.05
+
+
+def holders_end(lock: int, *, within_s: float) -> bool:
+    """Whether the transactions that hold the lock now have ended within that time. Nobody waits for this one, and
+    those that take the lock meanwhile are not waited for."""
+    until = time.monotonic() + within_s
+    waited_for = _holders(lock)
+    while waited_for and time.monotonic() < until:
+        time.sleep(POLL_S)
+        waited_for &= _holders(lock)
+    return not waited_for
+
+
+def _holders(lock: int) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDERS, [lock])
+        return set(cursor.fetchone()[0])
 
 
 def _places(lock: tuple[int, ...]) -> str:

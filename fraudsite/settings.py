@@ -315,6 +315,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     name: {"task": task, "schedule": timedelta(seconds=every_s), "options": {"expire_seconds": expire_s}}
     for name, task, every_s, expire_s in (
         ("rollups", "reporting.rollups", 30, 30),
+        ("reports-catch-up", "reporting.catch_up", 600, 600),
         ("batch-sweep", "screening.batch_sweep", 15, 15),
         ("pending-sweep", "screening.pending_sweep", 10, 10),
         ("velocity-reconcile", "screening.velocity_reconcile", 15, 15),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from django.conf import settings
 
 from fraudsite.acting import acting_as
 from reporting.rollups import rollups_run
-from reporting.scheduled import scheduled_report
+from reporting.scheduled import TASK, reports_catch_up, scheduled_report
+
+PRINCIPAL = "schedule:reports"
 
 
 @shared_task(name="reporting.rollups")
@@ -17,18 +18,23 @@ def rollups() -> None:
     rollups_run()
 
 
-@shared_task(name="reporting.report", bind=True)
+@shared_task(name=TASK, bind=True)
 def report(task: Any, kind: str, mail_to: list[str] | None = None) -> str:
     """Make the report of the last whole period, once, and mail it. Schedules in the admin give `kind` and `mail_to`."""
-    principal = "schedule:reports"
-    with acting_as(principal):
+    with acting_as(PRINCIPAL):
         made = scheduled_report(
             schedule=_schedule_of(task.request),
             kind=kind,
-            recipients=settings.REPORT_RECIPIENTS if mail_to is None else mail_to,
-            principal=principal,
+            mail_to=mail_to,
+            principal=PRINCIPAL,
         )
     return str(made.report_id)
+
+
+@shared_task(name="reporting.catch_up")
+def catch_up() -> int:
+    with acting_as(PRINCIPAL):
+        return reports_catch_up(principal=PRINCIPAL)
 
 
 def _schedule_of(request: Any) -> str:

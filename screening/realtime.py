@@ -18,6 +18,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from fraudsite.errors import Busy
+from fraudsite.locks import FENCE_LOCK, holders_end
 from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
@@ -32,7 +33,7 @@ from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, StoreResult,
 from screening.velocity.cluster import store_of_settings
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import Fence, FenceState
-from screening.velocity.filling import fill_unknown
+from screening.velocity.filling import fill_unknown, groups_locked
 from screening.velocity.messages import CountReply
 from screening.velocity.one_by_one import asked_for, in_turn, turn_of
 from screening.velocity.reading import Counting, counting_of
@@ -46,6 +47,8 @@ ROUNDS_AMONG_PUBLISHES = 3
 # How long who changes rules or lists is kept waiting for a decision; less than its statement may wait.
 HOLD_BACK_S = 5.0
 MAX_FILL_ROUNDS = 4
+# For what passed the fence to be committed, before what may be the same payment's count is taken back.
+WAIT_FOR_STORING_S = 2.0
 # How far this machine's clock and PostgreSQL's may differ without a count being taken for lost too early.
 CLOCKS_APART_US = 2_000_000
 
@@ -165,10 +168,7 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     stale = [each[0] for each in counted if each[2].status == "stale"]
     expired = [each[0] for each in fresh if is_expired(each[2].arrival)]
     if expired:
-        # Counted by an attempt that died, too long ago to be stored with that place: counted anew, at the end.
-        for candidate in expired:
-            take_back(engine, state.epoch, candidate)
-        return [each[0] for each in fresh] + stale
+        return _let_go(engine, state, expired, among=[each[0] for each in fresh]) + stale
     try:
         rows = []
         for each in fresh:
@@ -184,21 +184,32 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     if not result.passed:
         catch_up(engine, state, result)
         is_too_old = result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number)
-        if is_too_old and not _take_back_old(engine, state, [each[0] for each in fresh]):
+        # The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already.
+        seen = [each[0] for each in fresh if is_too_old and each[0].was_seen]
+        if is_too_old and not seen:
+            # Judging takes too long for so many.
             raise Hopeless(candidates)
-        return [each[0] for each in fresh] + stale
+        return _let_go(engine, state, seen, among=[each[0] for each in fresh]) + stale
     return _settle(engine, state, fresh, rows, result) + stale
 
 
-def _take_back_old(engine: Engine, state: FenceState, candidates: Sequence[Candidate]) -> bool:
-    """The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already. Those
-    of attempts that died are counted anew, at the end; nobody can store them any more. False: there were none, and
-    judging takes too long for so many."""
-    seen = [candidate for candidate in candidates if candidate.was_seen]
-    for candidate in seen:
-        if take_back(engine, state.epoch, candidate):
+def _let_go(
+    engine: Engine, state: FenceState, old: Sequence[Candidate], *, among: Sequence[Candidate]
+) -> list[Candidate]:
+    """What was counted too long ago to be stored with that place is taken back, to be counted anew, at the end: the
+    attempt that counted it died. If that was only slow and stored it after all, the count stays. Returns those of
+    `among` that are still to be decided; raises Hopeless while somebody may be storing one of `old`."""
+    if not old:
+        return list(among)
+    if not holders_end(FENCE_LOCK, within_s=WAIT_FOR_STORING_S):
+        raise Hopeless(among)
+    arrivals = {str(each.fields["transaction_id"]): each.arrival for each in old}
+    found = Transaction.objects.filter(transaction_id__in=arrivals).values_list("transaction_id", "arrival")
+    stored = {name for name, arrival in found if arrival == arrivals[name]}
+    for candidate in old:
+        if candidate.fields["transaction_id"] not in stored and take_back(engine, state.epoch, candidate):
             candidate.was_seen = False
-    return bool(seen)
+    return [each for each in among if each.fields["transaction_id"] not in stored]
 
 
 Counted = tuple[Any, Counting, CountReply]
@@ -342,6 +353,9 @@ def _settle(
             row.decision.pk = int(pk)
             candidate.decided = row.decision
             candidate.effects = row.effects
+            if candidate.was_seen:
+                # Whoever counted it may have given it up and taken it back meanwhile.
+                _put_back(engine, state.epoch, candidate, row.arrival)
             continue
         stored = _stored(candidate)
         if stored is not None and stored.arrival is None and bytes(stored.payload_digest) == candidate.digest:
@@ -402,22 +416,20 @@ def is_expired(arrival: int) -> bool:
 
 def take_back(engine: Engine, epoch: int, candidate: Candidate) -> bool:
     """Take a count back out of every counter. False when Redis does not answer or has begun another epoch:
-    reconciliation does it later, or the epoch took the count with it."""
-    if candidate.arrival is None:
+    reconciliation does it later, or the epoch took the count with it.
+
+    Another attempt may have gone on with the count and stored it meanwhile: it stays then. Whoever stores what they
+    only went on with puts it back likewise (`_settle`), so that one of the two sees what the other did."""
+    arrival = candidate.arrival
+    if arrival is None:
         return True
-    counting = counting_of(
-        engine.plan,
-        "transaction",
-        candidate.event,
-        occurred_us=to_us(candidate.event["occurred_at"]),
-        recall=b"",
-    )
+    counting = _counting_again(engine, candidate)
     try:
         store.uncount(
             epoch=epoch,
             wires=counting.request.wires,
             occurred_us=to_us(candidate.event["occurred_at"]),
-            arrival=candidate.arrival,
+            arrival=arrival,
             event_id=counting.request.event_id,
             index_tag=counting.request.index_tag,
         )
@@ -426,8 +438,31 @@ def take_back(engine: Engine, epoch: int, candidate: Candidate) -> bool:
             "count_not_taken_back", transaction_id=candidate.fields["transaction_id"], reason=str(error)
         )
         return False
+    try:
+        stored = _stored(candidate)
+    except (OperationalError, InterfaceError):
+        stored = None
+    if stored is not None and stored.arrival == arrival:
+        _put_back(engine, epoch, candidate, arrival)
     candidate.arrival = None
     return True
+
+
+def _put_back(engine: Engine, epoch: int, candidate: Candidate, arrival: int) -> None:
+    """Have what is stored with this arrival in the counters, where it may have been taken out."""
+    wires = _counting_again(engine, candidate).request.wires
+    occurred_us = to_us(candidate.event["occurred_at"])
+    try:
+        # Whoever fills one of these counters has read the database before or after it was stored.
+        with groups_locked([wire.tag for wire in wires]):
+            store.correct(epoch=epoch, wires=wires, occurred_us=occurred_us, arrival=arrival)
+    except StoreUnavailable as error:
+        fence.lost(epoch, reason=str(error))
+
+
+def _counting_again(engine: Engine, candidate: Candidate) -> Counting:
+    occurred_us = to_us(candidate.event["occurred_at"])
+    return counting_of(engine.plan, "transaction", candidate.event, occurred_us=occurred_us, recall=b"")
 
 
 def catch_up(engine: Engine, state: FenceState, result: StoreResult) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from fraudsite.locks import FENCE_LOCK, holders_end
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
 from rules.core.durations import from_us
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 # Later than storing.MAX_COUNT_AGE_US: by now the statement that could have stored it is refused.
 SETTLED_AFTER_S = 20
+# What passed the fence before then may be committed later all the same. The task comes again in some seconds.
+WAIT_FOR_STORING_S = 5.0
 PAGE = 500
 
 
@@ -33,6 +36,10 @@ def counts_reconcile() -> int:
         return 0
     taken = 0
     before_us = int((time.time() - SETTLED_AFTER_S) * 1_000_000)
+    if not holders_end(FENCE_LOCK, within_s=WAIT_FOR_STORING_S):
+        # Where statements have no limit (an import that screens its own rows), one may store what it counted long ago.
+        log.warning("reconciliation_put_off", reason="a decision is being stored for long")
+        return 0
     try:
         while page := store.recent(before_us=before_us, limit=PAGE):
             taken += _reconcile_page(state.epoch, page)

@@ -74,14 +74,14 @@ class CsvRows:
         except StopIteration:
             return None, "", line
         except csv.Error as error:
-            self._source.put_back(self._taken[1:])
-            return None, f"is not valid CSV: {error}", line
+            problem = f"is not valid CSV: {error}"
         except _TooLong:
-            # The generator ended with its exception: a new reader goes on from here.
-            self._source.put_back(self._taken[1:])
-            dialect = self._reader.dialect
-            self._reader = csv.reader(self._lines(), delimiter=dialect.delimiter, strict=True)
-            return None, f"is longer than {MAX_RECORD_BYTES} bytes; is a quote not closed?", line
+            problem = f"is longer than {MAX_RECORD_BYTES} bytes; is a quote not closed?"
+        self._source.put_back(self._taken[1:])
+        # The generator may have ended (with its exception, or at the end of the file): a new reader goes on from here.
+        delimiter = self._reader.dialect.delimiter
+        self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)
+        return None, problem, line
 
     def _misfit(self, cells: list[str]) -> str:
         if len(cells) != len(self._columns):

@@ -8,7 +8,7 @@ Columns that are not named keep their name. Empty cells are absent facts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -201,9 +201,17 @@ def _set_nested(document: dict[str, Any], target: str, value: Any) -> None:
 
 
 def _with_offset(text: str, zone: ZoneInfo) -> str:
-    """`text` with the offset that `zone` had then, when it names none; what is no time is left for the parser."""
+    """`text` with the offset that `zone` had then, when it names none; what is no time is left for the parser. An hour
+    that came twice is its first. Raises RowProblem for one that never was: the file's times are another zone's."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is not None:
+            return text
+        local = moment.replace(tzinfo=zone)
+        was = local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
+    except (ValueError, OverflowError):
         return text
-    return text if moment.tzinfo is not None else moment.replace(tzinfo=zone).isoformat()
+    if not was:
+        message = f"never was in {zone.key}: clocks were put forward; are the file's times of that zone?"
+        raise RowProblem("occurred_at", message)
+    return local.isoformat()

@@ -64,22 +64,50 @@ class ParquetRows:
         names = batch.schema.names
         for cells in zip(*columns, strict=True):
             self._row += 1
-            values = {name: _plain(cell) for name, cell in zip(names, cells, strict=True)}
-            yield RawRow(self._row, None, values, self._row, 0)
+            row = RawRow(self._row, None, None, self._row, 0)
+            values: dict[str, Any] = {}
+            for name, cell in zip(names, cells, strict=True):
+                try:
+                    values[name] = _plain(cell)
+                except _Unreadable as error:
+                    row.path, row.problem = name[:300], str(error)
+                    break
+            else:
+                row.values = values
+            yield row
 
     def close(self) -> None:
         self._file.close()
 
 
+class _Unreadable(Exception):
+    """A cell that is no value of a transaction. It is its row's error alone."""
+
+
+# What Arrow raises for a value that Python cannot hold (a year beyond 9999, text that is no UTF-8, a key twice).
+_NO_VALUE = (ValueError, OverflowError, KeyError)
+
+
 def _values(column: pa.Array) -> list[Any]:
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         # Python's datetimes end at microseconds; so do event times here.
         column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return list(column.to_pylist())
+    try:
+        return list(column.to_pylist(maps_as_pydicts="strict"))
+    except _NO_VALUE:
+        return [_cell(scalar) for scalar in column]
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py(maps_as_pydicts="strict")
+    except _NO_VALUE as error:
+        return _Unreadable(f"holds a value that cannot be read: {_first_line(error)}")
 
 
 def _plain(value: Any) -> Any:
-    """As the JSON of the same value would be read: numbers are Decimals, times ISO 8601."""
+    """As the JSON of the same value would be read: numbers are Decimals, times ISO 8601, bytes the text they are (many
+    writers do not say that a column is text). Raises _Unreadable."""
     if value is None or isinstance(value, str | bool | Decimal):
         return value
     if isinstance(value, int):
@@ -89,11 +117,22 @@ def _plain(value: Any) -> Any:
         return number if number.is_finite() else str(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return _text(value)
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(_plain(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
+    if isinstance(value, _Unreadable):
+        raise value
     return str(value)
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _Unreadable("holds bytes that are no text in UTF-8") from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -39,6 +39,8 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 POLL_S = 0.2
+# A broker that is away is tried again once a second: librdkafka alone tries, and writes a line, twenty times.
+AWAY_OPTIONS = {"reconnect.backoff.ms": 1_000}
 AWAY = (OperationalError, InterfaceError, Busy, DeadLettersNotWritten)
 
 # (kind, decoded JSON values) → (position, what is wrong) of those that were refused. Everything else is committed.
@@ -58,6 +60,7 @@ def consumer_new(brokers: Sequence[str], group: str, options: dict[str, str]) ->
             # Read ahead at most this much, however far behind the group is.
             "queued.max.messages.kbytes": 16_384,
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            **AWAY_OPTIONS,
             **options,
         }
     )
@@ -70,6 +73,7 @@ def producer_new(brokers: Sequence[str], options: dict[str, str]) -> Producer:
             "client.id": "fraudsite",
             "acks": "all",
             "message.timeout.ms": 10_000,
+            **AWAY_OPTIONS,
             **options,
         }
     )

@@ -26,8 +26,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
 from reporting.models import Report
+from reporting.scheduled import TASK, schedule_arguments
 
-TASK, QUEUE = "reporting.report", "batch"
+QUEUE = "batch"
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 LAST_DAY_EVERY_MONTH_HAS = 28
 MAX_ADDRESSES = 20
@@ -127,7 +128,7 @@ def _crontab(chosen: dict[str, Any]) -> CrontabSchedule:
 
 def _chosen(task: PeriodicTask) -> dict[str, Any]:
     """What the form shows of a schedule; what it could not have written is left at its start."""
-    arguments = _arguments(task)
+    arguments = schedule_arguments(task)
     found: dict[str, Any] = {
         "kind": arguments.get("kind", ""),
         "mail_to": ", ".join(arguments.get("mail_to") or []),
@@ -140,14 +141,6 @@ def _chosen(task: PeriodicTask) -> dict[str, Any]:
     if crontab is not None and crontab.day_of_month.isdecimal():
         found["day"] = int(crontab.day_of_month)
     return found
-
-
-def _arguments(task: PeriodicTask) -> dict[str, Any]:
-    try:
-        found = json.loads(task.kwargs or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 @admin.register(PeriodicTask)
@@ -165,7 +158,7 @@ class ScheduleAdmin(WorkspaceModelAdmin):
 
     @display(description="report")
     def report(self, task: PeriodicTask) -> str:
-        kind = _arguments(task).get("kind", "")
+        kind = schedule_arguments(task).get("kind", "")
         return dict(Report.Kind.choices).get(kind, kind)
 
     @display(description="when (UTC)")

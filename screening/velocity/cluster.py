@@ -409,9 +409,10 @@ class ClusterVelocityStore(VelocityStore):
         return bytes(found[0]) if found else None
 
     def recent_forget(self, settled: Sequence[tuple[bytes, int]]) -> None:
+        """As VelocityStore.recent_forget."""
         commands = [
-            (arrival % BUCKETS, ("ZREM", self._name(arrival % BUCKETS) + "recent", recall))
-            for recall, arrival in settled
+            (bucket, ("ZREMRANGEBYSCORE", self._name(bucket) + "recent", arrival, arrival))
+            for bucket, arrival in ((arrival % BUCKETS, arrival) for _, arrival in settled)
         ]
         if commands:
             _raise_errors(self._ask(commands))

@@ -373,11 +373,11 @@ class VelocityStore:
         return found[0] if found else None
 
     def recent_forget(self, settled: Sequence[tuple[bytes, int]]) -> None:
-        """What `recent` gave is dealt with."""
-        if not settled:
-            return
-        with unavailable_otherwise():
-            self.client.zrem(self.namespace + "recent", *(recall for recall, _ in settled))
+        """What `recent` gave is dealt with. By the arrivals: the same payload may have been counted anew meanwhile."""
+        with unavailable_otherwise(), self.client.pipeline(transaction=False) as pipeline:
+            for _, arrival in settled:
+                pipeline.zremrangebyscore(self.namespace + "recent", arrival, arrival)
+            pipeline.execute()
 
 
 @contextmanager

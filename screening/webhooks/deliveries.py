@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Collection, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,11 @@ LONGEST_PAUSE_S = 3600
 # How long a worker has for what it took; a delivery of one that died is taken by another after it.
 LEASE = timedelta(seconds=120)
 AT_ONCE = 16
+# So many of them to one webhook: a receiver that lets everybody wait leaves room for the others.
+AT_ONCE_EACH = 12
+# What is answered within this is recorded together, and with nothing answered it is looked so often what else is due.
+GATHER_S = 0.05
+LOOK_AGAIN_S = 0.5
 # Due deliveries of a webhook that are looked at for as many.
 LOOKED_AT = 500
 # A run ends after this long, well within a task's time; the sweep goes on.
@@ -61,9 +67,12 @@ def deliveries_make(entries: Iterable[OutboxEntry]) -> int:
 # Of each (webhook, subject) only the oldest unfinished delivery may be sent, so that a subject's messages come in
 # order. Those behind it that are due are put off, or everything behind a receiver that is down would be looked at for
 # every few deliveries to anybody; whoever finishes the oldest lets the next one go (`delivery_record`). What a process
-# took that died is taken again after its lease. Each webhook gets its turn, however much waits for the others.
+# took that died is taken again after its lease. Each webhook gets its turn, however much waits for the others and
+# however long their receivers take: what is under way to a webhook counts as turns it had.
 _TAKE = """
-WITH due AS MATERIALIZED (
+WITH busy AS (
+    SELECT * FROM unnest(%(webhooks)s::bigint[], %(under_way)s::int[]) AS each (webhook_id, n)
+), due AS MATERIALIZED (
     SELECT d.* FROM screening_webhook w CROSS JOIN LATERAL (
         SELECT id, webhook_id, subject, next_attempt_at FROM screening_webhookdelivery
         WHERE webhook_id = w.id AND status = 'pending' AND next_attempt_at <= %(now)s
@@ -83,9 +92,11 @@ WITH due AS MATERIALIZED (
 ), taken AS (
     UPDATE screening_webhookdelivery d SET leased_until = %(now)s::timestamptz + %(lease)s
     FROM (
-        SELECT id FROM judged WHERE is_oldest
-        ORDER BY row_number() OVER (PARTITION BY webhook_id ORDER BY next_attempt_at, id), next_attempt_at, id
-        LIMIT %(limit)s
+        SELECT id FROM (
+            SELECT id, next_attempt_at, coalesce(busy.n, 0)
+                + row_number() OVER (PARTITION BY webhook_id ORDER BY next_attempt_at, id) AS turn
+            FROM judged LEFT JOIN busy USING (webhook_id) WHERE is_oldest
+        ) oldest WHERE turn <= %(each)s ORDER BY turn, next_attempt_at, id LIMIT %(limit)s
     ) chosen WHERE d.id = chosen.id AND d.status = 'pending' RETURNING d.id
 )
 SELECT (SELECT array_agg(id) FROM taken), (SELECT count(*) FROM put_off)
@@ -95,35 +106,51 @@ SELECT (SELECT array_agg(id) FROM taken), (SELECT count(*) FROM put_off)
 def deliveries_send(*, send: Sender = message_send) -> int:
     """Send what is due until nothing is; returns how many attempts were made. While another process is at it, none:
     that one, or the sweep, sees what is there."""
-    attempts = 0
-    ends_at = time.monotonic() + MAX_RUN_S
     with only_one(WEBHOOKS_LOCK) as is_mine:
-        while is_mine and time.monotonic() < ends_at:
-            taken, is_more = _take()
-            if taken:
-                _attempt(taken, send)
+        return _send_due(send) if is_mine else 0
+
+
+def _send_due(send: Sender) -> int:
+    """The network part in threads, which touch no database; what came of it is recorded here, each as it comes."""
+    attempts, ends_at = 0, time.monotonic() + MAX_RUN_S
+    under_way: dict[Future[Outcome], WebhookDelivery] = {}
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        while True:
+            is_more = False
+            if len(under_way) < AT_ONCE and time.monotonic() < ends_at:
+                taken, is_more = _take(under_way.values())
                 attempts += len(taken)
-            elif not is_more:
-                break
-    return attempts
+                under_way |= {pool.submit(send, each.webhook.url, message_for(each)): each for each in taken}
+            if not under_way and not is_more:
+                return attempts
+            for future in _answered(under_way):
+                delivery_record(delivery=under_way.pop(future), outcome=future.result())
 
 
-def _take() -> tuple[list[WebhookDelivery], bool]:
+def _answered(under_way: Collection[Future[Outcome]]) -> set[Future[Outcome]]:
+    answered, waiting = wait(under_way, timeout=GATHER_S)
+    if waiting and not answered:
+        answered, _ = wait(waiting, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED)
+    return answered
+
+
+def _take(under_way: Collection[WebhookDelivery]) -> tuple[list[WebhookDelivery], bool]:
     """Deliveries whose turn it is, and whether others were put off, so that there may be more behind them."""
-    values = {"now": timezone.now(), "lease": LEASE, "limit": AT_ONCE, "looked_at": LOOKED_AT}
+    busy = Counter(each.webhook_id for each in under_way)
+    values = {
+        "now": timezone.now(),
+        "lease": LEASE,
+        "limit": AT_ONCE - len(under_way),
+        "each": AT_ONCE_EACH,
+        "looked_at": LOOKED_AT,
+        "webhooks": [*busy],
+        "under_way": [*busy.values()],
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, values)
         ids, put_off = cursor.fetchone()
     taken = WebhookDelivery.objects.select_related("webhook").filter(pk__in=ids or [])
     return list(taken.order_by("id")), put_off > 0
-
-
-def _attempt(deliveries: Sequence[WebhookDelivery], send: Sender) -> None:
-    """The network part in threads, which touch no database; what came of it is recorded here."""
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        outcomes = list(pool.map(lambda each: send(each.webhook.url, message_for(each)), deliveries))
-    for delivery, outcome in zip(deliveries, outcomes, strict=True):
-        delivery_record(delivery=delivery, outcome=outcome)
 
 
 def message_for(delivery: WebhookDelivery) -> Message:

@@ -18,6 +18,7 @@ from django.core import mail
 from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
 from fraudsite.spreadsheets import harmless
 from reporting import kpis, scheduled
@@ -26,6 +27,7 @@ from reporting.models import MinuteFigures, Report, RollupState
 from reporting.report_files import FORMATS, report_content
 from reporting.reports import Period, period_of, report_figures, report_make
 from reporting.rollups import rollups_run, summed_until
+from reporting.tasks import catch_up
 from reporting.tasks import report as report_task
 from screening.cases.services import case_dispose
 from screening.models import Case, Decision
@@ -303,8 +305,6 @@ def test_it_keeps_the_report_when_the_mail_server_is_away(settings: Any) -> None
 
 
 def test_it_schedules_the_reports_as_rows_of_the_admin() -> None:
-    from django_celery_beat.models import PeriodicTask
-
     from fraudsite.celery import app
 
     tasks = PeriodicTask.objects.filter(task="reporting.report")
@@ -438,6 +438,56 @@ def test_it_mails_once_when_two_workers_are_at_the_same_report(
             done.result()
     assert Report.objects.count() == 1
     assert len(mail.outbox) == 1
+
+
+MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
+
+
+def installed(at: datetime) -> None:
+    """The schedules that come with it, as if they had been made then."""
+    PeriodicTask.objects.filter(task="reporting.report").update(date_changed=at)
+
+
+def caught_up(at: datetime) -> list[tuple[str, str]]:
+    """What is made when something runs again at that time."""
+    known = set(Report.objects.values_list("pk", flat=True))
+    with time_machine.travel(at, tick=False):
+        catch_up()
+    made = Report.objects.exclude(pk__in=known).order_by("pk")
+    return [(each.kind, each.period_start.isoformat()) for each in made]
+
+
+def test_it_makes_up_for_reports_whose_time_passed_while_nothing_ran(settings: Any) -> None:
+    """A laptop that is off at night, or a server that was down: whatever beat makes of it."""
+    settings.REPORT_RECIPIENTS = ["chief@example.org"]
+    installed(MIDNIGHT - timedelta(hours=60))
+    assert caught_up(MIDNIGHT + timedelta(hours=9)) == [
+        ("daily_operations", "2026-10-31"),
+        ("daily_operations", "2026-11-01"),
+        ("daily_operations", "2026-11-02"),
+        ("weekly_rules", "2026-10-26"),
+        ("monthly_compliance", "2026-10-01"),
+    ]
+    assert {sent.to[0] for sent in mail.outbox} == {"chief@example.org"}
+    assert len(mail.outbox) == 5
+    assert Report.objects.filter(schedule="").count() == 0
+    assert caught_up(MIDNIGHT + timedelta(hours=10)) == []
+
+
+def test_it_makes_up_for_no_more_than_a_week_of_days() -> None:
+    installed(MIDNIGHT - timedelta(days=300))
+    made = caught_up(MIDNIGHT + timedelta(hours=9))
+    assert [day for kind, day in made if kind == "daily_operations"][0::6] == ["2026-10-27", "2026-11-02"]
+
+
+def test_it_leaves_to_beat_what_is_due_now_and_what_was_before_the_schedule() -> None:
+    installed(MIDNIGHT)
+    assert caught_up(MIDNIGHT + timedelta(hours=1, minutes=20)) == []
+    assert caught_up(MIDNIGHT + timedelta(hours=1, minutes=40)) == [("daily_operations", "2026-11-02")]
+    PeriodicTask.objects.filter(task="reporting.report").update(
+        enabled=False, date_changed=MIDNIGHT - timedelta(days=9)
+    )
+    assert caught_up(MIDNIGHT + timedelta(hours=3)) == []
 
 
 def test_it_makes_a_report_for_whoever_asks_again(api: ApiClient) -> None:

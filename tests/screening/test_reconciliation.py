@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
+from fraudsite.locks import FENCE_LOCK
 from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import LoginEvent
 from ingestion.payloads import recall_decode
-from screening import event_screening, realtime, reconciliation, services
+from screening import event_screening, pending, realtime, reconciliation, services
 from screening.engine import engines
 from screening.models import Alert, Decision
 from screening.pending import pending_screen
@@ -31,6 +33,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class Killed(BaseException):
     """What `kill -9` is to the code: nothing that an `except Exception` would see."""
+
+
+def dies(*_args: Any, **_kwargs: Any) -> Any:
+    raise Killed
 
 
 def counted_only(monkeypatch: pytest.MonkeyPatch, number: int) -> int:
@@ -109,6 +115,111 @@ def test_it_counts_anew_what_was_counted_too_long_ago_to_be_stored(
     assert not velocity_verify().differences
 
 
+def stored_meanwhile(monkeypatch: pytest.MonkeyPatch, pk: int) -> None:
+    """Two workers have the pending payment `pk`: the other one counted it before this one came, and stores it while
+    this one is at other payments. Nothing is stored or counted of it after that."""
+    looks_at = pending.may_complete
+
+    def after_the_other(candidate: Any) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(pending, "may_complete", looks_at)
+            patch.setattr(realtime, "is_expired", lambda arrival: False)
+            assert pending_screen([pk]) == 1
+        return looks_at(candidate)
+
+    monkeypatch.setattr(pending, "may_complete", after_the_other)
+    assert pending_screen([pk]) == 0
+
+
+def test_a_slow_worker_takes_back_no_count_of_what_another_stored_meanwhile(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = counted_only(monkeypatch, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(realtime, "is_expired", lambda arrival: True)
+        stored_meanwhile(monkeypatch, pk)
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert not velocity_verify().differences
+
+
+def test_nor_does_it_where_the_clock_of_the_database_alone_says_so(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = counted_only(monkeypatch, 2)
+    store_decisions = realtime.decisions_store
+    rounds: list[bool] = []
+
+    def refuses_the_second(rows: Any, **given: Any) -> Any:
+        rounds.append(True)
+        if len(rounds) == 2:
+            return StoreResult(given["epoch"], True, given["ruleset"], passed=False, decision_pks={})
+        return store_decisions(rows, **given)
+
+    monkeypatch.setattr(realtime, "decisions_store", refuses_the_second)
+    stored_meanwhile(monkeypatch, pk)
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert not velocity_verify().differences
+
+
+def pending_rows(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[int]:
+    """Payments stored for a worker, which has not come yet."""
+    found: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("screening.services.transactions_enqueue", found.extend)
+        for number in numbers:
+            ApiClient().post("transactions/?mode=async", payload(number))
+    return found
+
+
+def test_who_gives_up_leaves_the_count_that_another_went_on_with_and_stored(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pks = pending_rows(monkeypatch, 2, 3)
+
+    def meanwhile(_arrival: int) -> bool:
+        monkeypatch.setattr(realtime, "_is_too_old", lambda arrival: False)
+        assert pending_screen(pks[:1]) == 1
+        return True
+
+    monkeypatch.setattr(realtime, "_is_too_old", meanwhile)
+    assert pending_screen(pks) == 1
+    assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 3
+    assert actual(api.post("transactions/", payload(4)).json()) == 4
+    assert not velocity_verify().differences
+
+
+def test_who_stores_what_another_counted_puts_back_what_that_gave_up(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pks = pending_rows(monkeypatch, 2, 3)
+    store_decisions = realtime.decisions_store
+    begun: list[Any] = []
+
+    def other_gives_up(rows: Any, **given: Any) -> Any:
+        """The other worker's turn, between this one's judging and storing."""
+        monkeypatch.setattr(realtime, "decisions_store", store_decisions)
+        engine, state = engines.current(), fence.state()
+        for candidate in begun[0]:
+            assert realtime.take_back(engine, state.epoch, candidate)
+        return store_decisions(rows, **given)
+
+    def other_counts(candidates: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(realtime, "decisions_store", dies)
+            with pytest.raises(Killed):
+                realtime.transactions_screen(candidates)
+        begun.append(candidates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pending, "transactions_screen", other_counts)
+        pending_screen(pks[:1])
+    monkeypatch.setattr(realtime, "decisions_store", other_gives_up)
+    assert pending_screen(pks[:1]) == 1
+    assert pending_screen(pks[1:]) == 1
+    assert actual({"screening": api.get("transactions/T3/screening/").json()}) == 3
+    assert not velocity_verify().differences
+
+
 def test_it_counts_anew_what_is_too_old_by_the_clock_of_the_database_alone(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +261,47 @@ def test_it_looks_at_a_count_once(api: ApiClient, monkeypatch: pytest.MonkeyPatc
     counted_only(monkeypatch, 2)
     assert [reconciliation.counts_reconcile(), reconciliation.counts_reconcile()] == [1, 0]
     assert store.recent(before_us=2**53, limit=10) == []
+
+
+def test_it_remembers_what_is_counted_anew_while_it_looks(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = counted_only(monkeypatch, 2)
+    take_back = reconciliation.take_back
+
+    def another_begins(*given: Any) -> bool:
+        monkeypatch.setattr(reconciliation, "take_back", take_back)
+        is_taken = take_back(*given)
+        with monkeypatch.context() as patch:
+            patch.setattr(realtime, "decisions_store", dies)
+            with pytest.raises(Killed):
+                pending_screen([pk])
+        return is_taken
+
+    monkeypatch.setattr(reconciliation, "take_back", another_begins)
+    assert reconciliation.counts_reconcile() == 1
+    assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert reconciliation.counts_reconcile() == 1
+    assert not velocity_verify().differences
+
+
+def test_nothing_is_taken_back_while_something_counted_long_ago_may_still_be_stored(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where statements have no limit, one that passed the fence in time may be committed at any time after."""
+    pk = counted_only(monkeypatch, 2)
+    monkeypatch.setattr(reconciliation, "WAIT_FOR_STORING_S", 0.1)
+    monkeypatch.setattr(realtime, "WAIT_FOR_STORING_S", 0.1)
+    first_arrival = store.recent(before_us=2**53, limit=10)[-1][1]
+    monkeypatch.setattr(realtime, "is_expired", lambda arrival: arrival == first_arrival)
+    other = connection.copy()
+    with closing(other), other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [FENCE_LOCK])
+        assert reconciliation.counts_reconcile() == 0
+        with pytest.raises(realtime.ScreeningBusy):
+            pending_screen([pk])
+        assert actual(api.post("transactions/", payload(3)).json()) == 3
+    assert reconciliation.counts_reconcile() == 1
 
 
 def test_the_database_refuses_a_count_that_reconciliation_may_have_taken_back(

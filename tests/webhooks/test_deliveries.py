@@ -8,7 +8,7 @@ import json
 import time
 from datetime import timedelta
 from ipaddress import ip_network
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -104,6 +104,45 @@ def test_one_process_sends_at_a_time() -> None:
     assert deliveries_send(send=slow) == 2 * AT_ONCE
     assert set(sent_by_the_other) == {0}
     assert deliveries_send(send=Recorder()) == 0
+
+
+def test_a_receiver_that_lets_wait_holds_up_nobody_else() -> None:
+    hangs, takes = webhook("https://hangs.example/"), webhook("https://takes.example/")
+    for number in range(3 * AT_ONCE):
+        deliver(hangs, f"S{number}", 1)
+        deliver(takes, f"S{number}", 1)
+    taken: list[str] = []
+    all_taken = Event()
+
+    def send(url: str, _message: Message) -> Outcome:
+        if url == hangs.url:
+            return Outcome(200) if all_taken.wait(30) else Outcome(None, "the other was held up")
+        taken.append(url)
+        if len(taken) == 3 * AT_ONCE:
+            all_taken.set()
+        return Outcome(200)
+
+    assert deliveries_send(send=send) == 6 * AT_ONCE
+    assert set(WebhookDelivery.objects.values_list("status", "last_error")) == {("delivered", "")}
+
+
+def test_one_that_lets_wait_leaves_room_for_what_comes_later() -> None:
+    hangs, takes = webhook("https://hangs.example/"), webhook("https://takes.example/")
+    for number in range(2 * AT_ONCE):
+        deliver(hangs, f"S{number}", 1)
+    later = deliver(takes, "late", 1)
+    WebhookDelivery.objects.filter(pk=later.pk).update(
+        next_attempt_at=timezone.now() + timedelta(milliseconds=300)
+    )
+    is_taken = Event()
+
+    def send(url: str, _message: Message) -> Outcome:
+        if url == takes.url:
+            is_taken.set()
+        return Outcome(200) if is_taken.wait(30) else Outcome(None, "the other was held up")
+
+    deliveries_send(send=send)
+    assert set(WebhookDelivery.objects.values_list("status", "last_error")) == {("delivered", "")}
 
 
 def test_it_tells_only_active_webhooks_of_the_topics_they_chose() -> None:

@@ -152,6 +152,81 @@ def test_it_reads_parquet_with_its_own_types(api: ApiClient, tmp_path: Path) -> 
     assert (replay["replayed"], replay["rejected"]) == (1, 0)
 
 
+def test_a_local_time_that_never_was_is_an_error_and_one_that_came_twice_the_first(api: ApiClient) -> None:
+    times = {
+        "before": "2026-03-29T01:59:59",
+        "never": "2026-03-29T02:30:00",
+        "after": "2026-03-29 03:00:00",
+        "twice": "2025-10-26T02:30:00",
+        "offset": "2026-03-29T02:30:00Z",
+        "first": "0001-01-01T00:00:00",
+    }
+    rows = [row(0, transaction_id=name, occurred_at=at) for name, at in times.items()]
+    body = imported(api, csv_of(rows), time_zone="Europe/Berlin")
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [
+        (2, "occurred_at"),
+        (6, "occurred_at"),
+    ]
+    assert "never was in Europe/Berlin" in body["errors"][0]["message"]
+    stored = Transaction.objects.values_list("transaction_id", "occurred_at")
+    assert {name: at.isoformat()[5:16] for name, at in stored} == {
+        "before": "03-29T00:59",
+        "after": "03-29T01:00",
+        "twice": "10-26T00:30",
+        "offset": "03-29T02:30",
+    }
+
+
+def parquet_of(tmp_path: Path, n: int, **columns: pa.Array) -> bytes:
+    """`n` rows, these columns of theirs as given."""
+    table = pa.Table.from_pylist([row(number) for number in range(n)])
+    for name, values in columns.items():
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, values)
+        else:
+            table = table.append_column(name, values)
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table, path)
+    return path.read_bytes()
+
+
+def test_bytes_in_parquet_are_the_text_they_are(api: ApiClient, tmp_path: Path) -> None:
+    """Not every writer says that a column is text."""
+    users = pa.array(["Adé".encode(), b"\xff", b"U2"])
+    metadata = pa.array([{"inner": b"x"}, None, None])
+    body = imported(api, parquet_of(tmp_path, 3, user_id=users, metadata=metadata))
+    assert [(each["row"], each["path"], each["message"]) for each in body["errors"]] == [
+        (2, "user_id", "holds bytes that are no text in UTF-8")
+    ]
+    stored = {each.transaction_id: each for each in Transaction.objects.all()}
+    assert {name: each.user_id for name, each in stored.items()} == {"T0": "Adé", "T2": "U2"}
+    assert stored["T0"].metadata == {"inner": "x"}
+
+
+def test_a_value_of_parquet_that_nothing_can_hold_is_its_rows_error_alone(
+    api: ApiClient, tmp_path: Path
+) -> None:
+    at = 1_795_842_000_000_000
+    times = pa.array([at, 2**62, at, -(2**62)], pa.timestamp("us", "UTC"))
+    body = imported(api, parquet_of(tmp_path, 4, occurred_at=times))
+    assert (body["status"], body["accepted"], body["rejected"]) == ("completed", 2, 2)
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [
+        (2, "occurred_at"),
+        (4, "occurred_at"),
+    ]
+    coarse = pa.array([at // 1_000, 2**54 + 1_795_842_000_000], pa.timestamp("ms", "UTC"))
+    body = imported(api, parquet_of(tmp_path, 2, occurred_at=coarse))
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [(2, "occurred_at")]
+
+
+def test_a_map_of_parquet_is_an_object(api: ApiClient, tmp_path: Path) -> None:
+    pairs = [[("a", "1"), ("b", "2")], [("a", "1"), ("a", "2")]]
+    metadata = pa.array(pairs, pa.map_(pa.string(), pa.string()))
+    body = imported(api, parquet_of(tmp_path, 2, metadata=metadata))
+    assert [(each["row"], each["path"]) for each in body["errors"]] == [(2, "metadata")]
+    assert Transaction.objects.get().metadata == {"a": "1", "b": "2"}
+
+
 def test_it_screens_the_rows_of_a_user_in_the_order_of_the_file(api: ApiClient) -> None:
     rows = [row(number, transaction_id=f"Z{900 - number}") for number in range(600)]
     imported(api, csv_of(rows))
