@@ -63,6 +63,10 @@ ROLES: dict[str, tuple[Action, ...]] = {
 }
 
 
+# What lets somebody take a case out of the system as a file.
+MAY_TAKE_CASE_FILES = (Action.CASES_WRITE, Action.AUDIT_READ)
+
+
 def may(user: Any, *actions: str) -> bool:
     """Whether a member of staff may do one of these; a superuser may all."""
     if not (getattr(user, "is_active", False) and getattr(user, "is_staff", False)):

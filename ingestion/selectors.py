@@ -67,6 +67,12 @@ def amount_text(amount: Decimal) -> str:
     return f"{whole}.{decimals.rstrip('0').ljust(SHORTEST_DECIMALS, '0')}"
 
 
+def money_words(row: Transaction) -> str:
+    """ "100,000.00 NGN": for people."""
+    whole, _, decimals = amount_text(row.amount).partition(".")
+    return f"{int(whole):,}.{decimals} {row.currency}"
+
+
 def _coordinate(value: Decimal | None) -> Decimal | None:
     """Without the zeros that the column's scale adds."""
     return None if value is None else Decimal(format(value.normalize(), "f"))

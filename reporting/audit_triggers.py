@@ -42,6 +42,7 @@ TRIGGERS: dict[str, tuple[str, ...]] = {
     "screening_alert": _ROW,
     "screening_backtest": _ROW,
     "screening_case": _ROW,
+    "screening_caseentry": _ROW,
     "screening_casenote": _ROW,
     "screening_screeningbatch": _ROW,
     "screening_snooze": _ROW,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from reporting.models import Report
+
+# A table: `title`, `columns`, `rows` of text, and a `note` below it.
+Section = dict[str, Any]
 
 # A figure as reports write it.
 NUMBER = re.compile(r"-?\d{1,3}(,\d{3})*(\.\d+)?|-?\d+(\.\d+)?")

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import connection
 
 from reporting.models import Report
+from reporting.report_cells import Section
 
-Section = dict[str, Any]
 _DECISIONS = """
 FROM screening_decision d JOIN ingestion_transaction t ON t.id = d.transaction_id
 WHERE d.created_at >= %(start)s AND d.created_at < %(end)s

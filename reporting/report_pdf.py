@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from fpdf import FPDF
 from fpdf.fonts import FontFace
 
 from reporting.models import Report
-from reporting.report_cells import COUNTED_BY, NUMBER, provenance
+from reporting.report_cells import COUNTED_BY, NUMBER, Section, provenance
 
 _FONTS = Path(__file__).parent / "fonts"
 
 
 def pdf_content(report: Report) -> bytes:
+    figures = report.figures
+    lines = [figures["period"], COUNTED_BY]
+    return document_pdf(
+        figures["title"], lines, figures["sections"], made=provenance(report), made_at=report.created_at
+    )
+
+
+def document_pdf(
+    title: str,
+    lines: Sequence[str],
+    sections: Sequence[Section],
+    *,
+    made: Sequence[tuple[str, str]],
+    made_at: datetime,
+) -> bytes:
+    """A title, some lines, tables, and at the end where it comes from."""
     pdf = FPDF(orientation="landscape", format="A4")
-    pdf.set_creation_date(report.created_at)
+    pdf.set_creation_date(made_at)
     pdf.add_font("DejaVu", "", _FONTS / "DejaVuSans.ttf")
     pdf.add_font("DejaVu", "B", _FONTS / "DejaVuSans-Bold.ttf")
-    pdf.set_title(report.figures["title"])
+    pdf.set_title(title)
     pdf.add_page()
     pdf.set_font("DejaVu", "B", 16)
-    pdf.cell(0, 10, report.figures["title"], new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 10, title, new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("DejaVu", "", 10)
-    pdf.cell(0, 6, report.figures["period"], new_x="LMARGIN", new_y="NEXT")
-    pdf.cell(0, 6, COUNTED_BY, new_x="LMARGIN", new_y="NEXT")
-    for section in report.figures["sections"]:
+    for line in lines:
+        pdf.multi_cell(0, 6, line, new_x="LMARGIN", new_y="NEXT")
+    for section in sections:
         _section(pdf, section)
     pdf.ln(6)
     pdf.set_font("DejaVu", "", 8)
-    for label, value in provenance(report):
+    for label, value in made:
         pdf.multi_cell(0, 5, f"{label}: {value}", new_x="LMARGIN", new_y="NEXT")
     return bytes(pdf.output())
 
 
-def _section(pdf: FPDF, section: dict[str, Any]) -> None:
+def _section(pdf: FPDF, section: Section) -> None:
     pdf.ln(5)
     pdf.set_font("DejaVu", "B", 12)
     pdf.cell(0, 8, section["title"], new_x="LMARGIN", new_y="NEXT")
@@ -43,7 +60,7 @@ def _section(pdf: FPDF, section: dict[str, Any]) -> None:
     if not section["rows"]:
         pdf.cell(0, 6, "None.", new_x="LMARGIN", new_y="NEXT")
     else:
-        widths = (3, *([2] * (len(section["columns"]) - 1)))
+        widths = section.get("widths") or (3, *([2] * (len(section["columns"]) - 1)))
         with pdf.table(
             col_widths=widths,
             headings_style=FontFace(emphasis="BOLD", fill_color=(238, 240, 243)),
@@ -61,5 +78,6 @@ def _section(pdf: FPDF, section: dict[str, Any]) -> None:
         pdf.multi_cell(0, 5, section["note"], new_x="LMARGIN", new_y="NEXT")
 
 
-def _is_numeric(section: dict[str, Any], column: int) -> bool:
-    return all(NUMBER.fullmatch(row[column]) or not row[column] for row in section["rows"])
+def _is_numeric(section: Section, column: int) -> bool:
+    cells = [row[column] for row in section["rows"] if row[column]]
+    return bool(cells) and all(map(NUMBER.fullmatch, cells))

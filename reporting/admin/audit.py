@@ -35,6 +35,7 @@ TABLES = {
     "auth_user_groups": "role of a user",
     "auth_group_permissions": "action of a role",
     "screening_case": "case",
+    "screening_caseentry": "case file",
     "screening_casenote": "case note",
     "screening_alert": "alert",
     "screening_snooze": "snooze",

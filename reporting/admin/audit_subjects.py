@@ -14,7 +14,7 @@ from django_celery_beat.models import PeriodicTask
 
 from fraudsite.models import ApiKey
 from rules.models import NamedList, NamedListEntry, Rule, RuleVersion
-from screening.cases.models import CaseNote
+from screening.cases.models import CaseEntry, CaseNote
 from screening.models import Alert, Case, Snooze, Webhook
 
 # Where a row is gone, or has no name: the first of its values that says most.
@@ -59,6 +59,9 @@ KINDS = {
     "screening_case": _Kind(Case, lambda case: case.title, _case_page),
     "screening_casenote": _Kind(
         CaseNote, lambda note: f"on case {note.case_id}", lambda note: _case_page(note.case), ("case",)
+    ),
+    "screening_caseentry": _Kind(
+        CaseEntry, lambda entry: f"of case {entry.case_id}", lambda entry: _case_page(entry.case), ("case",)
     ),
     "screening_alert": _Kind(Alert, lambda alert: alert.reason or alert.signal or ""),
     "screening_snooze": _Kind(

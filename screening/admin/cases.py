@@ -16,13 +16,14 @@ from fraudsite.admin_site import number_of, page, principal_of, render, require,
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
 from fraudsite.models import SavedFilter
-from fraudsite.roles import Action, may, staff_who_may
+from fraudsite.roles import MAY_TAKE_CASE_FILES, Action, may, staff_who_may
 from fraudsite.services import saved_filter_forget, saved_filter_put
 from ingestion.events.models import Severity
-from screening.admin.evidence import alerts_with_evidence
 from screening.admin.history import amounts_chart, timeline
 from screening.admin.picture import connections_picture
 from screening.cases import services
+from screening.cases.evidence import alerts_with_evidence
+from screening.cases.history_words import entry_words
 from screening.cases.models import Case
 from screening.cases.selectors import case_get, cases_chosen, cases_open, payments_alerted
 from screening.cases.services import NOTE_LENGTH, BulkItem
@@ -31,18 +32,10 @@ from screening.risk.selectors import account_risk
 from screening.risk.tiers import advice
 
 PER_PAGE = 50
+ALERTS_SHOWN = 25
 # Longer notes are folded.
 FOLDED_LENGTH, FOLDED_LINES = 1_000, 12
 FILTERS = ("status", "priority", "assignee", "overdue", "who")
-ENTRY_WORDS = {
-    "opened": "opened the case",
-    "alert_joined": "joined an alert",
-    "assigned": "assigned the case",
-    "noted": "wrote a note",
-    "moved": "moved the case",
-    "disposed": "closed the case",
-    "reopened": "opened the case again",
-}
 
 
 @page("cases/", name="case_queue", post=Action.CASES_WRITE)
@@ -77,7 +70,7 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
     case = case_get(case_id)
     until = timezone.now()
     risk = account_risk(case.account_id, until) if case.account_id else None
-    alerts = alerts_with_evidence(case)
+    alerts = alerts_with_evidence(case, at_most=ALERTS_SHOWN)
     marked = payments_alerted(case)
     return render(
         request,
@@ -93,10 +86,11 @@ def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
         picture=connections_picture(case.account_id) if case.account_id else None,
         notes=[{"note": each, "is_long": _is_long(each.text)} for each in case.notes.all()],
         note_length=NOTE_LENGTH,
-        entries=[{"entry": each, "words": _entry_words(each)} for each in case.entries.order_by("-id")[:60]],
+        entries=[{"entry": each, "words": entry_words(each)} for each in case.entries.order_by("-id")[:60]],
         moves=sorted(TRANSITIONS[case.status]),
         dispositions=Case.Disposition.choices,
         may_work=may(request.user, Action.CASES_WRITE),
+        may_take_file=may(request.user, *MAY_TAKE_CASE_FILES),
         may_dispose=may(request.user, Action.CASES_DISPOSE) and case.status in MAY_BE_DISPOSED,
         labelled=len(marked),
         me=principal_of(request),
@@ -202,17 +196,3 @@ def _next_case(case: Case) -> Case | None:
 
 def _is_long(text: str) -> bool:
     return len(text) > FOLDED_LENGTH or text.count("\n") >= FOLDED_LINES
-
-
-def _entry_words(entry: Any) -> str:
-    words = ENTRY_WORDS.get(entry.kind, entry.kind)
-    details = entry.details
-    match entry.kind:
-        case "assigned":
-            return f"{words} to {details.get('to') or 'nobody'}"
-        case "moved":
-            return f"{words} from {details.get('from')} to {details.get('to')}".replace("_", " ")
-        case "disposed":
-            labelled = details.get("labelled") or 0
-            return f"{words}: {str(details.get('disposition')).replace('_', ' ')}, {labelled} transactions labelled"
-    return words

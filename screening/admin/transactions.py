@@ -17,7 +17,7 @@ from fraudsite.roles import Action, may
 from ingestion.events.models import CustomerProfile, Label
 from ingestion.events.services import label_say
 from ingestion.models import Transaction, TransactionRevision
-from ingestion.selectors import amount_text, transaction_get
+from ingestion.selectors import money_words, transaction_get
 from screening.compiled import versions
 from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body
 from screening.models import Decision
@@ -142,11 +142,6 @@ class DecisionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     @display(description="windows")
     def counted_over(self, decision: Decision) -> str:
         return "SQL (degraded)" if decision.degraded else "Redis"
-
-
-def money_words(row: Transaction) -> str:
-    whole, _, decimals = amount_text(row.amount).partition(".")
-    return f"{int(whole):,}.{decimals} {row.currency}"
 
 
 @page("payments/<path:transaction_id>/", name="transaction", post=Action.CASES_DISPOSE)

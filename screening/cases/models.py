@@ -100,6 +100,7 @@ class CaseEntry(models.Model):
         MOVED = "moved"
         DISPOSED = "disposed"
         REOPENED = "reopened"
+        FILE_MADE = "file_made"
 
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="entries")
     kind = models.CharField(max_length=20, choices=Kind)

@@ -135,6 +135,11 @@ def _locked(case_id: UUID, version: int | None) -> Case:
     return case
 
 
+def case_file_note(*, case: Case, principal: str) -> None:
+    """Keep that somebody took a case's file out of the system. The case is what it was: nobody is told it changed."""
+    CaseEntry.objects.create(case=case, kind=Kind.FILE_MADE, actor=principal, version=case.version)
+
+
 def _record(case: Case, kind: str, principal: str, details: dict[str, Any]) -> None:
     """Save the case under its next version, with a line of history and a message for webhooks."""
     case.version += 1

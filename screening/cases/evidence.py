@@ -11,15 +11,13 @@ from screening.decisions import result_body
 from screening.models import Decision
 from screening.selectors import event_decided_on
 
-SHOWN = 25
 
-
-def alerts_with_evidence(case: Case) -> list[dict[str, Any]]:
+def alerts_with_evidence(case: Case, *, at_most: int) -> list[dict[str, Any]]:
     """Newest first, repeats left out; four queries however many there are."""
     alerts = list(
         case.alerts.filter(repeat_of=None)
         .select_related("rule", "transaction", "decision")
-        .order_by("-id")[:SHOWN]
+        .order_by("-id")[:at_most]
     )
     wordings = versions.get(
         (alert.rule_id, alert.rule_version) for alert in alerts if alert.rule_id and alert.rule_version
