@@ -64,7 +64,8 @@ def _plan(counters: int, by: str = "merchant_id") -> Any:
     aggregates = []
     for at in range(counters):
         function = FUNCTIONS[at % len(FUNCTIONS)]
-        filters = (Comparison("amount", "gt", Literal(Decimal(100 + at // len(FUNCTIONS)))),)
+        # Of its own, so that each is a counter by itself.
+        filters = (Comparison("amount", "gt", Literal(Decimal(90 + at))),)
         aggregates.append(
             Aggregate(
                 function,
@@ -101,8 +102,8 @@ def by_itself(*, quick: bool) -> list[Row]:
         plan = _plan(counters)
         store = VelocityStore(namespace="bench:")
         store.client.flushdb()
-        store.client.config_set("slowlog-log-slower-than", 1000)
-        store.client.config_set("slowlog-max-len", 10_000)
+        store.client.config_set("slowlog-log-slower-than", 0)
+        store.client.config_set("slowlog-max-len", 20_000)
         store.epoch_begin(1, last_arrival=0)
         now = to_us(datetime.now(UTC))
         needs = [
@@ -115,26 +116,29 @@ def by_itself(*, quick: bool) -> list[Row]:
             fill_unknown(store, 1, needs)
             took = time.perf_counter() - began
             processor = time.process_time() - processor
-            held = [
+            held = sorted(
                 entry["duration"]
-                for entry in store.client.slowlog_get(10_000)
+                for entry in store.client.slowlog_get(20_000)
                 if b"FCALL" in entry["command"]
-            ]
+            )
             found += [
                 Row(
                     f"{events:,} events, {counters} counters, {name}",
                     f"{took:.2f} s",
                     f"Python {processor:.2f} s, Redis {_processor_s(store) - in_redis:.2f} s",
                 ),
-                Row(
-                    "longest call",
-                    f"{max(held, default=0) / 1000:.2f} ms",
-                    "5 ms",
-                    max(held, default=0) / MAX_HOLD_US,
-                    1.0,
-                    "<=",
-                ),
             ]
+            if name == "filled":
+                found.append(
+                    Row(
+                        "its calls: the longest",
+                        f"{held[-1] / 1000:.2f} ms (median {held[len(held) // 2] / 1000:.2f})",
+                        "5 ms",
+                        held[-1] / MAX_HOLD_US,
+                        1.0,
+                        "<=",
+                    )
+                )
     return found
 
 
@@ -229,7 +233,7 @@ def after_a_publish(*, quick: bool) -> list[Row]:
     took = [seconds for _, seconds, _ in answers]
     return [
         Row(
-            f"{AT_ONCE} payments at once of a merchant with {events:,}, after a publish of 5 counters",
+            f"{AT_ONCE} payments at once of a merchant with {events:,}, after a publish of 5 windows",
             f"{min(took):.2f}–{max(took):.2f} s",
             f"answered 201: {statuses.count(201)}, others {sorted(set(statuses) - {201})}",
         ),
