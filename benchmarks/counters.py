@@ -68,14 +68,18 @@ def _event(number: int, user: str, at_us: int) -> dict[str, Any]:
 
 def _fill(store: Any, plan: Any, user: str, events: int, end_us: int) -> None:
     """`events` of one user, evenly over the hours before `end_us`."""
-    from screening.velocity.filling import Need, fills_of
+    from unittest import mock
+
+    from screening.velocity.filling import Need, fill_needs
 
     history = [
         _event(number, user, end_us - (events - number) * (DAY_US // 2 // events)) for number in range(events)
     ]
-    for counter in plan.stored():
-        tag = counter.counted_tag({"user_id": user})
-        store.fill(fills_of(Need(counter, (user,), tag, end_us), -1, history), epoch=1)
+    needs = [
+        Need(counter, (user,), counter.counted_tag({"user_id": user}), end_us) for counter in plan.stored()
+    ]
+    with mock.patch("screening.velocity.filling.events_of_groups", return_value=history):
+        fill_needs(store, 1, needs)
 
 
 def _read_us(store: Any, plan: Any, user: str, number: int, at_us: int) -> float:

@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, str, str]] = {
     "bulk": ("benchmarks.bulk", "bulk", "bulk through Celery beside its bare parts"),
     "windows": ("benchmarks.windows", "windows", "a long history beside a short one"),
     "counters": ("benchmarks.counters", "counters", "counters in Redis by themselves"),
+    "filling": ("benchmarks.filling", "filling", "counters of a busy merchant, filled after a publish"),
     "evaluation": ("benchmarks.evaluation", "evaluation", "fifty compiled rules beside other engines"),
     "chaos": ("benchmarks.chaos", "chaos", "processes killed and Redis emptied under load"),
     "chaos-cluster": ("benchmarks.chaos", "chaos_on_cluster", "the same on a Redis Cluster of three nodes"),

@@ -18,7 +18,7 @@ from ingestion.events.selectors import labels_known, profiles_of
 from ingestion.models import Transaction
 from ingestion.payloads import FIELD_NAMES
 from rules.core.counters import event_fields
-from rules.core.derived import DerivationSettings, derive
+from rules.core.derived import DERIVED_FROM, DerivationSettings, derive
 from rules.core.model import Aggregate
 
 Event = dict[str, Any]
@@ -71,8 +71,9 @@ class EventSource:
         else:
             found = reversed(rows.order_by("-occurred_at", "-arrival")[:newest])
         page: list[Event] = []
+        is_plain = fields is not None and fields <= {*self.columns, *self.extra}
         for row in found:
-            page.append(event_of(row))
+            page.append(row if is_plain else event_of(row))
             if len(page) == PAGE:
                 yield from _with_facts(page, facts, known_at)
                 page = []
@@ -82,10 +83,10 @@ class EventSource:
         everything = tuple(dict.fromkeys((*self.columns, *self.extra)))
         if fields is None:
             return everything
-        known = {name.partition(".")[0] for name in fields} | {"occurred_at"}
-        # Whatever is no column of its own derives from others.
-        is_plain = known <= set(everything)
-        return tuple(name for name in everything if name in known) if is_plain else everything
+        known = {DERIVED_FROM.get(name, name.partition(".")[0]) for name in fields} | {"occurred_at"}
+        # Whatever else is no column of its own derives from others.
+        is_known = known <= set(everything)
+        return tuple(name for name in everything if name in known) if is_known else everything
 
     def facts_needed(self, aggregate: Aggregate) -> frozenset[str]:
         """Facts beside the event's own that `aggregate` reads of past events."""

@@ -28,10 +28,10 @@ class Beside(Thread):
         finally:
             connections.close_all()
 
-    def must_wait(self) -> None:
-        """Returns once it waits for what this session holds; it may not come to its end before."""
+    def must_wait(self, *, among: int = 1) -> None:
+        """Returns once it waits for what this session holds, as one of so many; it may not come to its end before."""
         until = time.monotonic() + 60
-        while not keeps_somebody_waiting():
+        while sessions_waiting() < among:
             assert self.is_alive(), f"it did not wait: {self._error or self._answer!r}"
             assert time.monotonic() < until, "it does nothing"
             time.sleep(0.01)
@@ -47,10 +47,15 @@ class Beside(Thread):
 
 def keeps_somebody_waiting() -> bool:
     """Whether another session waits for what this one holds."""
+    return sessions_waiting() > 0
+
+
+def sessions_waiting() -> int:
+    """How many other sessions wait for what this one holds."""
     # Not pg_stat_activity, of which a transaction sees one moment only.
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted"
-            " AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+            "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+            " AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
         )
-        return bool(cursor.fetchone()[0])
+        return int(cursor.fetchone()[0])

@@ -16,6 +16,11 @@ ODD_HOURS_END = 5
 # What `derive` adds: of the business's own clock, and in all.
 CLOCK_FIELDS = frozenset({"hour", "weekday", "is_weekend", "is_odd_hours"})
 DERIVED_FIELDS = CLOCK_FIELDS | {"is_cnp", "is_high_risk_mcc"}
+# Which of an event's own fields each derives from.
+DERIVED_FROM = dict.fromkeys(CLOCK_FIELDS, "occurred_at") | {
+    "is_cnp": "channel",
+    "is_high_risk_mcc": "merchant_category",
+}
 
 
 @dataclass(frozen=True, slots=True)

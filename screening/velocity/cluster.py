@@ -38,6 +38,7 @@ from screening.velocity.messages import (
     Totals,
     count_reply,
     exchanges,
+    floors_reply,
     is_shape_missing,
     placed,
     refuse_lost,
@@ -328,6 +329,17 @@ class ClusterVelocityStore(VelocityStore):
                 calls.append((bucket, each.call(name, base, epoch)))
             for reply in self._call_script(calls):
                 refuse_lost(reply)
+
+    def floors(self, wires: Sequence[Wire], *, epoch: int) -> list[int | None]:
+        parts = list(parts_of(wires).values())
+        calls = []
+        for part in parts:
+            body = [*self._head(part.bucket, epoch), *placed(part.wires)]
+            calls.append((part.bucket, Call("floors", body, shapes=[wire.shape for wire in part.wires])))
+        found: dict[int, int | None] = {}
+        for part, reply in zip(parts, self._call_script(calls) if calls else [], strict=True):
+            found |= zip(part.at, floors_reply(reply), strict=True)
+        return [found[at] for at in range(len(wires))]
 
     # Reading -----------------------------------------------------------------------------------------------
 

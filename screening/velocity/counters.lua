@@ -195,6 +195,35 @@ local function holds(key, rank, t, arr)
   return tonumber(m[2]) == t and arrival_of(m[1]) == arr
 end
 
+-- Of events (time, arrival, what, one after another, in order) those that a grown counter lacks, in runs of which each
+-- has none of its events between its first and its last; `rank` is that of the member before it.
+local function runs_lacking(c, events, from)
+  local n, key = #events - 2, c.key
+  if is_newer(c.meta, events[from], events[from + 1]) then return { { unpack(events, from) } } end
+  local first, last = num(events[from]), num(events[n])
+  local there = call('ZRANGEBYSCORE', key, first, last, 'WITHSCORES')
+  local rank, place = call('ZCOUNT', key, '-inf', '(' .. first) - 1, 1
+  local runs, run = {}, nil
+  for at = from, n, 3 do
+    local t, arr = events[at], events[at + 1]
+    local is_there = false
+    while there[place] do
+      local time, arrival = tonumber(there[place + 1]), arrival_of(there[place])
+      if time > t or (time == t and arrival > arr) then break end
+      is_there = time == t and arrival == arr
+      rank, place, run = rank + 1, place + 2, nil
+    end
+    if not is_there then
+      if not run then
+        run = { rank = rank }
+        runs[#runs + 1] = run
+      end
+      run[#run + 1], run[#run + 2], run[#run + 3] = t, arr, events[at + 2]
+    end
+  end
+  return runs
+end
+
 function Tree:total_at_rank(rank)
   if rank < 0 then return self:total_before_first() end
   local m = self:unpack(call('ZRANGE', self.key, rank, rank)[1])
@@ -350,27 +379,64 @@ function Tree:peaks_kept(suffix, n, value)
   return low
 end
 
+-- Events that none of the peaks makes needless follow each other in `run` (time and member of each, the oldest first):
+-- they come in at `place`, and those before it that `value`, the first one's, makes needless go.
+function Tree:place_peaks(suffix, place, run, value, newest)
+  local key = self.key .. suffix
+  local kept = self:peaks_kept(suffix, place, value)
+  -- Added first: a key whose last member goes is gone, and so is the time at which it expires.
+  call('ZADD', key, unpack(run))
+  if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
+  local size = newest and kept + #run / 2 or call('ZCARD', key)
+  if size == #run / 2 and place == 0 then self.meta[UNTOLD] = 1 end
+  local surplus = size - PEAKS
+  if surplus > 0 then
+    local last = call('ZRANGE', key, surplus - 1, surplus - 1, 'WITHSCORES')
+    call('ZREMRANGEBYRANK', key, 0, surplus - 1)
+    self.meta[self.peaks_from] = max(self.meta[self.peaks_from], tonumber(last[2]))
+  end
+end
+
+-- The place of (t, arr) among the peaks, and the value of the one behind it, if any.
+function Tree:peak_behind(suffix, t, arr, newest)
+  local key = self.key .. suffix
+  if newest then return call('ZCARD', key) end
+  local place = locate(key, t, arr) + 1
+  local after = call('ZRANGE', key, place, place)[1]
+  return place, after and peak_of(self, after)
+end
+
 function Tree:add_peak(t, arr, value, newest)
   if not value then return end
-  local packed = spack(VALUE[self.k], arr, unpack(value, 1, self.k))
+  local run = { num(t), spack(VALUE[self.k], arr, unpack(value, 1, self.k)) }
   for _, suffix in ipairs({ ':x', ':n' }) do
-    local key = self.key .. suffix
-    local place = newest and call('ZCARD', key) or locate(key, t, arr) + 1
-    local after = not newest and call('ZRANGE', key, place, place)[1]
-    if not (after and self:exceeds(suffix, peak_of(self, after), value)) then
-      local kept = self:peaks_kept(suffix, place, value)
-      -- Added first: a key whose last member goes is gone, and so is the time at which it expires.
-      call('ZADD', key, num(t), packed)
-      if kept < place then call('ZREMRANGEBYRANK', key, kept, place - 1) end
-      local size = newest and kept + 1 or call('ZCARD', key)
-      if size == 1 and place == 0 then self.meta[UNTOLD] = 1 end
-      local surplus = size - PEAKS
-      if surplus > 0 then
-        local last = call('ZRANGE', key, surplus - 1, surplus - 1, 'WITHSCORES')
-        call('ZREMRANGEBYRANK', key, 0, surplus - 1)
-        self.meta[self.peaks_from] = max(self.meta[self.peaks_from], tonumber(last[2]))
+    local place, after = self:peak_behind(suffix, t, arr, newest)
+    if not (after and self:exceeds(suffix, after, value)) then
+      self:place_peaks(suffix, place, run, value, newest)
+    end
+  end
+end
+
+-- As add_peak with each event of a run (time, arrival, delta) that has nothing between its first and its last.
+function Tree:add_peaks(run, newest)
+  for _, suffix in ipairs({ ':x', ':n' }) do
+    local place, highest = self:peak_behind(suffix, run[1], run[2], newest)
+    local found, first = {}, nil
+    for at = #run - 2, 1, -3 do
+      local value = self:value_of(run[at + 2], 1)
+      if value and not (highest and self:exceeds(suffix, highest, value)) then
+        highest, first = value, value
+        found[#found + 1] = at
       end
     end
+    local peaks = {}
+    for i = #found, 1, -1 do
+      local at = found[i]
+      local value = self:value_of(run[at + 2], 1)
+      peaks[#peaks + 1] = num(run[at])
+      peaks[#peaks + 1] = spack(VALUE[self.k], run[at + 1], unpack(value, 1, self.k))
+    end
+    if first then self:place_peaks(suffix, place, peaks, first, newest) end
   end
 end
 
@@ -420,18 +486,19 @@ function Tree:change_headers(prefix, list, from, change)
   call('HSET', self.key .. ':h', unpack(pairs_))
 end
 
--- Everything after `chunk` has one event more (sign 1) or less (-1).
-function Tree:shift_after(chunk, sign, delta)
+-- Everything after `chunk` has one event more (sign 1) or less (-1), or so many more.
+function Tree:shift_after(chunk, sign, delta, events)
+  local change = sign * (events or 1)
   local n = self.n
   local super = self:header('c' .. chunk)[1]
   local list = self:header('l' .. super)
   self:change_headers('c', list, index_of(list, chunk) + 1, function(header)
-    header[2] = header[2] + sign
+    header[2] = header[2] + change
     for i = 1, n do header[2 + i] = header[2 + i] + sign * delta[i] end
   end)
   local supers = self:header('L')
   self:change_headers('b', supers, index_of(supers, super) + 1, function(header)
-    header[1] = header[1] + sign
+    header[1] = header[1] + change
     for i = 1, n do header[1 + i] = header[1 + i] + sign * delta[i] end
     self:normalise(header)
   end)
@@ -640,6 +707,142 @@ function Tree:insert(t, arr, delta)
   self:insert_late(t, arr, delta, rank)
 end
 
+-- Runs: events (time, arrival, delta of each, one after another) that follow each other in the counter as well, nothing
+-- between them. What is changed for each when it comes by itself is changed for all of them at once.
+local RUN_LEAST = 8
+
+-- Continue `chunk`, of which the last totals are `held` events and `cols`, with the run's events from `at` on until it is
+-- full; returns where to go on, how many it holds now, and the extremes of what came in.
+function Tree:continue(chunk, held, cols, run, at)
+  local n, sent, place, low, high = self.n, { self.key }, 1, nil, nil
+  while run[at] and held < CHUNK do
+    local delta = run[at + 2]
+    held = held + 1
+    for i = 1, n do cols[i] = cols[i] + delta[i] end
+    sent[place + 1], sent[place + 2] = num(run[at]), self:pack(run[at + 1], chunk, held, cols, 1)
+    place = place + 2
+    local value = self.extremes and self:value_of(delta, 1)
+    if value then
+      if not low or less(value, low, self.k) then low = value end
+      if not high or less(high, value, self.k) then high = value end
+    end
+    at = at + 3
+  end
+  if place > 1 then call('ZADD', unpack(sent)) end
+  return at, held, low and { low, high } or {}
+end
+
+-- An event or several came into `chunk` of `super`, of these extremes.
+function Tree:merge_into_headers(chunk, super, extremes)
+  if extremes[1] then
+    self:widen_headers(chunk, super, extremes[1])
+    self:widen_headers(chunk, super, extremes[2])
+  end
+end
+
+function Tree:append_run(run)
+  local meta, n, at = self.meta, self.n, 1
+  local cols = { unpack(meta, META_COLS + 1, META_COLS + n) }
+  while run[at] do
+    if meta[N_OPEN] >= CHUNK then
+      self:open_chunk()
+      for i = 1, n do cols[i] = 0 end
+    end
+    local extremes
+    at, meta[N_OPEN], extremes = self:continue(meta[OPEN], meta[N_OPEN], cols, run, at)
+    for i = 1, n do meta[META_COLS + i] = cols[i] end
+    self:merge_into_headers(meta[OPEN], meta[SUPER], extremes)
+  end
+  meta[T_LAST], meta[A_LAST] = run[#run - 2], run[#run - 1]
+  if self.extremes then self:add_peaks(run, true) end
+end
+
+-- A run behind `rank`: what follows it in that one's chunk becomes a chunk of its own, and chunks of the run come between.
+function Tree:insert_run(run, rank)
+  local meta, n, key = self.meta, self.n, self.key
+  local first = self:unpack(call('ZRANGE', key, max(rank, 0), max(rank, 0))[1])
+  local chunk, held, cols = first[2], 0, {}
+  if rank >= 0 then held = first[3] end
+  for i = 1, n do cols[i] = rank >= 0 and first[3 + i] or 0 end
+  local first_rank, size = rank + 1 - held, held
+  local header = self:header('c' .. chunk)
+  local super, list = header[1], self:header('l' .. header[1])
+  -- Before the run, in the chunk.
+  local gap = { held, unpack(cols) }
+  local following = call('ZRANGE', key, rank + 1, rank + 2 * CHUNK + 1, 'WITHSCORES')
+
+  -- Totals of the superchunk up to the end of `open`, the chunk that the run goes on in.
+  local open, at = chunk, 1
+  local base = { header[2], unpack(header, 3, n + 2) }
+  local place = index_of(list, chunk)
+  local function next_chunk()
+    base[1] = base[1] + held
+    for i = 1, n do base[i + 1] = base[i + 1] + cols[i] end
+    open = self:new_id()
+    self:put('c' .. open, { super, unpack(base) })
+    place = place + 1
+    table.insert(list, place, open)
+    held = 0
+    for i = 1, n do cols[i] = 0 end
+  end
+  while run[at] do
+    if held >= CHUNK then next_chunk() end
+    local extremes
+    at, held, extremes = self:continue(open, held, cols, run, at)
+    if open == chunk then size = max(size, held)
+    elseif self.extremes then self:put('x' .. open, extremes) end
+  end
+
+  local gone, new = {}, { key }
+  local last = { held, unpack(cols) }
+  for i = 1, #following, 2 do
+    local m = self:unpack(following[i])
+    if m[2] ~= chunk then break end
+    if i == 1 then next_chunk() end
+    gone[#gone + 1] = following[i]
+    for j = 1, n do m[3 + j] = m[3 + j] - gap[j + 1] end
+    new[#new + 1] = following[i + 1]
+    last = { m[3] - gap[1], unpack(m, 4) }
+    new[#new + 1] = self:pack(m[1], open, last[1], m, 4)
+  end
+  if #gone > 0 then
+    call('ZADD', unpack(new))
+    call('ZREM', key, unpack(gone))
+  end
+  self:put('l' .. super, list)
+  if chunk == meta[OPEN] then
+    meta[OPEN], meta[N_OPEN] = open, last[1]
+    for i = 1, n do meta[META_COLS + i] = last[i + 1] end
+  end
+
+  local delta = {}
+  for i = 1, n do delta[i] = 0 end
+  for i = 3, #run, 3 do for j = 1, n do delta[j] = delta[j] + run[i][j] end end
+  self:shift_after(open, 1, delta, #run / 3)
+  if self.extremes then
+    self:add_peaks(run)
+    self:chunk_extremes(chunk, first_rank, size)
+    if #gone > 0 then self:chunk_extremes(open, rank + 1 + #run / 3, #gone) end
+    self:super_extremes(super)
+  end
+  self:split_super(super)
+end
+
+-- Many events in order, of which some may be there already.
+function Tree:insert_all(events, from)
+  local meta = self.meta
+  meta[T_FIRST] = min(meta[T_FIRST], events[from])
+  local runs = runs_lacking(self, events, from)
+  -- The last first: the ranks before it stay what they are.
+  for i = #runs, 1, -1 do
+    local run = runs[i]
+    if is_newer(meta, run[1], run[2]) then self:append_run(run)
+    elseif #run < 3 * RUN_LEAST or call('ZCARD', self.key) == 0 then
+      for at = 1, #run, 3 do self:insert(run[at], run[at + 1], run[at + 2]) end
+    else self:insert_run(run, run.rank) end
+  end
+end
+
 function Tree:remove(t, arr)
   local rank = locate(self.key, t, arr)
   if not holds(self.key, rank, t, arr) then return false end
@@ -781,6 +984,35 @@ function Log:insert(t, arr, payload)
   end
   if meta[SOUGHT] > 0 and payload ~= '' then self:seek_again(payload, t) end
   if t < meta[T_FIRST] then meta[T_FIRST] = t end
+  if is_newer(meta, t, arr) then meta[T_LAST], meta[A_LAST] = t, arr end
+end
+
+-- Many events in order, of which some may be there already.
+function Log:insert_all(events, from)
+  local key, meta = self.key, self.meta
+  local sent, seen = { key }, {}
+  for _, run in ipairs(runs_lacking(self, events, from)) do
+    for at = 1, #run, 3 do
+      local t, payload = run[at], run[at + 2] == true and '' or run[at + 2]
+      sent[#sent + 1] = num(t)
+      sent[#sent + 1] = spack('>I7', run[at + 1]) .. payload
+      if payload ~= '' then
+        seen[payload] = t
+        if meta[SOUGHT] > 0 then self:seek_again(payload, t) end
+      end
+    end
+  end
+  if #sent > 1 then meta[HELD] = meta[HELD] + call('ZADD', unpack(sent)) end
+  if self.kind == 'distinct' and next(seen) then
+    sent = { key .. ':d', 'GT' }
+    for payload, t in pairs(seen) do
+      sent[#sent + 1] = num(t)
+      sent[#sent + 1] = payload
+    end
+    meta[VALUES] = meta[VALUES] + call('ZADD', unpack(sent))
+  end
+  meta[T_FIRST] = min(meta[T_FIRST], events[from])
+  local t, arr = events[#events - 2], events[#events - 1]
   if is_newer(meta, t, arr) then meta[T_LAST], meta[A_LAST] = t, arr end
 end
 
@@ -1716,23 +1948,28 @@ function commands.uncount(request, args)
   return { 'ok' }
 end
 
--- request = {ns, base, epoch, tag, shape, floor, is_last, events {t, arr, what}}
--- Adds events from the database that the counter lacks; with is_last the counter is complete from `floor` on.
+-- request = {ns, base, epoch, tag, shape, floor, is_last, events}
+-- Adds those of the events (time, arrival, what, one after another, in order) that the counter lacks; with is_last the
+-- counter is complete from `floor` on.
 function commands.fill(request)
   local ns, base = request[1], request[2]
   if is_lost(ns, request[3]) then return LOST end
   local counters, groups = open(base, { request[4] }, { request[5], 1, false })
   if not counters then return SHAPES end
-  local c = counters[1]
-  if not c.meta then create(c, LOADING) end
-  for _, event in ipairs(request[8]) do
-    local t, arr, what = event[1], event[2], event[3]
-    if c.meta[AGE] == YOUNG and not young_insert(c, t, arr, what, false) then grow(c) end
-    if c.meta[AGE] == GROWN then
-      if c.kind == 'tree' then c:insert(t, arr, what)
-      elseif not c:find(t, arr) then c:insert(t, arr, what == true and '' or what) end
-    end
+  local c, events, at = counters[1], request[8], 1
+  for i = 4, #events, 3 do
+    local t, before = events[i], events[i - 3]
+    if t < before or (t == before and events[i + 1] <= events[i - 2]) then error('events to fill with are not in order') end
   end
+  if not c.meta then
+    create(c, LOADING)
+    -- So many at once that it would not stay young.
+    if #events > 3 * YOUNG_MOST then grow(c) end
+  end
+  while c.meta[AGE] == YOUNG and events[at] do
+    if young_insert(c, events[at], events[at + 1], events[at + 2], false) then at = at + 3 else grow(c) end
+  end
+  if events[at] then c:insert_all(events, at) end
   local meta = c.meta
   if request[7] then meta[FLOOR] = min(meta[FLOOR], request[6]) end
   if meta[AGE] == GROWN then meta[UNTOLD] = 1 end
@@ -1741,6 +1978,17 @@ function commands.fill(request)
   if meta[AGE] == GROWN and call('EXISTS', c.key) == 0 then meta[UNTOLD] = 1 end
   store(groups)
   return { 'ok' }
+end
+
+-- request = {ns, base, epoch, tags, counters as in count}: from which event time on each is complete, false for one that is
+-- unknown or being filled.
+function commands.floors(request)
+  if is_lost(request[1], request[3]) then return LOST end
+  local counters = open(request[2], request[4], request[5])
+  if not counters then return SHAPES end
+  local floors = {}
+  for i, c in ipairs(counters) do floors[i] = c.meta and c.meta[FLOOR] ~= LOADING and c.meta[FLOOR] or false end
+  return { 'ok', msgpack(floors) }
 end
 
 -- request = {ns, base, epoch, tags, counters as in count, t, arr}: a corrected event.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ from rules.core.errors import EvaluationFailed
 from rules.core.functions import FROM_PREVIOUS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate
-from rules.core.values import Event, identity, read
+from rules.core.values import Event, read
 from rules.core.windows import evaluate_aggregate, missing_fact, select_events, window_bounds
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
@@ -27,17 +26,21 @@ Group = tuple[Any, ...]
 
 
 def events_of_groups(
-    kind: str, fields: Sequence[str], groups: Sequence[Group], *, after: datetime | None
-) -> dict[tuple[str | None, ...], list[Event]]:
-    """Counted events of these groups with a time later than `after`, oldest first, by the identities of the group."""
+    kind: str,
+    fields: Sequence[str],
+    groups: Sequence[Group],
+    *,
+    after: datetime | None,
+    names: frozenset[str],
+    where: tuple[str, Sequence[Any]] | None,
+) -> Iterator[Event]:
+    """Counted events of these groups, and perhaps of others, with a time later than `after`, oldest first: their
+    `fields`, which are the groups', and `names`. `where` is a condition in SQL with its values."""
     source = EVENT_SOURCES[kind]
     condition = _in_groups(source, fields, groups)
     if after is not None:
         condition &= Q(occurred_at__gt=after)
-    found: dict[tuple[str | None, ...], list[Event]] = defaultdict(list)
-    for event in source.events(condition):
-        found[tuple(identity(read(event, name)) for name in fields)].append(event)
-    return found
+    return source.events(condition, where=where, fields=names | frozenset(fields))
 
 
 def _in_groups(source: EventSource, fields: Sequence[str], groups: Sequence[Group]) -> Q:

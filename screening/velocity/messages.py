@@ -67,13 +67,13 @@ class Totals(NamedTuple):
 
 @dataclass(slots=True)
 class Fill:
-    """Events, [time µs, arrival, what], for one counter; with `is_last` it is complete from `floor_us` on (-1: the
-    beginning)."""
+    """Events in order (time µs, arrival and what of each, one after another) for one counter; with `is_last` it is
+    complete from `floor_us` on (-1: the beginning)."""
 
     wire: Wire
     floor_us: int
     is_last: bool
-    events: list[list[Any]]
+    events: list[Any]
 
     def call(self, namespace: str, base: str, epoch: int) -> Call:
         shape = self.wire.shape
@@ -91,10 +91,10 @@ def exchanges(fills: Iterable[Fill]) -> Iterator[list[Fill]]:
     together: list[Fill] = []
     events = 0
     for each in fills:
-        events += len(each.events)
+        events += len(each.events) // 3
         if together and (len(together) == FILLS_AN_EXCHANGE or events > EVENTS_AN_EXCHANGE):
             yield together
-            together, events = [], len(each.events)
+            together, events = [], len(each.events) // 3
         together.append(each)
     if together:
         yield together
@@ -213,6 +213,12 @@ class _Pages:
             byte += length
         self._mark, self._byte = end, byte
         return page
+
+
+def floors_reply(reply: list[Any]) -> list[int | None]:
+    """By wire, from which event time on the counter is complete (-1: the beginning); None: it is unknown."""
+    refuse_lost(reply)
+    return [None if floor is False else int(floor) for floor in msgspec.msgpack.decode(reply[1])]
 
 
 def totals_reply(reply: list[Any]) -> Totals:

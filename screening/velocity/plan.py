@@ -17,7 +17,7 @@ from rules.core.aggregates import (
     FROM_PREVIOUS,
 )
 from rules.core.comparisons import Predicate, compile_predicate
-from rules.core.counters import Counter, plan_counters
+from rules.core.counters import Counter, event_fields, plan_counters
 from rules.core.lists import NO_LISTS
 from rules.core.model import Aggregate, All, Comparison, condition_is_relative
 from rules.core.values import Event, identity, read, to_units
@@ -27,6 +27,8 @@ from screening.velocity.keys import group_tag
 
 # A group of events: its hash tag and the values it stands for.
 Group = tuple[str, tuple[Any, ...]]
+# A kind of event and the fields that group it.
+Fields = tuple[str, tuple[str, ...]]
 # What one event is to counters, worked out once for all of them: its groups by grouping, and what is kept of it.
 Groups = dict[int, Group | None]
 Kept = dict[int, Any]
@@ -136,6 +138,20 @@ class CounterPlan:
         has_nothing = counter.kind == "tree" and not counter.has_values
         kept = (counter.kind, feature.field, counter.scale, columns, counter.log_fields)
         self._kept = 0 if has_nothing else 1 + numbered(kept)
+
+    @property
+    def counted_by(self) -> Fields:
+        """The kind of events that are counted, and the fields whose values make their groups."""
+        return self.counter.feature.event, self._event_fields
+
+    @property
+    def fields_kept(self) -> frozenset[str]:
+        """The fields of an event that say whether it is counted and what is kept of it."""
+        feature = self.counter.feature
+        names = {*event_fields(feature.filters), *self._event_fields, *self.counter.log_fields}
+        if feature.field is not None:
+            names.add(feature.field)
+        return frozenset(names)
 
     def groups(self, event: Event, known: Groups) -> tuple[Group | None, Group | None]:
         """(the group `event` is counted in, the group it reads), None where a value is missing. `known` remembers

@@ -6,30 +6,30 @@ Until that is done, the first event of each group fills its own counters (realti
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from fraudsite.exact_json import from_json, to_json
 from rules.core.durations import from_us, to_us
 from rules.core.values import read
 from screening.events import EVENT_SOURCES, EventSource
-from screening.velocity.filling import Need, fill_needs, groups_locked
-from screening.velocity.plan import LATENESS_US, CounterPlan, VelocityPlan
-from screening.velocity.sql_conditions import Inexpressible, Statement, conditions_sql
+from screening.velocity.filling import Need, fill_needs, filters_sql, groups_locked
+from screening.velocity.plan import LATENESS_US, CounterPlan, Fields, VelocityPlan
 from screening.velocity.store import VelocityStore
 
 log = structlog.get_logger(__name__)
 
 GROUPS_AT_ONCE = 200
+# Of all groups that are filled together, and locked meanwhile; or one group with more.
+EVENTS_AT_ONCE = 5_000
 
-# A group's tag and values, and where to go on behind it.
+# A group's tag and values, how many events it may have to be filled with, and where to go on behind it.
 Place = list[Any]
-Found = tuple[str, tuple[Any, ...], Place]
+Found = tuple[str, tuple[Any, ...], int, Place]
 
 
 def counters_fill_unready(
@@ -40,95 +40,126 @@ def counters_fill_unready(
     deadline = None if for_s is None else time.monotonic() + for_s
     ready = store.ready_counters(epoch)
     unready = [counter for counter in plan.stored() if counter.id not in ready]
-    for done, counter in enumerate(unready):
-        if not _fill_all_groups(store, epoch, counter, deadline):
+    done = 0
+    for counters, reached in _together(store, epoch, unready):
+        if not _fill_all_groups(store, epoch, counters, reached, deadline):
             return done
-        store.ready_add(epoch, [counter.id])
-        log.info("counter_filled", counter=counter.id, epoch=epoch)
-    return len(unready)
+        store.ready_add(epoch, [counter.id for counter in counters])
+        for counter in counters:
+            log.info("counter_filled", counter=counter.id, epoch=epoch)
+        done += len(counters)
+    return done
 
 
-def _fill_all_groups(store: VelocityStore, epoch: int, counter: CounterPlan, deadline: float | None) -> bool:
+def _together(
+    store: VelocityStore, epoch: int, counters: Sequence[CounterPlan]
+) -> list[tuple[list[CounterPlan], Place | None]]:
+    """Counters of the same groups that have come as far, and how far that is: their events are read once for all."""
+    found: dict[tuple[Fields, bytes | None], list[CounterPlan]] = {}
+    for counter in counters:
+        reached = store.filling_reached(epoch, counter.id)
+        found.setdefault((counter.counted_by, reached), []).append(counter)
+    return [
+        (together, None if reached is None else from_json(reached.decode()))
+        for (_, reached), together in found.items()
+    ]
+
+
+def _fill_all_groups(
+    store: VelocityStore,
+    epoch: int,
+    counters: Sequence[CounterPlan],
+    reached: Place | None,
+    deadline: float | None,
+) -> bool:
     """Whether it came to the end before `deadline`; a page of groups is done in any case."""
     now_us = to_us(datetime.now(UTC))
-    reached = store.filling_reached(epoch, counter.id)
-    page: dict[str, Need] = {}
-    place: Place = []
-    for tag, group, place in _groups(
-        counter, now_us, None if reached is None else from_json(reached.decode())
-    ):
-        # As far back as a counter that is absent is known to be empty from, however late the event that reads it is.
-        page[tag] = Need(counter, group, tag, now_us - LATENESS_US)
-        if len(page) >= GROUPS_AT_ONCE:
-            _fill_page(store, epoch, page)
-            store.filling_note(epoch, counter.id, to_json(place))
-            page = {}
+    page: dict[str, tuple[Any, ...]] = {}
+    events, last = 0, reached
+    for tag, group, n, place in _groups(counters, now_us, reached):
+        if page and (len(page) >= GROUPS_AT_ONCE or events + n > EVENTS_AT_ONCE):
+            _fill_page(store, epoch, counters, page, now_us)
+            for counter in counters:
+                store.filling_note(epoch, counter.id, to_json(last))
+            page, events = {}, 0
             if deadline is not None and time.monotonic() > deadline:
-                log.info("counter_filling", counter=counter.id, epoch=epoch, reached=place)
+                log.info(
+                    "counters_filling", counters=[each.id for each in counters], epoch=epoch, reached=last
+                )
                 return False
-    _fill_page(store, epoch, page)
+        page[tag] = group
+        events += n
+        last = place
+    _fill_page(store, epoch, counters, page, now_us)
     return True
 
 
-def _fill_page(store: VelocityStore, epoch: int, page: dict[str, Need]) -> None:
+def _fill_page(
+    store: VelocityStore,
+    epoch: int,
+    counters: Sequence[CounterPlan],
+    page: Mapping[str, tuple[Any, ...]],
+    now_us: int,
+) -> None:
     if page:
         with groups_locked(list(page)):
-            fill_needs(store, epoch, list(page.values()), empty_too=False)
+            # As far back as an absent counter is known to be empty from, however late the event is that reads it.
+            needs = [
+                Need(counter, group, tag, now_us - LATENESS_US)
+                for counter in counters
+                for tag, group in page.items()
+            ]
+            fill_needs(store, epoch, needs, empty_too=False)
 
 
-def _groups(counter: CounterPlan, now_us: int, after: Place | None) -> Iterator[Found]:
+def _groups(counters: Sequence[CounterPlan], now_us: int, after: Place | None) -> Iterator[Found]:
     """Every group with an event that a window could still reach, behind the place `after`."""
-    feature = counter.counter.feature
+    kind, fields = counters[0].counted_by
     condition = Q(arrival__isnull=False)
-    if counter.retention_us > 0:
-        condition &= Q(occurred_at__gt=from_us(now_us - counter.ttl_us))
-    source = EVENT_SOURCES[feature.event]
-    fields = [key.event_field for key in feature.group_by]
+    if all(counter.retention_us > 0 for counter in counters):
+        condition &= Q(occurred_at__gt=from_us(now_us - max(counter.ttl_us for counter in counters)))
+    source = EVENT_SOURCES[kind]
     if all(name in source.columns for name in fields):
-        return _by_columns(counter, source, fields, condition, after)
-    return _by_events(counter, source, fields, condition, after)
+        return _by_columns(counters, source, fields, condition, after)
+    return _by_events(counters, source, fields, condition, after)
 
 
 def _by_columns(
-    counter: CounterPlan, source: EventSource, fields: Sequence[str], condition: Q, after: Place | None
+    counters: Sequence[CounterPlan],
+    source: EventSource,
+    fields: Sequence[str],
+    condition: Q,
+    after: Place | None,
 ) -> Iterator[Found]:
     """PostgreSQL lists the groups, in the order of their values."""
     rows = source.model._default_manager.filter(condition, **{f"{name}__isnull": False for name in fields})
-    said, values = _filters(counter, source)
+    filters = filters_sql(counters)
+    if filters is not None:
+        rows = rows.extra(where=[f"({filters[0]})"], params=filters[1])  # noqa: S610 - as sql_conditions says it
     if after is not None:
-        said.append(f"({', '.join(fields)}) > ({', '.join(['%s'] * len(fields))})")
-        values += after
-    rows = rows.extra(where=said, params=values)  # noqa: S610 - columns, and what sql_conditions says
-    for group in rows.order_by(*fields).values_list(*fields).distinct().iterator(chunk_size=GROUPS_AT_ONCE):
-        tag = counter.tag(group)
+        said = f"({', '.join(fields)}) > ({', '.join(['%s'] * len(fields))})"
+        rows = rows.extra(where=[said], params=after)  # noqa: S610 - columns
+    groups = rows.order_by(*fields).values_list(*fields).annotate(n=Count("pk"))
+    for *group, n in groups.iterator(chunk_size=GROUPS_AT_ONCE):
+        tag = counters[0].tag(group)
         if tag is not None:
-            yield tag, group, list(group)
-
-
-def _filters(counter: CounterPlan, source: EventSource) -> tuple[list[str], list[Any]]:
-    """As many of the counter's filters as SQL can say, each a condition, and their values."""
-    conditions: list[str] = []
-    statement = Statement()
-    for each in counter.counter.feature.filters:
-        with suppress(Inexpressible):
-            conditions.append(
-                conditions_sql((each,), counter.counter.feature.event, source.columns, {}, statement)
-            )
-    if not conditions:
-        return [], []
-    said, values = statement.positional(" AND ".join(conditions))
-    return [said], list(values)
+            yield tag, tuple(group), n, group
 
 
 def _by_events(
-    counter: CounterPlan, source: EventSource, fields: Sequence[str], condition: Q, after: Place | None
+    counters: Sequence[CounterPlan],
+    source: EventSource,
+    fields: Sequence[str],
+    condition: Q,
+    after: Place | None,
 ) -> Iterator[Found]:
-    """Groups by what derives from an event: all events are read for them, each time. In the order of their tags."""
+    """Groups by what derives from an event: all events are read for them, each time, and so they are for every page of
+    them, which is as long as can be: 0 events each. In the order of their tags."""
     found: dict[str, tuple[Any, ...]] = {}
     for event in source.events(condition):
-        tag = counter.counted_tag(event) if counter.matches(event) else None
+        tag = counters[0].counted_tag(event) if any(each.matches(event) for each in counters) else None
         if tag is not None and tag not in found:
             found[tag] = tuple(read(event, name) for name in fields)
     for tag in sorted(found):
         if after is None or tag > after[0]:
-            yield tag, found[tag], [tag]
+            yield tag, found[tag], 0, [tag]

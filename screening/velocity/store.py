@@ -35,6 +35,7 @@ from screening.velocity.messages import (
     as_bytes,
     count_reply,
     exchanges,
+    floors_reply,
     is_shape_missing,
     placed,
     refuse_lost,
@@ -54,6 +55,7 @@ INDEX_TTL_MS = 48 * 3600 * 1000
 RETRY_AFTER_S = 1.0
 RETRY_AFTER_TIMES = 10
 SCAN_PAGE = 1_000
+WIRES_A_CALL = 500
 NO_EVICTION = "noeviction"
 
 
@@ -302,6 +304,16 @@ class VelocityStore:
             calls = [each.call(self.namespace, self.base(epoch), epoch) for each in together]
             for reply in self._call(calls):
                 refuse_lost(reply)
+
+    def floors(self, wires: Sequence[Wire], *, epoch: int) -> list[int | None]:
+        """By wire, from which event time (µs) on the counter is complete, -1: from the beginning; None: it is unknown,
+        or being filled."""
+        calls = []
+        for start in range(0, len(wires), WIRES_A_CALL):
+            page = wires[start : start + WIRES_A_CALL]
+            body = [self.namespace, self.base(epoch), str(epoch), *placed(page)]
+            calls.append(Call("floors", body, shapes=[wire.shape for wire in page]))
+        return [floor for reply in self._call(calls) for floor in floors_reply(reply)] if calls else []
 
     def log_page(
         self, *, epoch: int, key: str, from_us: int, to_us: int, offset: int, limit: int

@@ -14,7 +14,6 @@ from unittest import mock
 
 from rules.core.derived import derive
 from rules.core.lists import Lists as CoreLists
-from rules.core.values import identity, read
 from rules.core.windows import evaluate_aggregate
 from tests.reference.contract import EventArrival, PatchArrival
 from tests.reference.over_core import SETTINGS
@@ -68,16 +67,24 @@ class RedisReplay(Replay):
         self.stored.events["transaction"][arrival.transaction_id] = after
 
     def _events_of_groups(
-        self, kind: str, fields: Sequence[str], groups: Sequence[Any], *, after: Any
-    ) -> dict[tuple[str | None, ...], list[dict[str, Any]]]:
-        found: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
-        events = sorted(
-            self.stored.events[kind].values(), key=lambda each: (each["occurred_at"], each["arrival"])
-        )
-        for event in events:
-            if after is None or event["occurred_at"] > after:
-                found.setdefault(tuple(identity(read(event, name)) for name in fields), []).append(event)
-        return found
+        self,
+        kind: str,
+        fields: Sequence[str],
+        groups: Sequence[Any],
+        *,
+        after: Any,
+        names: frozenset[str],
+        where: Any,
+    ) -> list[dict[str, Any]]:
+        events = self.stored.events[kind].values()
+        later = (each for each in events if after is None or each["occurred_at"] > after)
+        # Nothing but what was asked for.
+        asked = {*names, *fields, "occurred_at", "arrival"}
+        asked |= {"metadata" for name in asked if name.startswith("metadata.")}
+        return [
+            {name: value for name, value in each.items() if name in asked}
+            for each in sorted(later, key=lambda each: (each["occurred_at"], each["arrival"]))
+        ]
 
     def _history_result(self, aggregate: Any, current: Any, *, current_event: str, lists: CoreLists) -> Any:
         history = self.stored.as_known(aggregate.event, current["occurred_at"])

@@ -150,7 +150,8 @@ def test_it_lets_every_key_of_a_group_end_that_was_filled_with_nothing(
 
 @AGES
 def test_it_lets_every_key_of_a_filled_group_end(store: VelocityStore, n: int) -> None:
-    events = [[now_us() - 50 + number, now_us() - 50 + number, True] for number in range(n)]
+    began = now_us() - 50
+    events = [each for number in range(n) for each in (began + number, began + number, True)]
     store.fill([Fill(TREE.wire(TAG), now_us() - WIDTH_US, True, events)], epoch=1)
     assert min(lives(store, TREE).values()) > 0
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from screening.realtime import fence, store
-from screening.velocity import rebuild
+from screening.velocity import filling, rebuild
 from screening.velocity.filling import Need
 from screening.velocity.messages import Fill, exchanges
 from screening.velocity_services import velocity_prepare, velocity_verify
@@ -122,6 +122,94 @@ def test_a_group_of_many_events_is_filled_in_exchanges_that_do_not_hold_redis_up
     assert max(exchanged) <= 3
     assert len(exchanged) >= 30 / 7
     monkeypatch.undo()
+    assert velocity_verify().differences == []
+
+
+def pages_of(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The users of each reading of events, as they come."""
+    pages: list[list[str]] = []
+    real = filling.events_of_groups
+
+    def noted(kind: str, fields: Sequence[str], groups: Sequence[Any], **options: Any) -> Any:
+        pages.append(sorted(group[-1] for group in groups))
+        return real(kind, fields, groups, **options)
+
+    monkeypatch.setattr(filling, "events_of_groups", noted)
+    return pages
+
+
+FILTERED: tuple[dict[str, Any], ...] = (
+    {"filters": [{"field": "amount", "operator": "gt", "value": 1}]},
+    {"filters": [{"field": "amount", "operator": "gt", "value": 1_000_000}]},
+    # SQL cannot say the one, and Python has to judge by fields that are none of the counter's.
+    {
+        "filters": [
+            {"field": "channel", "operator": "matches", "value": "(?i)WEB"},
+            {"field": "is_cnp", "operator": "eq", "value": True},
+        ]
+    },
+    {"aggregate_function": "distinct_count", "field": "account_id", "time_window": "2h"},
+    {
+        "aggregate_function": "median",
+        "time_window": "3h",
+        "filters": [{"field": "amount", "operator": "lt", "value": 1_000_000}],
+    },
+    {"aggregate_function": "max", "filters": [{"field": "hour", "operator": "gte", "value": 0}]},
+    {
+        "aggregate_function": "count",
+        "filters": [{"field": "metadata.branch", "operator": "eq", "value": "B1"}],
+    },
+)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("waiting", [4, 50_000])
+def test_counters_of_the_same_groups_are_filled_from_one_reading(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, ahead: bool, waiting: int
+) -> None:
+    monkeypatch.setattr(filling, "EVENTS_A_CALL", 3)
+    monkeypatch.setattr(filling, "EVENTS_WAITING", waiting)
+    for number in range(100, 110):
+        assert api.post("transactions/", payload(number) | {"user_id": "U1"}).status_code == 201
+    for number, keys in enumerate(FILTERED):
+        document = count_rule(10) | {"name": f"Rule {number}"}
+        condition = document["conditions"][0] | {"group_by": ["user_id"]} | keys
+        assert api.post("rules/", document | {"conditions": [condition]}).status_code == 201
+    pages = pages_of(monkeypatch)
+    # What is about amounts is by currency as well, the accounts are not: two groupings, with a reading each.
+    if ahead:
+        assert velocity_prepare() == len(FILTERED)
+        assert pages == 2 * [[f"U{number}" for number in range(USERS)]]
+    else:
+        assert api.post("transactions/", payload(110) | {"user_id": "U1"}).status_code == 201
+        assert pages == 2 * [["U1"]]
+    assert velocity_verify().differences == []
+    assert len({counter for counter, _ in store.groups(fence.state().epoch)}) >= len(FILTERED) - 2
+
+
+def test_a_page_of_groups_has_no_more_events_than_are_filled_at_once(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for one of its groups waits for all of them: a busy one is filled by itself."""
+    monkeypatch.setattr(rebuild, "EVENTS_AT_ONCE", 5)
+    for number in range(100, 110):
+        assert api.post("transactions/", payload(number) | {"user_id": "U3"}).status_code == 201
+    made(api, group_by=["user_id"])
+    pages = pages_of(monkeypatch)
+    assert velocity_prepare() == 1
+    assert pages == [["U0", "U1"], ["U2"], ["U3"], ["U4", "U5"], ["U6"]]
+    assert velocity_verify().differences == []
+
+
+def test_what_payments_have_filled_is_not_filled_again(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(api, group_by=["user_id"])
+    for number in range(1, USERS):
+        assert api.post("transactions/", payload(200 + number) | {"user_id": f"U{number}"}).status_code == 201
+    pages = pages_of(monkeypatch)
+    assert velocity_prepare() == 1
+    assert pages == [["U0"]]
     assert velocity_verify().differences == []
 
 

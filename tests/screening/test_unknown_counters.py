@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ingestion.models import Transaction
+from screening.engine import engines
+from screening.realtime import store
 from screening.streams import stream_take
 from screening.velocity import filling
+from screening.velocity.errors import StoreUnavailable
+from screening.velocity.filling import groups_locked, lock_number
+from screening.velocity.messages import Fill
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
+from tests.screening.test_submit import payload
+from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,19 +77,25 @@ def statuses() -> dict[str, str]:
     return dict(rows)
 
 
-def test_it_fills_the_groups_of_a_whole_batch_with_a_query_for_each_grouping(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    queries: list[tuple[str, ...]] = []
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The fields of the groups that were read, one for each time."""
+    found: list[tuple[str, ...]] = []
     real = filling.events_of_groups
 
-    def counted(kind: str, fields: Sequence[str], groups: Any, *, after: Any) -> Any:
-        queries.append(tuple(fields))
-        return real(kind, fields, groups, after=after)
+    def counted(kind: str, fields: Sequence[str], groups: Any, **options: Any) -> Any:
+        found.append(tuple(fields))
+        return real(kind, fields, groups, **options)
 
     monkeypatch.setattr(filling, "events_of_groups", counted)
+    return found
+
+
+def test_it_fills_the_groups_of_a_whole_batch_with_a_query_for_each_grouping(
+    queries: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As many as make one micro-batch.
-    monkeypatch.setattr("screening.pending.FIRST_BATCH_SIZE", 60)
+    monkeypatch.setattr("screening.pending.pace.size", 60)
     assert stream_take("transaction", [old(n, f"U{n}", f"M{n}") for n in range(60)], principal="t") == []
     assert len(queries) == len(set(queries)) == 3, queries
     queries.clear()
@@ -108,4 +123,65 @@ def test_it_fills_a_counter_as_far_back_as_the_oldest_event_of_a_batch_asks_for(
     stream_take("transaction", [old(3, "U1", "M1"), late, later], principal="t")
     assert statuses()["O9"] == "clean"
     assert statuses()["O10"] == "flagged"
+    assert velocity_verify().differences == []
+
+
+def tag_of(*values: str, fields: tuple[str, ...]) -> str:
+    (counter,) = (each for each in engines.current().plan.stored() if each.counted_by[1] == fields)
+    return str(counter.tag(values))
+
+
+def pay(number: int, **given: str) -> int:
+    return ApiClient().post("transactions/", payload(number) | given).status_code
+
+
+BY_MERCHANT = ("currency", "merchant_id")
+BY_USER = ("currency", "user_id")
+
+
+def test_one_of_several_payments_fills_and_the_others_find_it_filled(queries: list[tuple[str, ...]]) -> None:
+    with groups_locked([tag_of("NGN", "M1", fields=BY_MERCHANT)]):
+        others = [Beside(partial(pay, n, user_id=f"U{n}", merchant_id="M1")) for n in (1, 2, 3)]
+        for each in others:
+            each.must_wait(among=3)
+    assert [each.answer() for each in others] == [201, 201, 201]
+    assert queries.count(BY_MERCHANT) == 1
+    assert velocity_verify().differences == []
+
+
+def test_who_waits_for_a_busy_merchant_keeps_nobody_from_the_customer() -> None:
+    busy = tag_of("NGN", "busy", fields=BY_MERCHANT)
+    # Whose number is lower would be locked first, were both groups locked together.
+    names = (f"U{n}" for n in itertools.count())
+    user = next(
+        name for name in names if lock_number(tag_of("NGN", name, fields=BY_USER)) < lock_number(busy)
+    )
+    with groups_locked([busy]):
+        waits = Beside(partial(pay, 1, user_id=user, merchant_id="busy"))
+        waits.must_wait()
+        beside = Beside(partial(pay, 2, user_id=user, merchant_id="calm"))
+        assert beside.answer() == 201
+    assert waits.answer() == 201
+    assert velocity_verify().differences == []
+
+
+def test_redis_that_goes_away_while_counters_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of reading the events: the payment is decided from PostgreSQL, over the same connection."""
+    for number in range(6):
+        assert pay(number, user_id="U1", merchant_id=f"M{number}") == 201
+    document = rule("by channel", ["user_id", "channel", "merchant_id"], 1)
+    assert ApiClient("rules:write", "read").post("rules/", document).status_code == 201
+
+    def broken(self: Any, fills: Iterable[Fill], *, epoch: int) -> None:
+        next(iter(fills))
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filling, "EVENTS_A_CALL", 1)
+        patch.setattr("screening.events.PAGE", 1)
+        patch.setattr(type(store), "fill", broken)
+        answer = ApiClient().post("transactions/", payload(10) | {"user_id": "U1", "merchant_id": "M1"})
+    assert answer.status_code == 201
+    assert answer.json()["screening"]["degraded"] is True
+    assert pay(11, user_id="U1", merchant_id="M1") == 201
     assert velocity_verify().differences == []
