@@ -223,9 +223,10 @@ class WorkspaceSite(UnfoldAdminSite):
         return entered
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        # The menu is ours or none: in its place, where it is empty, stood the models by their Python names.
-        own = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "available_apps": []}
-        return super().each_context(request) | own
+        context: dict[str, Any] = super().each_context(request)
+        # In place of no menu unfold lists the models by their Python names, or says that one may see nothing.
+        menu = context["sidebar_navigation"] or [{"title": "", "items": []}]
+        return context | {"csrf_cookie": settings.CSRF_COOKIE_NAME, "sidebar_navigation": menu}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if may(request.user, Action.READ):

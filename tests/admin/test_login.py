@@ -89,6 +89,7 @@ def test_it_shows_no_menu_before_the_second_factor_is_set_up(settings: Any) -> N
     page = client.get(reverse("admin:two_factor")).content.decode()
     assert "Set up a second factor" in page
     assert reverse("admin:auth_user_changelist") not in page
+    assert "permission" not in page
     assert reverse("admin:logout") in page
 
 

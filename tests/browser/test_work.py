@@ -10,7 +10,9 @@ from playwright.sync_api import Page, Route, expect
 from ingestion.imports.models import ImportJob
 from rules.list_services import list_create
 from screening.batch.models import Backtest
+from screening.cases.services import case_note
 from tests.admin.samples import payment, rule
+from tests.cases.making import case
 from tests.clients import ApiClient
 from tests.staff import staff
 
@@ -131,3 +133,19 @@ def test_it_offers_a_range_around_the_number_that_is_chosen(log_in: LogIn) -> No
         page.get_by_label("Number", exact=True).select_option(path)
         expect(page.locator("#try-low")).to_have_value(low)
         expect(page.locator("#try-high")).to_have_value(high)
+
+
+def test_a_case_is_printed_whole_and_without_what_there_is_to_press(log_in: LogIn) -> None:
+    opened = case(severity="high")
+    case_note(case_id=opened.case_id, text="What the customer said. " * 200 + "The end.", principal="user:bo")
+    staff("ivy", "Investigator")
+    page = log_in("ivy")
+    page.goto(f"/admin/cases/{opened.case_id}/")
+    assert page.get_by_role("button", name="Close", exact=True).is_visible()
+    page.emulate_media(media="print")
+    main = page.locator(".fs")
+    assert [each for each in main.locator("button, textarea, select").all() if each.is_visible()] == []
+    for heading in ("What was found", "What happened", "Notes", "History"):
+        expect(main.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.locator("#nav-sidebar")).to_be_hidden()
+    expect(main.locator("details > p", has_text="The end.")).to_be_visible()
