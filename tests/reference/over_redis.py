@@ -86,7 +86,16 @@ class RedisReplay(Replay):
             for each in sorted(later, key=lambda each: (each["occurred_at"], each["arrival"]))
         ]
 
-    def _history_result(self, aggregate: Any, current: Any, *, current_event: str, lists: CoreLists) -> Any:
+    def _history_result(
+        self,
+        aggregate: Any,
+        current: Any,
+        *,
+        current_event: str,
+        lists: CoreLists,
+        under_way: Sequence[Any] = (),
+    ) -> Any:
+        # The list has what is under way.
         history = self.stored.as_known(aggregate.event, current["occurred_at"])
         return evaluate_aggregate(aggregate, history, current, current_event=current_event, lists=lists)
 
