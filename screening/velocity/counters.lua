@@ -2007,10 +2007,9 @@ function commands.correct(request)
     end
     local from = c.meta and c.meta[FLOOR]
     if from and from ~= LOADING then
-      -- Of the newest N a late one may be kept that is older than what was trimmed.
-      local was_there = take_out(c, t, arr)
-      if was_there then put_meta(c) end
-      if c.what ~= false and (was_there or from < t) and not (c.meta[AGE] == YOUNG and young_write(c, t, arr, c.what)) then
+      -- Of the newest N a late one may be kept that is older than what was trimmed: from here on the database tells of it.
+      if take_out(c, t, arr) then put_meta(c) end
+      if c.what ~= false and from < t and not (c.meta[AGE] == YOUNG and young_write(c, t, arr, c.what)) then
         c:write(t, arr, c.what)
       end
     end

@@ -142,3 +142,26 @@ def test_a_late_payment_is_corrected_though_the_log_no_longer_reaches_it(
         payments.paid[-1]["status"] = "failed"
         assert api.patch(f"transactions/T{number}/", {"status": "failed"}).status_code == 200
     assert payments.expected(101)[3] == 4 + 3
+
+
+def test_what_the_next_payments_drop_meanwhile_is_found(
+    payments: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are counted before the further pages of the first are read."""
+    change_script(monkeypatch, ("IN_FLIGHT_US = 1000000", "IN_FLIGHT_US = 0"))
+    for module in ("plan", "results"):
+        monkeypatch.setattr(f"screening.velocity.{module}.LOG_PAGE", 5)
+    queued: list[int] = []
+    monkeypatch.setattr("screening.services.transactions_enqueue", queued.extend)
+    api = ApiClient()
+    for number in range(KEPT - 1):
+        fields = payload(300 + number, user_id="U2", merchant_id="M" if number else "N")
+        fields |= {"amount": Decimal(7), "occurred_at": NOW - timedelta(minutes=60 - number)}
+        Transaction.objects.create(**fields, currency="NGN", arrival=number + 1, payload_digest=bytes(16))
+    rows = [
+        payload(400 + n, user_id="U2", merchant_id="M", status="failed", occurred_at=NOW.isoformat())
+        for n in range(5)
+    ]
+    assert api.post("transactions/bulk/", rows).json()["accepted"] == len(rows)
+    assert pending_screen(queued) == len(rows)
+    assert [said(api, 400 + n)[2] for n in range(5)] == [7] * 5
