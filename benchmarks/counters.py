@@ -75,8 +75,10 @@ def _fill(store: Any, plan: Any, user: str, events: int, end_us: int) -> None:
     history = [
         _event(number, user, end_us - (events - number) * (DAY_US // 2 // events)) for number in range(events)
     ]
+    # As far back as payments ask that are up to a day late.
     needs = [
-        Need(counter, (user,), counter.counted_tag({"user_id": user}), end_us) for counter in plan.stored()
+        Need(counter, (user,), counter.counted_tag({"user_id": user}), end_us - DAY_US)
+        for counter in plan.stored()
     ]
     with mock.patch("screening.velocity.filling.events_of_groups", return_value=history):
         fill_needs(store, 1, needs)
