@@ -42,9 +42,9 @@ def answered_once(
         kept, is_first = AnsweredRequest.objects.get_or_create(
             principal=principal, key=key, defaults={"digest": digest}
         )
-        if not is_first and bytes(kept.digest) != digest:
-            raise Unprocessable("This Idempotency-Key was used for another request.")
         if not is_first:
+            if bytes(kept.digest) != digest:
+                raise Unprocessable("This Idempotency-Key was used for another request.")
             return Answer(kept.status, kept.body), True
         answer = make()
         kept.status, kept.body = answer.status, answer.body

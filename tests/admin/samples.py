@@ -6,6 +6,8 @@ from typing import Any
 
 from rules.models import RuleVersion
 from rules.services import rule_create
+from screening.models import Case
+from screening.outbox.worker import outbox_work
 from tests.clients import ApiClient
 
 LARGE = {
@@ -45,3 +47,14 @@ def payment(api: ApiClient, transaction_id: str = "T1", **fields: Any) -> dict[s
     response = api.post("transactions/", body)
     assert response.status_code == 201, response.content
     return response.json()
+
+
+def case_of_payments() -> Case:
+    """Of account A1, that three payments opened; A2 has paid with the same device."""
+    rule()
+    api = ApiClient()
+    for index in range(3):
+        payment(api, f"T{index}", device_id="D1", counterparty_account_id="B1")
+    payment(api, "T9", user_id="U2", account_id="A2", device_id="D1")
+    outbox_work()
+    return Case.objects.get(account_id="A1")

@@ -19,8 +19,7 @@ from ingestion.events.models import Label
 from ingestion.imports.models import ImportJob
 from screening.batch.models import Backtest
 from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
-from screening.outbox.worker import outbox_work
-from tests.admin.samples import LARGE, payment, rule
+from tests.admin.samples import LARGE, case_of_payments, payment, rule
 from tests.clients import ApiClient
 from tests.eager import tasks_done_at_once
 from tests.rows_read import rows_read
@@ -31,13 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def case() -> Case:
-    rule()
-    api = ApiClient()
-    for index in range(3):
-        payment(api, f"T{index}", device_id="D1", counterparty_account_id="B1")
-    payment(api, "T9", user_id="U2", account_id="A2", device_id="D1")
-    outbox_work()
-    return Case.objects.get(account_id="A1")
+    return case_of_payments()
 
 
 def act(client: StaffClient, case: Case, what: str, **given: Any) -> Any:

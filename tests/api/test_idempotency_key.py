@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 
@@ -165,11 +164,3 @@ def test_answers_are_forgotten_after_a_day(db: None, monkeypatch: pytest.MonkeyP
     answers_purge()
 
     assert {each.key for each in AnsweredRequest.objects.all()} == {"1", "23"}
-
-
-def test_it_is_one_commit_with_what_was_done(api: ApiClient, opened: Case) -> None:
-    with transaction.atomic():
-        note(api, opened, "k1")
-        transaction.set_rollback(True)
-
-    assert (notes(), AnsweredRequest.objects.count()) == (0, 0)

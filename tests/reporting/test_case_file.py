@@ -13,7 +13,7 @@ from reporting.models import AuditEntry
 from screening.cases.services import case_dispose, case_note
 from screening.models import Case, CaseEntry
 from screening.outbox.worker import outbox_work
-from tests.admin.samples import payment, rule
+from tests.admin.samples import case_of_payments, payment, rule
 from tests.clients import ApiClient
 from tests.staff import StaffClient
 
@@ -22,12 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def case() -> Case:
-    rule()
-    api = ApiClient()
-    for index in range(3):
-        payment(api, f"T{index}", counterparty_account_id="B1")
-    outbox_work()
-    return Case.objects.get(account_id="A1")
+    return case_of_payments()
 
 
 def rows(case: Case, title: str) -> list[list[str]]:
