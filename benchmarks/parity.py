@@ -183,7 +183,7 @@ def _take(
 def _work(pks: list[int], attempts: int = 50) -> None:
     """A worker's task, tried again as the queue does when the decision could not be made in time."""
     from screening.pending import pending_screen
-    from screening.realtime import ScreeningBusy
+    from screening.rounds import ScreeningBusy
 
     for attempt in range(1, attempts + 1):
         try:

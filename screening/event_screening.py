@@ -26,8 +26,8 @@ from screening.realtime import (
     count_events,
     evaluate,
     fence,
-    in_rounds,
 )
+from screening.rounds import in_rounds
 from screening.sql_mode import arrival_next, groups_of, history_results
 from screening.storing import Effects, StoreResult
 from screening.velocity.errors import StoreUnavailable

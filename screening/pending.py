@@ -20,7 +20,8 @@ from ingestion.payloads import FIELD_NAMES
 from screening.aftermath import decisions_follow_up
 from screening.deciding import Candidate
 from screening.enqueueing import transactions_enqueue
-from screening.realtime import ScreeningBusy, may_complete, transactions_screen
+from screening.realtime import may_complete, transactions_screen
+from screening.rounds import ScreeningBusy
 
 log = structlog.get_logger(__name__)
 

@@ -11,23 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from math import inf
 from typing import Any
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
-from fraudsite.errors import Busy
 from fraudsite.locks import FENCE_LOCK, holders_end
 from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
-from rules.ruleset import publishes_held_back
 from rules.selectors import ruleset_current_number
 from screening.deciding import Candidate, decided_row, prepare
 from screening.engine import Engine, engines
+from screening.rounds import Attempt, Hopeless, in_rounds
 from screening.sql_mode import round_in_sql
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, StoreResult, decisions_store
 from screening.velocity.cluster import store_of_settings
@@ -41,11 +39,6 @@ from screening.velocity.results import Reader
 
 log = structlog.get_logger(__name__)
 
-# How often a decision is made again because rules or counters changed under it; each publish costs one round.
-MAX_ROUNDS = 20
-ROUNDS_AMONG_PUBLISHES = 3
-# How long who changes rules or lists is kept waiting for a decision; less than its statement may wait.
-HOLD_BACK_S = 5.0
 MAX_FILL_ROUNDS = 4
 # For what passed the fence to be committed, before what may be the same payment's count is taken back.
 WAIT_FOR_STORING_S = 2.0
@@ -56,13 +49,6 @@ store = store_of_settings()
 fence = Fence(store)
 
 
-class ScreeningBusy(Busy):
-    """Rules or counters kept changing, or another attempt at the same id does not end."""
-
-    def __init__(self) -> None:
-        super().__init__("The decision cannot be made right now; nothing was stored. Try again.")
-
-
 def transactions_screen(candidates: Sequence[Candidate]) -> None:
     """Decide and store each candidate that is not stored yet; sets `decided` on those that were.
 
@@ -70,48 +56,6 @@ def transactions_screen(candidates: Sequence[Candidate]) -> None:
     counted and not decided is taken back.
     """
     in_rounds(_round, candidates, give_up=_give_up)
-
-
-# Returns the candidates that must be tried again.
-Attempt = Callable[[list[Any]], list[Any]]
-
-
-class Hopeless(Exception):
-    """Further rounds would not help `waiting`: counters were unknown again each time they had been filled, or counts
-    are too old to be stored by the time they are judged."""
-
-    def __init__(self, waiting: Sequence[Any]) -> None:
-        self.waiting = list(waiting)
-
-
-def in_rounds(
-    attempt: Attempt,
-    candidates: Sequence[Any],
-    *,
-    give_up: Callable[[list[Any]], None] = lambda waiting: None,
-) -> None:
-    """`attempt` until no candidate is left waiting; raises ScreeningBusy where one is, after `give_up`."""
-    waiting = list(candidates)
-    try:
-        waiting = _attempts(attempt, waiting, ROUNDS_AMONG_PUBLISHES)
-        if waiting:
-            # Somebody publishes one ruleset after another: each would have a round refused.
-            with publishes_held_back():
-                waiting = _attempts(attempt, waiting, MAX_ROUNDS - ROUNDS_AMONG_PUBLISHES, for_s=HOLD_BACK_S)
-    except Hopeless as error:
-        waiting = error.waiting
-    if waiting:
-        give_up(waiting)
-        raise ScreeningBusy
-
-
-def _attempts(attempt: Attempt, waiting: list[Any], at_most: int, *, for_s: float = inf) -> list[Any]:
-    began = time.monotonic()
-    for _ in range(at_most):
-        waiting = attempt(waiting)
-        if not waiting or time.monotonic() - began > for_s:
-            break
-    return waiting
 
 
 def _round(candidates: list[Candidate]) -> list[Candidate]:

@@ -22,11 +22,8 @@ from screening.deciding import Candidate
 from screening.decisions import fresh_decision_body
 from screening.enqueueing import transactions_enqueue
 from screening.intake import TAKEN, intake_store, pending_store
-from screening.realtime import (
-    ScreeningBusy,
-    may_complete,
-    transactions_screen,
-)
+from screening.realtime import may_complete, transactions_screen
+from screening.rounds import ScreeningBusy
 from screening.selectors import retired_screening_body, screening_body
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,7 @@ from ingestion.events.services import BulkResult, Stored, events_store_bulk
 from screening import event_screening
 from screening.alerts.own_events import own_alerts_of_events
 from screening.enqueueing import outbox_kick
-from screening.realtime import ScreeningBusy
+from screening.rounds import ScreeningBusy
 
 log = structlog.get_logger(__name__)
 

@@ -34,7 +34,7 @@ from ingestion.payloads import ParsedTransaction, transaction_parse
 from screening.enqueueing import TRANSACTIONS_SCREEN, lanes
 from screening.intake import TAKEN, intake_store
 from screening.pending import pending_screen
-from screening.realtime import ScreeningBusy
+from screening.rounds import ScreeningBusy
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 
 from rules.ruleset import ruleset_current
-from screening import compiled, realtime
+from screening import compiled, realtime, rounds
 from screening.engine import counters_since, engines
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
@@ -126,9 +126,9 @@ def publish_before_each_store(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -
         with held_back():
             yield
 
-    held_back = realtime.publishes_held_back
+    held_back = rounds.publishes_held_back
     monkeypatch.setattr(realtime, "decisions_store", published_before)
-    monkeypatch.setattr(realtime, "publishes_held_back", held_back_after_one_more)
+    monkeypatch.setattr(rounds, "publishes_held_back", held_back_after_one_more)
     return threads
 
 
@@ -145,7 +145,7 @@ def test_a_payment_is_decided_among_publishes_without_a_pause(
 def test_what_is_given_up_is_counted_nowhere(
     api: ApiClient, publish_before_each_store: list[Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(realtime, "MAX_ROUNDS", 3)
+    monkeypatch.setattr(rounds, "MAX_ROUNDS", 3)
     answer = api.post("transactions/", payload(1))
     assert answer.status_code == 503, answer.content
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from redis import Redis
 from fraudsite.environment import redis_database_url
 from fraudsite.short_cache import forget_kept
 from ingestion.models import Transaction
-from screening import pending, realtime
+from screening import pending, realtime, rounds
 from screening.models import Decision
 from screening.pending import SHORT_QUEUE, Pace, pending_screen, pending_sweep
 from screening.selectors import screening_body
@@ -295,7 +295,7 @@ def test_it_screens_in_smaller_batches_when_counts_get_too_old_to_be_stored(
     api.post("transactions/bulk/", [payload(number) for number in range(1, 14)])
     with monkeypatch.context() as patch:
         patch.setattr(realtime, "decisions_store", refuses_many)
-        patch.setattr(realtime, "publishes_held_back", None)
+        patch.setattr(rounds, "publishes_held_back", None)
         patch.setattr("screening.pending.pace", Pace())
         assert pending_screen(queued) == 13
         assert sizes == [13, 6, 3, 3, 7, 3, 4, 2, 2]

@@ -14,7 +14,7 @@ from fraudsite.locks import FENCE_LOCK
 from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import LoginEvent
 from ingestion.payloads import recall_decode
-from screening import event_screening, pending, realtime, reconciliation, services
+from screening import event_screening, pending, realtime, reconciliation, rounds, services
 from screening.engine import engines
 from screening.models import Alert, Decision
 from screening.pending import pending_screen
@@ -298,7 +298,7 @@ def test_nothing_is_taken_back_while_something_counted_long_ago_may_still_be_sto
     with closing(other), other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock_shared(%s)", [FENCE_LOCK])
         assert reconciliation.counts_reconcile() == 0
-        with pytest.raises(realtime.ScreeningBusy):
+        with pytest.raises(rounds.ScreeningBusy):
             pending_screen([pk])
         assert actual(api.post("transactions/", payload(3)).json()) == 3
     assert reconciliation.counts_reconcile() == 1

@@ -22,7 +22,7 @@ from screening.imports.running import import_run
 from screening.imports.selectors import import_body
 from screening.models import Decision
 from screening.pending import pending_screen
-from screening.realtime import ScreeningBusy
+from screening.rounds import ScreeningBusy
 from screening.streams import stream_take
 from tests.ingestion.imports.files import csv_of, row
 
