@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal as OneOf
 
 from rules.core.aggregates import scale_of
 from rules.core.fields import DISTANCE_TO_CURRENT
@@ -28,13 +28,15 @@ from rules.core.model import (
     Condition,
     Feature,
     FieldValue,
+    Literal,
     Not,
     condition_is_relative,
 )
 
-CounterKind = Literal["tree", "distinct", "log", "history"]
+CounterKind = OneOf["tree", "distinct", "log", "history"]
 _FACT_PREFIXES = ("label.", "customer.", "account.")
 _COORDINATES = ("latitude", "longitude")
+_LOCATED = tuple(Comparison(name, "is_not_null", Literal(None)) for name in _COORDINATES)
 _EXTREMES = ("min", "max")
 _SQUARES = ("stddev", "zscore")
 _WITHOUT_VALUES = ("count", "seconds_since_first", "seconds_since_last")
@@ -124,8 +126,27 @@ def _kind_of(aggregate: Aggregate) -> CounterKind:
     return "tree"
 
 
-def counter_of(aggregate: Aggregate) -> Counter:
-    """The counter that would serve `aggregate` alone."""
+def reads_previous_only(aggregate: Aggregate) -> bool:
+    """Whether the newest event with coordinates is all that the function needs of its window."""
+    return aggregate.function in FROM_PREVIOUS and aggregate.last is None and not aggregate.is_relative
+
+
+def counters_of(aggregate: Aggregate) -> tuple[Counter, ...]:
+    """The counters that would serve `aggregate` alone: the one that has its value and, where that one keeps only some
+    of its events, one that counts them all."""
+    if _kind_of(aggregate) == "log" and reads_previous_only(aggregate):
+        # Among events without coordinates, as of most senders, the newest with some would have to be looked for.
+        located = replace(aggregate, filters=(*aggregate.filters, *_LOCATED))
+        return _counter_of(located), _counter_of(counted(aggregate))
+    return (_counter_of(aggregate),)
+
+
+def counted(aggregate: Aggregate) -> Aggregate:
+    """How many events `aggregate` is over."""
+    return replace(aggregate, function="count", field=None)
+
+
+def _counter_of(aggregate: Aggregate) -> Counter:
     kind = _kind_of(aggregate)
     longest = None if aggregate.window_us is None else aggregate.window_us + aggregate.delay_us
     field = aggregate.field
@@ -178,15 +199,18 @@ def _merged(one: Counter, other: Counter) -> Counter:
     )
 
 
-def plan_counters(aggregates: Iterable[Aggregate]) -> tuple[tuple[Counter, ...], tuple[int, ...]]:
-    """(the counters that serve `aggregates`, for each aggregate the index of its counter)."""
+def plan_counters(
+    aggregates: Iterable[Aggregate],
+) -> tuple[tuple[Counter, ...], tuple[tuple[int, ...], ...]]:
+    """(the counters that serve `aggregates`, for each aggregate the indices of its own, as `counters_of` has them)."""
     # Those that keep a number of events and those that keep a stretch of time are trimmed differently.
     found: dict[tuple[Feature, str, bool], Counter] = {}
-    places: list[tuple[Feature, str, bool]] = []
+    places: list[list[tuple[Feature, str, bool]]] = []
     for aggregate in aggregates:
-        counter = counter_of(aggregate)
-        place = (counter.feature, counter.kind, counter.most_recent > 0)
-        places.append(place)
-        found[place] = _merged(found[place], counter) if place in found else counter
+        places.append([])
+        for counter in counters_of(aggregate):
+            place = (counter.feature, counter.kind, counter.most_recent > 0)
+            places[-1].append(place)
+            found[place] = _merged(found[place], counter) if place in found else counter
     order = {place: index for index, place in enumerate(found)}
-    return tuple(found.values()), tuple(order[place] for place in places)
+    return tuple(found.values()), tuple(tuple(order[place] for place in each) for each in places)

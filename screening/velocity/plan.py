@@ -13,11 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rules.core.aggregates import (
-    FROM_PREVIOUS,
-)
 from rules.core.comparisons import Predicate, compile_predicate
-from rules.core.counters import Counter, event_fields, plan_counters
+from rules.core.counters import Counter, counted, event_fields, plan_counters, reads_previous_only
 from rules.core.lists import NO_LISTS
 from rules.core.model import Aggregate, All, Comparison, condition_is_relative
 from rules.core.values import Event, identity, read, to_units
@@ -43,7 +40,8 @@ SUMS, MIN_MAX, FIRST, PREVIOUS, DISTINCT, LOG = 1, 2, 3, 4, 5, 6
 LIFETIME, MOST_RECENT = -1, -2
 # Log members a counting call returns at most; a reader that needs more pages through the rest outside of it.
 LOG_PAGE = 1_000
-PREVIOUS_PAGE = 16
+# The newest may be the screened event itself, or have come after it.
+PREVIOUS_PAGE = 4
 # Of the newest N a log keeps four times as many, and no fewer than these.
 KEPT_AT_LEAST = 512
 
@@ -242,7 +240,8 @@ class CounterPlan:
 
 @dataclass(slots=True)
 class Source:
-    """Where an aggregate's value comes from: a counter, the places of its reads there, and its filters' remainder."""
+    """Where an aggregate's value comes from: a counter, the places of its reads there, and its filters' remainder.
+    `counted` are counter and place of the read that says how many events it is over, where its own does not."""
 
     aggregate: Aggregate
     counter: int
@@ -253,6 +252,7 @@ class Source:
     asks_facts: bool
     # The same for aggregates over the same buckets.
     buckets: tuple[int, str | None, tuple[int, ...]]
+    counted: tuple[int, int] | None
 
 
 class Asked(NamedTuple):
@@ -292,23 +292,36 @@ class VelocityPlan:
         self.readings: dict[str, list[Any]] = {}
         position = iter(places)
         for kind, each in aggregates.items():
-            self.sources[kind] = [self._source(kind, aggregate, next(position)) for aggregate in each]
+            self.sources[kind] = [self._source(kind, aggregate, *next(position)) for aggregate in each]
 
-    def _source(self, kind: str, aggregate: Aggregate, at: int) -> Source:
-        plan = self.counters[at]
-        reads = plan.reads.setdefault(kind, [])
-        places = []
-        if plan.counter.kind != "history":
-            for wanted in reads_of(aggregate, plan.counter):
-                if wanted not in reads:
-                    reads.append(wanted)
-                places.append(reads.index(wanted))
+    def _source(self, kind: str, aggregate: Aggregate, at: int, *counted_at: int) -> Source:
+        places = self._reads_added(kind, aggregate, at)
+        counts = [(each, *self._reads_added(kind, counted(aggregate), each)) for each in counted_at]
         # What is kept of a group has the group's values: they need not be asked for again.
         filters = tuple(each for each in aggregate.filters if condition_is_relative(each))
         relative = replace(aggregate, filters=filters, group_by=())
         buckets = (at, aggregate.of, tuple(places))
         asks_facts = bool(aggregate.current_fields)
-        return Source(aggregate, at, places, relative, compile_filters(relative), asks_facts, buckets)
+        return Source(
+            aggregate,
+            at,
+            places,
+            relative,
+            compile_filters(relative),
+            asks_facts,
+            buckets,
+            (counts[0][0], counts[0][1]) if counts else None,
+        )
+
+    def _reads_added(self, kind: str, aggregate: Aggregate, at: int) -> list[int]:
+        """The places of what `aggregate` reads of this counter, among all that is read of it."""
+        plan = self.counters[at]
+        reads = plan.reads.setdefault(kind, [])
+        if plan.counter.kind == "history":
+            return []
+        wanted = reads_of(aggregate, plan.counter)
+        reads += [each for each in wanted if each not in reads]
+        return [reads.index(each) for each in wanted]
 
     def renumbered(self, number: int) -> VelocityPlan:
         """The same counters, kept as long, under another ruleset's number."""
@@ -359,8 +372,7 @@ def reads_of(aggregate: Aggregate, counter: Counter) -> list[list[int]]:
     if counter.kind == "log":
         limit = LOG_PAGE
         if reads_previous_only(aggregate):
-            # The newest few are looked at, but the evidence says how many there were.
-            return [[LOG, width, delay, 0, PREVIOUS_PAGE], [SUMS, width, delay, 0, 0]]
+            return [[LOG, width, delay, 0, PREVIOUS_PAGE]]
         if aggregate.last is not None and not aggregate.is_relative:
             limit = aggregate.last + 1
         return [[LOG, width, delay, 0, limit]]
@@ -378,8 +390,3 @@ def reads_of(aggregate: Aggregate, counter: Counter) -> list[list[int]]:
         case "distinct_count":
             return [sums, [DISTINCT, width, delay, exclude, 0]]
     return [sums]
-
-
-def reads_previous_only(aggregate: Aggregate) -> bool:
-    """Whether the newest event with coordinates is all that the function needs of its window."""
-    return aggregate.function in FROM_PREVIOUS and aggregate.last is None and not aggregate.is_relative

@@ -39,7 +39,6 @@ from screening.velocity.plan import (
     CounterPlan,
     Source,
     VelocityPlan,
-    reads_previous_only,
 )
 from screening.velocity.reading import Counting, FailedResult
 from screening.velocity.store import VelocityStore
@@ -294,11 +293,11 @@ def _distinct(source: Source, counter: CounterPlan, kind: str) -> Reading:
 def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
     aggregate, bounds, from_history = source.aggregate, _bounds_of(source), _history(source)
     _, width, delay, _, limit = counter.reads[kind][source.reads[0]]
-    only_previous = reads_previous_only(aggregate)
+    counted = _counted_elsewhere(source)
 
     def reading(event: EventReply) -> AggregateResult:
         at, own = event.counting.read_at[source.counter], event.counting.own[source.counter]
-        floor, values = event.reply.results[at]
+        floor = event.reply.results[at][0]
         members = event.members.get((at, source.reads[0]), [])
         is_paged = len(members) == limit and not _suffices(source, counter, event, members)
         if is_paged:
@@ -313,12 +312,23 @@ def _log(source: Source, counter: CounterPlan, kind: str) -> Reading:
             return from_history(event, chosen)
         start, end = bounds(event)
         result = aggregate_events(aggregate, chosen, event.event, start=start, end=end)
-        if only_previous and values is not None:
-            is_in_window = own and delay == 0
-            return result._replace(events=int(values[source.reads[1]][0]) - int(is_in_window))
-        return result
+        return result if counted is None else result._replace(events=counted(event))
 
     return reading
+
+
+def _counted_elsewhere(source: Source) -> Callable[[EventReply], int] | None:
+    """How many events before the screened one the aggregate is over, where its own counter keeps only some."""
+    if source.counted is None:
+        return None
+    index, place = source.counted
+    may_be_own = source.aggregate.delay_us == 0
+
+    def counted(event: EventReply) -> int:
+        values = event.reply.results[event.counting.read_at[index]][1]
+        return 0 if values is None else int(values[place][0]) - (may_be_own and event.counting.own[index])
+
+    return counted
 
 
 def _are_newest(aggregate: Aggregate, chosen: Sequence[Event], floor: int) -> bool:
@@ -371,13 +381,10 @@ def _suffices(source: Source, counter: CounterPlan, event: EventReply, members: 
     aggregate = source.aggregate
     if aggregate.last is not None and not aggregate.is_relative:
         return True
-    if reads_previous_only(aggregate):
-        chosen = _chosen(
-            source, counter, event, ("page", source.counter, source.reads[0]), members, own=False
-        )
-        found = aggregate_events(aggregate, chosen, event.event, start=None, end=event.at)
-        return found.value is not None
-    return False
+    # Of all these any will do, and there is one that came before the event.
+    return source.counted is not None and bool(
+        _chosen(source, counter, event, ("page", source.counter, source.reads[0]), members, own=False)
+    )
 
 
 def _rest(

@@ -47,7 +47,7 @@ from screening.velocity.plan import LATENESS_US, Shape, Wire
 # Raise it when counters.lua keeps its data otherwise, or when what older versions kept may be wrong: what another
 # layout wrote is then unreachable, and while old and new processes run side by side they end each other's epochs
 # (exact, degraded) instead of reading each other's keys.
-LAYOUT = 8
+LAYOUT = 9
 # Ids are recognised as counted before for this long; a later replay is found by the database instead.
 INDEX_TTL_MS = 48 * 3600 * 1000
 # After a failure Redis is left alone this long, and ten times as long as the failure took: a Redis that hangs costs one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -120,3 +121,47 @@ def test_different_values_are_counted_beyond_what_the_script_reads(monkeypatch: 
     assert different(30) == [5, 5, 5]
     assert different(24) == [1, 0, 0]
     assert [different(20 + n) for n in range(4)] == [[6, 5, 5], [6, 6, 5], [7, 6, 5], [7, 7, 5]]
+
+
+FAR_AWAY = {
+    "name": "far away",
+    "rule_type": "velocity",
+    "conditions": [
+        {
+            "operator": "gt",
+            "value": 300,
+            "aggregate_function": "distance_km_from_previous",
+            "time_window": "7d",
+        }
+    ],
+    "actions": [{"action_type": "flag", "parameters": {"risk_score": 10}}],
+}
+LAGOS = {"latitude": Decimal("6.5244"), "longitude": Decimal("3.3792")}
+ABUJA = {"latitude": Decimal("9.0765"), "longitude": Decimal("7.3986")}
+
+
+def test_the_previous_place_is_known_without_a_look_at_payments_that_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_page(*given: Any, **named: Any) -> None:
+        raise AssertionError("a page was read")
+
+    api = ApiClient("rules:write", "read")
+    assert api.post("rules/", FAR_AWAY).status_code == 201
+    (alike,) = [each for each in api.get("rules/").json()["items"] if each["name"] == "alike"]
+    assert api.put(f"rules/{alike['id']}/", ALIKE | {"is_active": False}).status_code == 200
+    monkeypatch.setattr("screening.velocity.store.VelocityStore.log_page", no_page)
+
+    nowhere = [at(1 + n, NOW - timedelta(minutes=60 - n)) for n in range(20)]
+    take(at(0, NOW - timedelta(hours=2)) | LAGOS, *nowhere, at(21, NOW) | ABUJA, at(22, NOW))
+
+    from_lagos, from_nowhere = (
+        screening_body(Transaction.objects.get(transaction_id=f"T{number}"), replayed=True)["results"][0]
+        for number in (21, 22)
+    )
+    (condition,) = from_lagos["details"]["conditions"]
+    assert (from_lagos["status"], round(float(condition["actual"]))) == ("flagged", 526)
+    assert condition["window"]["events"] == 21
+    (condition,) = from_nowhere["details"]["conditions"]
+    assert (from_nowhere["status"], condition["actual"]) == ("not_applicable", None)
+    assert condition["window"]["events"] == 22
