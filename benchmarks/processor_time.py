@@ -41,6 +41,17 @@ def rows(what: str, used: Mapping[str, float], n: int, floor: Mapping[str, float
     return found
 
 
+def bound(
+    what: str, used: Mapping[str, float], n: int, floor: Mapping[str, float], n_floor: int, *, without: str
+) -> Row:
+    """What servers and client take of one of `n` beside all that the floor takes of one of its own. The ratio is that
+    of the floor's rate which could be had at most, were process `without`, which is Python, to take no time at all."""
+    servers = 1000 * sum(seconds for name, seconds in used.items() if name != without) / max(1, n)
+    bare = 1000 * sum(floor.values()) / max(1, n_floor)
+    name = f"processor time a {what}, ms: all but {without} (ratio: the most there could be without it)"
+    return Row(name, f"{servers:.2f}", f"{bare:.2f}", bare / servers)
+
+
 def _used(stack: Stack) -> Counter[str]:
     used = Counter({CLIENT: time.process_time()})
     for name, process in stack.running.items():

@@ -103,6 +103,7 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
     used["floor"]["web"] += used["floor"].pop("floor")
     used["ours"].pop("floor")
     middles = [quantile(load.latencies_ms, 0.5) for load in (total, total_floor)]
+    times = used["ours"], len(total.latencies_ms), used["floor"], len(total_floor.latencies_ms)
     return [
         Row(
             "synchronous endpoint, 50 rules, 8 connections: requests/s",
@@ -113,9 +114,8 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
         ),
         Row("the same: p99, ms", f"{tails[0]:.1f}", f"{tails[1]:.1f}", tail, 2.5, "<="),
         Row("the same: median, ms", f"{middles[0]:.1f}", f"{middles[1]:.1f}", middles[0] / middles[1]),
-        *processor_time.rows(
-            "payment", used["ours"], len(total.latencies_ms), used["floor"], len(total_floor.latencies_ms)
-        ),
+        *processor_time.rows("payment", *times),
+        processor_time.bound("payment", *times, without="web"),
     ]
 
 
