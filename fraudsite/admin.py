@@ -14,7 +14,8 @@ from unfold.decorators import action, display
 
 from fraudsite import staff_admin  # noqa: F401 - registers users and roles
 from fraudsite.admin_site import WorkspaceModelAdmin, principal_of
-from fraudsite.models import ApiKey, Scope
+from fraudsite.large_tables import LargeTableAdmin
+from fraudsite.models import ApiKey, RecordView, Scope
 from fraudsite.roles import Action
 from fraudsite.services import api_key_create, api_key_revoke
 
@@ -94,3 +95,14 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         revoked = sum(api_key_revoke(key=key) for key in keys)
         messages.success(request, f"{revoked} revoked; every process refuses them within two seconds.")
+
+
+@admin.register(RecordView)
+class RecordViewAdmin(LargeTableAdmin, WorkspaceModelAdmin):
+    """Who of staff looked at whose records, newest first."""
+
+    view_action = Action.AUDIT_READ
+    list_display = ("viewed_at", "viewed_by", "kind", "subject", "user_id", "address")
+    list_display_links = None
+    list_filter = ("kind", "viewed_at")
+    exact_search = ("viewed_by", "subject", "user_id")

@@ -8,7 +8,11 @@ from typing import Any
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils.functional import cached_property
+
+from fraudsite.models import RecordView
+from fraudsite.record_views import view_note
 
 COUNT_LIMIT = 10_000
 
@@ -55,5 +59,9 @@ class LargeTableAdmin(admin.ModelAdmin):
         term = search_term.strip()
         if not term or "\0" in term:
             return queryset, False
+        view_note(request, RecordView.Kind.SEARCH, term)
+        return self.found(queryset, term), False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         ids = newest_with_value(self.opts.db_table, self.exact_search, term, order=self.search_order)
-        return queryset.filter(pk__in=ids), False
+        return queryset.filter(pk__in=ids)

@@ -111,3 +111,36 @@ class AnsweredRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.principal} {self.key}"
+
+
+class RecordView(models.Model):
+    """A member of staff was shown a person's records, or took them away (fraudsite/record_views.py)."""
+
+    SUBJECT_LENGTH = 200
+
+    class Kind(models.TextChoices):
+        CUSTOMER = "customer", "customer"
+        ACCOUNT = "account", "account"
+        PAYMENT = "payment", "payment"
+        CASE = "case", "case"
+        SEARCH = "search", "search"
+        FILE = "file", "file of payments"
+
+    viewed_at = models.DateTimeField(default=timezone.now, db_index=True)
+    viewed_by = models.CharField(max_length=150, help_text="the name of a user")
+    kind = models.CharField(max_length=10, choices=Kind)
+    subject = models.CharField(max_length=SUBJECT_LENGTH, help_text="an id, or what was searched for")
+    user_id = models.CharField("customer", max_length=128, null=True, blank=True)
+    address = models.GenericIPAddressField("from", null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "record viewed"
+        verbose_name_plural = "records viewed"
+        indexes: ClassVar = [
+            models.Index(fields=[name, "id"], name=f"record_view_{name}")
+            for name in ("viewed_by", "subject", "user_id")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.viewed_by}: {self.kind} {self.subject}"

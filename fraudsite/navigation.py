@@ -56,6 +56,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Rule performance", "rule_performance", "query_stats"),
             Entry("Merchants and channels", "exposure", "storefront"),
             Entry("Audit trail", "audit", "policy", Action.AUDIT_READ),
+            Entry("Records viewed", "fraudsite_recordview_changelist", "visibility", Action.AUDIT_READ),
         ),
     ),
     (

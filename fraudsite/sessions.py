@@ -37,9 +37,13 @@ class SessionsEndMiddleware:
             return
         if _BEGAN not in session:
             session[_BEGAN] = now
-        is_by_person = request.headers.get("X-Requested-With") != _BY_ITSELF
-        if _SEEN not in session or (is_by_person and now - seen >= _NOTED_EVERY_S):
+        if _SEEN not in session or (is_by_person(request) and now - seen >= _NOTED_EVERY_S):
             session[_SEEN] = now
+
+
+def is_by_person(request: HttpRequest) -> bool:
+    """Whether somebody asked for the page, not the page for itself again."""
+    return request.headers.get("X-Requested-With") != _BY_ITSELF
 
 
 def sessions_purge() -> None:

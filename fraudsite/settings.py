@@ -72,6 +72,10 @@ WEBHOOK_RETENTION_DAYS = environment.whole_number("WEBHOOK_RETENTION_DAYS", 30, 
 # --- Old transactions ------------------------------------------------------------------------------------------
 # Nothing younger leaves the database (manage.py transactions_retire): five years, which regulators ask for at least.
 RETENTION_MIN_DAYS = environment.whole_number("RETENTION_MIN_DAYS", 1827, minimum=1, maximum=36_500)
+# Days for which it is kept who of staff looked at whose records.
+RECORD_VIEW_RETENTION_DAYS = environment.whole_number(
+    "RECORD_VIEW_RETENTION_DAYS", 400, minimum=1, maximum=36_500
+)
 
 # --- Batches and backtests -------------------------------------------------------------------------------------
 # What the column engine of one worker may use before it spills to disk, and on how many cores.
@@ -328,6 +332,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         ("webhooks-purge", "screening.webhooks_purge", 3600, 3600),
         ("sessions-purge", "fraudsite.sessions_purge", 6 * 3600, 3600),
         ("answers-purge", "fraudsite.answers_purge", 3600, 3600),
+        ("record-views-purge", "fraudsite.record_views_purge", 6 * 3600, 3600),
         ("outbox-purge", "screening.outbox_purge", 3600, 3600),
     )
 }

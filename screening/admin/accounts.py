@@ -9,6 +9,8 @@ from django.utils import timezone
 from fraudsite import charts
 from fraudsite.admin_site import page, render
 from fraudsite.errors import Missing
+from fraudsite.models import RecordView
+from fraudsite.record_views import view_note
 from ingestion.events.models import CustomerProfile
 from ingestion.events.selectors import customer_is_known
 from ingestion.models import Transaction
@@ -65,6 +67,7 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
         .order_by("-occurred_at")[:60]
     )
     users = sorted({each.user_id for each in payments})
+    view_note(request, RecordView.Kind.ACCOUNT, account_id, user_id=users[0] if len(users) == 1 else None)
     return render(
         request,
         "workspace/screening/account.html",

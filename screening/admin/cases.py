@@ -15,7 +15,8 @@ from django.views.decorators.http import require_POST
 from fraudsite.admin_site import number_of, page, principal_of, render, require, told
 from fraudsite.errors import DomainError, FieldError, Invalid
 from fraudsite.large_tables import LimitedPaginator
-from fraudsite.models import SavedFilter
+from fraudsite.models import RecordView, SavedFilter
+from fraudsite.record_views import view_note
 from fraudsite.roles import MAY_TAKE_CASE_FILES, Action, may, staff_who_may
 from fraudsite.services import saved_filter_forget, saved_filter_put
 from ingestion.events.models import Severity
@@ -68,6 +69,7 @@ def case_queue(request: HttpRequest) -> HttpResponse:
 @page("cases/<uuid:case_id>/", name="case")
 def case_page(request: HttpRequest, case_id: UUID) -> HttpResponse:
     case = case_get(case_id)
+    view_note(request, RecordView.Kind.CASE, f"{case.pk}, {case.title}", user_id=case.user_id)
     until = timezone.now()
     risk = account_risk(case.account_id, until) if case.account_id else None
     alerts = alerts_with_evidence(case, at_most=ALERTS_SHOWN)

@@ -9,6 +9,8 @@ from django.utils import timezone
 from fraudsite.admin_site import page, render
 from fraudsite.downloads import MAX_ROWS, csv_download
 from fraudsite.errors import Invalid
+from fraudsite.models import RecordView
+from fraudsite.record_views import view_note
 from screening.alerts.models import Alert
 from screening.cases.models import Case
 from screening.connections.customer_payments import PAYMENT_COLUMNS, customer_payments, payment_rows
@@ -19,6 +21,7 @@ from screening.connections.customers import customer_body
 def customer_page(request: HttpRequest, user_id: str) -> HttpResponse:
     """Raises Missing for a customer nothing was ever heard of."""
     customer = customer_body(user_id, at=timezone.now())
+    view_note(request, RecordView.Kind.CUSTOMER, user_id, user_id=user_id)
     accounts = [each["account_id"] for each in customer["accounts"]]
     about = Q(user_id=user_id) | Q(account_id__in=accounts)
     return render(
@@ -43,4 +46,5 @@ def customer_payments_file(request: HttpRequest, user_id: str) -> StreamingHttpR
         raise Invalid(
             f"These are more than {MAX_ROWS:,} payments. `GET transactions/?user_id=` gives them in pages."
         )
+    view_note(request, RecordView.Kind.FILE, user_id, user_id=user_id)
     return csv_download("customer-payments.csv", PAYMENT_COLUMNS, payment_rows(payments))

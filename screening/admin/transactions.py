@@ -13,6 +13,8 @@ from unfold.decorators import display
 from fraudsite.admin_site import WorkspaceModelAdmin, number_of, page, principal_of, render, require
 from fraudsite.errors import Missing
 from fraudsite.large_tables import LargeTableAdmin, newest_with_value
+from fraudsite.models import RecordView
+from fraudsite.record_views import view_note
 from fraudsite.roles import Action, may
 from ingestion.events.models import CustomerProfile, Label
 from ingestion.events.services import label_say
@@ -99,12 +101,9 @@ class DecisionAdmin(LargeTableAdmin, WorkspaceModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:
         return super().get_queryset(request).defer("facts")
 
-    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        term = search_term.strip()
-        if not term or "\0" in term:
-            return queryset, False
+    def found(self, queryset: QuerySet[Decision], term: str) -> QuerySet[Decision]:
         ids = newest_with_value(Transaction._meta.db_table, SEARCHED, term, order="occurred_at")
-        return queryset.filter(transaction_id__in=ids), False
+        return queryset.filter(transaction_id__in=ids)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -150,6 +149,7 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
     row = transaction_get(transaction_id)
     if request.method == "POST":
         return _label(request, row)
+    view_note(request, RecordView.Kind.PAYMENT, row.transaction_id, user_id=row.user_id)
     decision = Decision.objects.filter(transaction=row).first()
     event = event_decided_on(row, decision) if decision else {}
     facts = decision_facts_of(decision) if decision else None
