@@ -103,6 +103,6 @@ class RecordViewAdmin(LargeTableAdmin, WorkspaceModelAdmin):
 
     view_action = Action.AUDIT_READ
     list_display = ("viewed_at", "viewed_by", "kind", "subject", "user_id", "address")
-    list_display_links = None
     list_filter = ("kind", "viewed_at")
     exact_search = ("viewed_by", "subject", "user_id")
+    search_help_text = "Who looked, a customer, or a whole id"
