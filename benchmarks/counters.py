@@ -102,6 +102,7 @@ CASES: tuple[tuple[str, str, dict[str, Any], float | None], ...] = (
     ("sum", "sum", {}, 1.2),
     ("avg", "avg", {}, 1.2),
     ("stddev", "stddev", {}, 1.2),
+    ("benford_chi2", "benford_chi2", {}, 1.2),
     ("min", "min", {}, 1.2),
     ("max", "max", {}, 1.2),
     ("distinct_count", "distinct_count", {}, 1.2),
@@ -255,6 +256,7 @@ def memory(*, quick: bool) -> list[Row]:
         ("count", ("count",)),
         ("sum of amounts", ("sum",)),
         ("stddev of amounts", ("stddev",)),
+        ("first digits of amounts", ("benford_chi2",)),
     ):
         store = _setup()
         plan = VelocityPlan({"transaction": [_aggregate(function) for function in functions]}, {}, 1)

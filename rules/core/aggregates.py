@@ -176,8 +176,12 @@ def first_digits(units: Iterable[int]) -> list[int]:
     counts = [0] * 9
     for value in units:
         if value:
-            counts[int(str(abs(value))[0]) - 1] += 1
+            counts[first_digit(value) - 1] += 1
     return counts
+
+
+def first_digit(units: int) -> int:
+    return int(str(abs(units))[0])
 
 
 def seconds_between(start: datetime, end: datetime) -> Decimal:
@@ -318,6 +322,7 @@ __all__ = [
     "benford_chi2",
     "bucket_totals",
     "finish",
+    "first_digit",
     "first_digits",
     "from_previous",
     "median_of",

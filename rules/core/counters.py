@@ -1,7 +1,8 @@
 """Which counters a set of aggregates needs: the pure half of the velocity store's plan.
 
 A Counter keeps the events of one Feature in one of four ways (`kind`):
-  tree      running totals; answers count, sum, avg, stddev, zscore, min, max, time since first and last
+  tree      running totals; answers count, sum, avg, stddev, zscore, min, max, time since first and last, or, of how
+            many values begin with which digit, Benford's law
   distinct  when each value was last seen; answers distinct_count
   log       the events' few fields that its readers need; answers everything else, reading events one by one
   history   nothing is kept: what it depends on (a label, a customer's profile) changes without the event,
@@ -54,6 +55,7 @@ class Counter:
     has_values: bool = False
     has_squares: bool = False
     has_extremes: bool = False
+    has_digits: bool = False
     log_fields: tuple[str, ...] = ()
     longest_us: int | None = 0
     most_recent: int = 0
@@ -70,6 +72,7 @@ class Counter:
             self.has_extremes,
             self.log_fields,
             self.most_recent > 0,
+            *(("digits",) if self.has_digits else ()),
         )
         return hashlib.blake2b(repr(stored).encode(), digest_size=8).hexdigest()
 
@@ -121,7 +124,7 @@ def _kind_of(aggregate: Aggregate) -> CounterKind:
         return "log"
     if aggregate.function == "distinct_count":
         return "distinct"
-    if aggregate.function in ("median", "benford_chi2", *FROM_PREVIOUS) and aggregate.bucket_us is None:
+    if aggregate.function in ("median", *FROM_PREVIOUS) and aggregate.bucket_us is None:
         return "log"
     return "tree"
 
@@ -171,6 +174,7 @@ def _counter_of(aggregate: Aggregate) -> Counter:
         has_values=over_values,
         has_squares=over_values and aggregate.function in _SQUARES and aggregate.bucket_us is None,
         has_extremes=over_values and aggregate.function in _EXTREMES and aggregate.bucket_us is None,
+        has_digits=kind == "tree" and aggregate.function == "benford_chi2",
         longest_us=longest,
     )
 
@@ -193,6 +197,7 @@ def _merged(one: Counter, other: Counter) -> Counter:
         has_values=one.has_values or other.has_values,
         has_squares=one.has_squares or other.has_squares,
         has_extremes=one.has_extremes or other.has_extremes,
+        has_digits=one.has_digits,
         log_fields=tuple(sorted({*one.log_fields, *other.log_fields})),
         longest_us=None if unbounded else max(one.longest_us or 0, other.longest_us or 0),
         most_recent=max(one.most_recent, other.most_recent),
@@ -203,13 +208,14 @@ def plan_counters(
     aggregates: Iterable[Aggregate],
 ) -> tuple[tuple[Counter, ...], tuple[tuple[int, ...], ...]]:
     """(the counters that serve `aggregates`, for each aggregate the indices of its own, as `counters_of` has them)."""
-    # Those that keep a number of events and those that keep a stretch of time are trimmed differently.
-    found: dict[tuple[Feature, str, bool], Counter] = {}
-    places: list[list[tuple[Feature, str, bool]]] = []
+    # Those that keep a number of events and those that keep a stretch of time are trimmed differently, and whoever
+    # wants sums has no use for digits.
+    found: dict[tuple[Feature, str, bool, bool], Counter] = {}
+    places: list[list[tuple[Feature, str, bool, bool]]] = []
     for aggregate in aggregates:
         places.append([])
         for counter in counters_of(aggregate):
-            place = (counter.feature, counter.kind, counter.most_recent > 0)
+            place = (counter.feature, counter.kind, counter.most_recent > 0, counter.has_digits)
             places[-1].append(place)
             found[place] = _merged(found[place], counter) if place in found else counter
     order = {place: index for index, place in enumerate(found)}

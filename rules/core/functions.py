@@ -132,7 +132,6 @@ AGGREGATES: dict[str, AggregateFunction] = _table(
         _NUMERIC,
         "chi2",
         "χ² of the first significant digits against log10(1 + 1/d); unknown below 50 values",
-        is_scan=True,
         minimum=ZERO,
     ),
 )

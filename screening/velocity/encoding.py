@@ -13,12 +13,15 @@ from typing import Any
 import msgspec
 
 from fraudsite.exact_json import ExactDecoder, to_json
-from rules.core.aggregates import Moments
+from rules.core.aggregates import Moments, first_digit
 from rules.core.counters import Counter
 from rules.core.durations import from_us, to_us
+from rules.core.errors import EvaluationFailed
 from rules.core.values import MONEY_SCALE, Event, identity, read
 
 CARRY = 10**11
+# Nine numbers of seven digits are one of 63, and six limbs hold 66.
+MOST_OF_A_DIGIT, DIGITS_LIMBS = 10**7, 6
 
 
 def to_limbs(value: int, n: int) -> list[int]:
@@ -39,16 +42,23 @@ def from_limbs(limbs: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a tree counter keeps what: column 1 counts values when the field may be null, then sums, then squares."""
+    """Where a tree counter keeps what: column 1 counts values when the field may be null, then sums, then squares.
+
+    One that `has_digits` sums up something else instead: for a value that begins with the digit d, MOST_OF_A_DIGIT to
+    the power of d - 1, so that the sum's own digits tell how many values begin with which.
+    """
 
     sum_limbs: int
     square_limbs: int
     counts_values: bool
+    has_digits: bool = False
 
     @classmethod
     def of(cls, counter: Counter) -> Columns:
         if not counter.has_values:
             return cls(0, 0, False)
+        if counter.has_digits:
+            return cls(DIGITS_LIMBS, 0, False, True)
         is_money = counter.scale == MONEY_SCALE
         may_be_null = (counter.feature.event, counter.feature.field) != ("transaction", "amount")
         # An amount is at most 10^15 units and its square 10^30: three limbs hold it, four any base amount.
@@ -68,6 +78,8 @@ class Columns:
         return [0] * int(self.counts_values) + carries(self.sum_limbs) + carries(self.square_limbs)
 
     def delta(self, units: int | None) -> list[int]:
+        if self.has_digits:
+            return to_limbs(MOST_OF_A_DIGIT ** (first_digit(units) - 1) if units else 0, self.sum_limbs)
         counted = [0 if units is None else 1] if self.counts_values else []
         value = units or 0
         squares = to_limbs(value * value, self.square_limbs) if self.square_limbs else []
@@ -83,6 +95,15 @@ class Columns:
         # finish() asks of the extremes only whether there are any, unless they are what is wanted.
         low, high = extremes if extremes[0] is not None else ((0, 0) if n else (None, None))
         return Moments(count, n, total, squares, low, high, scale)
+
+
+    def digits(self, totals: Sequence[int]) -> list[int]:
+        """From [count, columns…] of a window: how many values begin with each of the digits 1–9. Raises
+        EvaluationFailed where they may be more than are told apart."""
+        if totals[0] >= MOST_OF_A_DIGIT:
+            raise EvaluationFailed(f"more than {MOST_OF_A_DIGIT - 1:,} events would have to be told apart")
+        total = from_limbs(totals[1:])
+        return [total // MOST_OF_A_DIGIT**power % MOST_OF_A_DIGIT for power in range(9)]
 
 
 def encode_fields(event: Event, fields: Sequence[str]) -> bytes:

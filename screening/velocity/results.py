@@ -19,9 +19,11 @@ from rules.core.aggregates import (
     NO_EVENT,
     AggregateResult,
     aggregate_events,
+    benford_chi2,
     finish,
     over_bucket_totals,
     seconds_between,
+    too_few_for_benford,
 )
 from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
@@ -114,6 +116,8 @@ def compile_reading(source: Source, counter: CounterPlan, kind: str) -> Reading:
         found = _distinct(source, counter, kind)
     elif source.aggregate.bucket_us is not None:
         return _guarded(source, _buckets(source, counter, kind))
+    elif counter.counter.has_digits:
+        found = _digits(source, counter, kind)
     elif source.aggregate.function == "count":
         return _guarded(source, _count(source, counter, kind))
     else:
@@ -208,19 +212,32 @@ def _count(source: Source, counter: CounterPlan, kind: str) -> Reading:
     return reading
 
 
-def _totals(source: Source, counter: CounterPlan, kind: str) -> Reading:
-    """sum, avg, min, max, stddev, zscore and the times since first and last, from a tree's reads."""
-    aggregate, scale = source.aggregate, counter.counter.scale
-    bounds, numbers = _bounds_of(source), _numbers_of(source, counter, kind)
-    field = aggregate.field or ""
+def _own_left_out(
+    source: Source, counter: CounterPlan, kind: str
+) -> Callable[[EventReply], tuple[list[Any], list[Any]]]:
+    """(a tree's totals, without the event's own where it is to be left out; all that was read)."""
+    numbers = _numbers_of(source, counter, kind)
 
-    def reading(event: EventReply) -> AggregateResult:
+    def totals_of(event: EventReply) -> tuple[list[Any], list[Any]]:
         reads, leaves_out_own = numbers(event)
-        start, end = bounds(event)
         totals = reads[0]
         if leaves_out_own:
             own = [1, *counter.delta(event.event)]
             totals = [total - mine for total, mine in zip(totals, own, strict=True)]
+        return totals, reads
+
+    return totals_of
+
+
+def _totals(source: Source, counter: CounterPlan, kind: str) -> Reading:
+    """sum, avg, min, max, stddev, zscore and the times since first and last, from a tree's reads."""
+    aggregate, scale = source.aggregate, counter.counter.scale
+    bounds, totals_of = _bounds_of(source), _own_left_out(source, counter, kind)
+    field = aggregate.field or ""
+
+    def reading(event: EventReply) -> AggregateResult:
+        totals, reads = totals_of(event)
+        start, end = bounds(event)
         events = int(totals[0])
         if aggregate.function in ("seconds_since_first", "seconds_since_last"):
             if not reads[1]:
@@ -233,6 +250,19 @@ def _totals(source: Source, counter: CounterPlan, kind: str) -> Reading:
         mine = to_units(read(event.event, field), scale) if aggregate.function == "zscore" else None
         value, reason = finish(aggregate, moments, current=mine)
         return AggregateResult(value, events, start, end, reason)
+
+    return reading
+
+
+def _digits(source: Source, counter: CounterPlan, kind: str) -> Reading:
+    bounds, totals_of = _bounds_of(source), _own_left_out(source, counter, kind)
+
+    def reading(event: EventReply) -> AggregateResult:
+        totals = totals_of(event)[0]
+        start, end = bounds(event)
+        chi2 = benford_chi2(counter.columns.digits(totals))
+        reason = too_few_for_benford() if chi2 is None else None
+        return AggregateResult(chi2, int(totals[0]), start, end, reason)
 
     return reading
 
