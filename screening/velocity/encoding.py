@@ -96,7 +96,6 @@ class Columns:
         low, high = extremes if extremes[0] is not None else ((0, 0) if n else (None, None))
         return Moments(count, n, total, squares, low, high, scale)
 
-
     def digits(self, totals: Sequence[int]) -> list[int]:
         """From [count, columns…] of a window: how many values begin with each of the digits 1–9. Raises
         EvaluationFailed where they may be more than are told apart."""

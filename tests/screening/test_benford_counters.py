@@ -1,4 +1,4 @@
-"""How many values begin with which digit is kept, not looked up event by event, and comes to what the reference says."""
+"""How many values begin with which digit is kept, not looked up one by one, and comes to what the reference says."""
 
 from __future__ import annotations
 
