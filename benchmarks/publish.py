@@ -115,7 +115,8 @@ def main() -> int:
 
     rule_id = Rule.objects.get(name="Watched").pk
     connections.close_all()
-    stop, answers = Event(), Queue()
+    stop = Event()
+    answers: Any = Queue()
     starts = [Event() for _ in range(given.processes)]
     processes = [
         Process(target=_submit, args=(number, raw_key, starts[number], stop, answers))

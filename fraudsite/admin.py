@@ -69,14 +69,14 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
             expires_at=obj.expires_at,
         )
         obj.__dict__.update(key.__dict__)
-        obj.raw_key = raw_key  # type: ignore[attr-defined]
+        obj.raw_key = raw_key
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:
         """The raw key is in this one answer and nowhere else: a message would keep it in a cookie."""
         context = self.admin_site.each_context(request) | {
             "title": "API key made",
             "key": obj,
-            "raw_key": obj.raw_key,  # type: ignore[attr-defined]
+            "raw_key": obj.raw_key,
             "opts": self.model._meta,
         }
         return TemplateResponse(request, "admin/fraudsite/apikey/made.html", context)

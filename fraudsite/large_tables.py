@@ -50,7 +50,7 @@ class LargeTableAdmin(admin.ModelAdmin):
     search_fields: Any = ("pk",)
 
     @property
-    def search_help_text(self) -> str:  # type: ignore[override]
+    def search_help_text(self) -> str:
         return "A whole id: " + ", ".join(
             name.removesuffix("_id").replace("_", " ") for name in self.exact_search
         )

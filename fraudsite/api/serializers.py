@@ -137,7 +137,7 @@ def true_or_false(text: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
 
 
-class _TrueFalseField(forms.CharField):  # type: ignore[misc]
+class _TrueFalseField(forms.CharField):
     def clean(self, value: Any) -> bool | None:
         text = super().clean(value)
         found = true_or_false(text)

@@ -340,7 +340,7 @@ class Counting:
             "user_id": row.user_id,
             "amount": str(row.amount),
             "currency": row.currency,
-            "occurred_at": instant_text(row.occurred_at),  # type: ignore[arg-type]
+            "occurred_at": instant_text(row.occurred_at),
             "risk_score": float(outcome.risk_score),
             "details": {
                 "reason": outcome.reason,

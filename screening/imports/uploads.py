@@ -25,7 +25,7 @@ FIELDS = ("name", "format", "delimiter", "mapping", "lower_case", "ignore_unknow
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "pipe": "|", "\\t": "\t"}
 
 
-class SpooledFile(UploadedFile):  # type: ignore[misc]
+class SpooledFile(UploadedFile):
     """An upload on disk, at `path` until somebody moves it away."""
 
     def __init__(self, file: Any, path: Path, name: str, size: int) -> None:
@@ -33,7 +33,7 @@ class SpooledFile(UploadedFile):  # type: ignore[misc]
         self.path = path
 
 
-class SpoolHandler(FileUploadHandler):  # type: ignore[misc]
+class SpoolHandler(FileUploadHandler):
     """Writes each file part to the uploads folder, piece by piece. `discard` ends it, whatever came of the request."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -292,7 +292,7 @@ def _columns_sql(
 def _scaled_sql(
     left_scale: int, actual: str, sign: str, right_scale: int, threshold: str, times: Decimal, plus: Decimal
 ) -> str | None:
-    times_scale, plus_scale = (max(0, -int(each.normalize().as_tuple().exponent)) for each in (times, plus))  # type: ignore[arg-type]
+    times_scale, plus_scale = (max(0, -int(each.normalize().as_tuple().exponent)) for each in (times, plus))
     common = max(left_scale, right_scale + times_scale, plus_scale)
     left_factor = 10 ** (common - left_scale)
     right_factor = int(EXACT.scaleb(times, common - right_scale))
