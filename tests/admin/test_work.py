@@ -250,6 +250,20 @@ def test_it_says_the_day_until_which_a_signal_holds(case: Case) -> None:
     assert f"until {day}" in client.page(reverse("admin:accounts_at_risk"))
 
 
+def test_a_signal_is_one_of_the_past_only_when_it_holds_no_more(case: Case) -> None:
+    """Signals that hold stand first on the page, those of the past last."""
+    client, name = StaffClient("ada", "Analyst"), str(RiskSignal.objects.values_list("signal", flat=True)[0])
+
+    def told() -> list[bool]:
+        holding, _, past = client.page(reverse("admin:account", args=["A1"])).partition("Signals of the past")
+        return [name in holding.partition("Signals that hold")[2].partition("</ul>")[0], name in past]
+
+    assert told() == [True, False]
+    now = timezone.now()
+    RiskSignal.objects.update(raised_at=now - timedelta(days=2), holds_until=now - timedelta(days=1))
+    assert told() == [False, True]
+
+
 def test_it_leads_from_an_alert_to_its_case(case: Case) -> None:
     alert = Alert.objects.filter(case=case).latest("id")
     response = StaffClient("ada", "Analyst").get(reverse("admin:screening_alert_change", args=[alert.pk]))
