@@ -147,7 +147,7 @@ def ahead(*, quick: bool) -> list[Row]:
     _setup()
     from django.db import connection
 
-    from screening.realtime import fence, store
+    from screening.counting import fence, store
     from screening.velocity.rebuild import counters_fill_unready
 
     payments = QUICK_AHEAD if quick else AHEAD

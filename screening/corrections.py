@@ -22,9 +22,9 @@ from ingestion.retired.selectors import transaction_absent
 from ingestion.selectors import transaction_body
 from rules.core.durations import to_us
 from rules.selectors import ruleset_current_number
+from screening.counting import fence, store
 from screening.engine import engines
 from screening.events import event_of
-from screening.realtime import fence, store
 from screening.selectors import event_fields_of, screening_body
 from screening.velocity.corrections import correct_counters
 

@@ -6,8 +6,8 @@ import pytest
 
 from fraudsite.short_cache import forget_kept
 from rules.list_selectors import forget_lists
+from screening.counting import fence, store
 from screening.engine import engines
-from screening.realtime import fence, store
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from fraudsite.dev import redis_cluster
 from fraudsite.dev.redis_cluster import Cluster
 from reporting.pipeline import velocity_memory_bytes
 from screening import realtime
+from screening.counting import fence
 from screening.models import Decision
 from screening.pending import pending_screen
-from screening.realtime import fence
 from screening.reconciliation import counts_reconcile
 from screening.velocity.cluster import ClusterVelocityStore
 from screening.velocity.cluster_nodes import SLOTS

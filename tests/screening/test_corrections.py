@@ -12,9 +12,9 @@ from django.db import OperationalError, connections, transaction
 
 from ingestion.models import Transaction, TransactionRevision
 from screening import corrections, realtime
+from screening.counting import store
 from screening.engine import engines
 from screening.pending import pending_screen
-from screening.realtime import store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity_services import velocity_prepare, velocity_verify

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from screening.realtime import fence, store
+from screening.counting import fence, store
 from screening.velocity import filling, rebuild
 from screening.velocity.filling import Need
 from screening.velocity.messages import Fill, exchanges

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingestion.models import Transaction
-from screening.realtime import fence
+from screening.counting import fence
 from screening.selectors import screening_body
 from screening.streams import stream_take
 from screening.velocity import plan

@@ -12,10 +12,10 @@ from django.db import DatabaseError, connection
 
 from ingestion.imports.layout import Options
 from ingestion.models import ImportJob, RetiredTransaction
+from screening.counting import fence
 from screening.imports.running import import_run
 from screening.imports.services import import_create
 from screening.models import Decision
-from screening.realtime import fence
 from screening.streams import stream_take
 from screening.velocity.fence import switch_to_sql
 from screening.velocity_services import velocity_rebuild, velocity_verify

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ingestion.models import Transaction
+from screening.counting import store
 from screening.engine import engines
-from screening.realtime import store
 from screening.streams import stream_take
 from screening.velocity import filling
 from screening.velocity.errors import StoreUnavailable

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from ingestion.models import Transaction
 from screening import reconciliation
+from screening.counting import fence, store
 from screening.models import VelocityState
-from screening.realtime import fence, store
 from screening.reconciliation import counts_reconcile
 from screening.velocity import verify
 from screening.velocity.plan import CounterPlan
