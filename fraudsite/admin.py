@@ -32,7 +32,7 @@ class ApiKeyForm(forms.ModelForm):
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():
-            raise forms.ValidationError("A key that has expired already cannot be used.")
+            raise forms.ValidationError("That moment has passed: the key could never be used.")
         return expires_at
 
 

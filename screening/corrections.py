@@ -63,7 +63,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
             correction_count(pk)
     except (OperationalError, InterfaceError) as error:
         log.warning("correction_not_counted", transaction_id=transaction_id, error=str(error).strip())
-        raise Busy("The correction is stored and not counted yet. Send it again.") from error
+        raise Busy("The correction is stored but not counted yet. Send it again.") from error
     return {**transaction_body(row), "screening": screening_body(row, replayed=True)}
 
 

@@ -89,7 +89,7 @@ class ScheduleForm(forms.ModelForm):
             try:
                 validate_email(address)
             except ValidationError:
-                raise ValidationError(f"{address!r} is not a mail address.") from None
+                raise ValidationError(f"{address!r} is not an e-mail address.") from None
         return addresses
 
     def clean(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def customer_payments_file(request: HttpRequest, user_id: str) -> StreamingHttpR
     payments = payments_of(user_id=user_id)
     if payments[MAX_ROWS : MAX_ROWS + 1].exists():
         raise Invalid(
-            f"These are more than {MAX_ROWS:,} payments. `GET transactions/?user_id=` gives them in pages."
+            f"There are more than {MAX_ROWS:,} payments. `GET transactions/?user_id=` gives them in pages."
         )
     view_note(request, RecordView.Kind.FILE, user_id, user_id=user_id)
     return csv_download("customer-payments.csv", PAYMENT_COLUMNS, payment_rows(payments))

@@ -179,9 +179,9 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
 def _label(request: HttpRequest, row: Transaction) -> HttpResponse:
     proved = {"fraud": True, "no_fraud": False}.get(request.POST.get("proved", ""))
     if proved is None:
-        messages.error(request, "Say whether it proved to be fraud.")
+        messages.error(request, "Say whether it was fraud.")
     elif label_say(transaction_id=row.transaction_id, is_fraud=proved, principal=principal_of(request)):
-        messages.success(request, f"It is kept that this was {'fraud' if proved else 'no fraud'}.")
+        messages.success(request, f"Recorded: this was {'fraud' if proved else 'no fraud'}.")
     else:
         messages.info(request, "That was known already.")
     return HttpResponseRedirect(reverse("admin:transaction", args=[row.transaction_id]))

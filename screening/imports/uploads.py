@@ -72,7 +72,7 @@ def _on_disk() -> Iterator[None]:
     except OSError as error:
         log.error("upload_cannot_be_kept", folder=str(settings.IMPORT_DIR), error=str(error))
         raise Busy(
-            "There is no place for the file at this moment, and nothing of it was kept; the platform's log says why."
+            "There is no room for the file at this moment, and nothing of it was kept; the platform's log says why."
         ) from None
 
 
@@ -107,7 +107,7 @@ def options_of(form: Any) -> tuple[str, Options]:
     """(name, options) from the text parts. Raises Invalid naming each that is wrong."""
     texts = [name for name in form if isinstance(form.get(name), str)]
     errors = [
-        FieldError(name[:100] or "$", f"is not known here; there are file, {', '.join(FIELDS)}")
+        FieldError(name[:100] or "$", f"is not known here; known are file, {', '.join(FIELDS)}")
         for name in texts
         if name not in FIELDS
     ]

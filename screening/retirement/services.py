@@ -93,16 +93,16 @@ def transactions_retire(
 
 def _check_sizes(chunk: int, limit: int | None) -> None:
     if not 1 <= chunk <= MAX_CHUNK:
-        raise Invalid("That is no size of a chunk.", [FieldError("chunk", f"must be 1 to {MAX_CHUNK}")])
+        raise Invalid("A chunk cannot have that size.", [FieldError("chunk", f"must be 1 to {MAX_CHUNK}")])
     if limit is not None and limit < 1:
-        raise Invalid("That is no limit.", [FieldError("limit", "must be at least 1")])
+        raise Invalid("That cannot be a limit.", [FieldError("limit", "must be at least 1")])
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
     with only_one(RETIREMENT_LOCK) as is_mine:
         if not is_mine:
-            raise Conflict("Another run lets transactions leave at this moment.")
+            raise Conflict("Another run is letting transactions leave at this moment.")
         yield
 
 

@@ -283,7 +283,7 @@ def test_it_snoozes_a_rule_for_an_entity() -> None:
     client.post(reverse("admin:screening_snooze_add"), given)
     assert (Snooze.objects.get().entity_id, Snooze.objects.get().created_by) == ("A1", "user:ada")
     again = client.post(reverse("admin:screening_snooze_add"), {**given, "reason": "a long reason"})
-    assert "snoozed of it already, until" in again.content.decode()
+    assert "already snoozed for it, until" in again.content.decode()
     assert "a long reason" in again.content.decode(), "what was typed is still there"
     assert Snooze.objects.count() == 1
 
@@ -323,7 +323,7 @@ def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> Non
     malformed = client.post(
         reverse("admin:webhook_action", args=[webhook.pk, "replay"]), {"delivery": "x"}, follow=True
     )
-    assert "no id of a delivery" in messages_of(malformed)
+    assert "not the id of a delivery" in messages_of(malformed)
     rotated = client.post(reverse("admin:webhook_action", args=[webhook.pk, "rotate"]))
     webhook.refresh_from_db()
     assert webhook.secret in rotated.content.decode()
@@ -390,9 +390,9 @@ def test_it_imports_columns_under_other_names_and_leaves_out_unknown_ones(eager:
     ("given", "told"),
     [
         ({"mapping": "Txn Ref"}, "Line 1: write column = field"),
-        ({"mapping": "a = amount\na = channel"}, "Line 2: is that column again"),
+        ({"mapping": "a = amount\na = channel"}, "Line 2: names that column again"),
         ({"mapping": "a = amont"}, "is neither a field"),
-        ({"time_zone": "Lagos"}, "names no time zone"),
+        ({"time_zone": "Lagos"}, "is not a time zone"),
         ({"file": ""}, "Choose a file"),
     ],
 )

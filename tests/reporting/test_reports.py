@@ -347,7 +347,7 @@ def test_it_takes_no_fault_of_its_own_for_a_wrong_date(monkeypatch: pytest.Monke
     said = client.post(
         reverse("admin:reports"), {"kind": "daily_operations", "date": "22/11/2026"}, follow=True
     )
-    assert "is no day of the calendar, written as" in messages_of(said)
+    assert "is not a day of the calendar, written as" in messages_of(said)
     monkeypatch.setattr("reporting.admin.reports.report_make", broken)
     with pytest.raises(ValueError, match="a fault"):
         client.post(reverse("admin:reports"), {"kind": "daily_operations", "date": "2026-11-22"})

@@ -176,7 +176,7 @@ def test_it_runs_alone(api: ApiClient) -> None:
     services.transactions_retire(
         before=datetime(2021, 1, 1, tzinfo=UTC), principal="user:tests", on_progress=second
     )
-    assert found == ["Another run lets transactions leave at this moment."]
+    assert found == ["Another run is letting transactions leave at this moment."]
 
 
 def test_it_waits_for_transactions_that_may_not_see_the_registry(api: ApiClient) -> None:
