@@ -7,7 +7,6 @@ import io
 import threading
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 import time_machine
 from django.core import mail
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -35,6 +33,7 @@ from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient, assert_problem
 from tests.staff import StaffClient, messages_of
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -427,15 +426,7 @@ def test_it_mails_once_when_two_workers_are_at_the_same_report(
 
     monkeypatch.setattr(scheduled, "report_make", make_at_once)
 
-    def work() -> None:
-        try:
-            by_schedule("Daily")
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(work) for _ in range(2)]:
-            done.result()
+    in_threads(2, by_schedule, ["Daily", "Daily"])
     assert Report.objects.count() == 1
     assert len(mail.outbox) == 1
 

@@ -17,7 +17,7 @@ from ingestion.payloads import transaction_parse
 from screening.counting import store
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import login
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

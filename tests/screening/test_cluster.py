@@ -23,8 +23,8 @@ from screening.velocity.cluster_nodes import SLOTS
 from screening.velocity.keys import BUCKETS, bucket_of
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import in_threads
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
+from tests.threads import in_threads
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -19,7 +19,7 @@ from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)

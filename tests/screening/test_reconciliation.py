@@ -25,8 +25,7 @@ from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import login
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,8 +20,9 @@ from screening.streams import stream_take
 from screening.velocity.fence import switch_to_sql
 from screening.velocity_services import velocity_rebuild, velocity_verify
 from tests.clients import ApiClient, assert_problem
+from tests.screening.payments import actual, count_rule
 from tests.screening.retiring import here, ids, old_payload, pay_long_ago, retire
-from tests.screening.test_idempotency import actual, count_rule, in_threads
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -25,9 +25,8 @@ from screening.outbox.worker import outbox_work
 from screening.retirement import services
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
+from tests.screening.payments import count_rule, payload
 from tests.screening.retiring import LONG_AGO, here, ids, old_payload, pay_long_ago, retire
-from tests.screening.test_idempotency import count_rule
-from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

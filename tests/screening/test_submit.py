@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.clients import ApiClient, assert_problem
+from tests.rules.documents import high_velocity
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-README_RULE = {
-    "name": "High velocity",
-    "rule_type": "velocity",
-    "conditions": [
-        {
-            "field": "amount",
-            "operator": "gt",
-            "value": 10,
-            "aggregate_function": "count",
-            "time_window": "24h",
-            "group_by": ["user_id"],
-            "filters": [{"field": "amount", "operator": "gt", "value": 100000}],
-        }
-    ],
-    "actions": [{"action_type": "flag", "parameters": {"risk_score": 80, "reason": "High velocity"}}],
-}
-
-
-def payload(number: int, **given: Any) -> dict[str, Any]:
-    return {
-        "transaction_id": f"T{number}",
-        "user_id": "U1",
-        "account_id": "A1",
-        "amount": "150000",
-        "transaction_type": "debit",
-        "channel": "web",
-        **given,
-    }
 
 
 def test_it_flags_the_eleventh_of_eleven_transactions_not_the_tenth() -> None:
     client = ApiClient("rules:write", "transactions:write", "read")
-    assert client.post("/api/v1/rules/", README_RULE).status_code == 201
+    assert client.post("/api/v1/rules/", high_velocity()).status_code == 201
     decisions = []
     for number in range(1, 12):
         answer = client.post("/api/v1/transactions/", payload(number))

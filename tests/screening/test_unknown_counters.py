@@ -19,7 +19,7 @@ from screening.velocity.filling import groups_locked, lock_number
 from screening.velocity.messages import Fill
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)

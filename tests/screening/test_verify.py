@@ -20,9 +20,8 @@ from screening.velocity.verify import Difference, Verified
 from screening.velocity_services import velocity_prepare, velocity_rebuild, velocity_verify
 from tests.clients import ApiClient
 from tests.counters import ask_redis, key_in_redis
-from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.payments import actual, count_rule, payload
 from tests.screening.test_reconciliation import counted_only
-from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
