@@ -20,6 +20,7 @@ from ingestion.imports.models import ImportJob
 from screening.batch.models import Backtest
 from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
 from tests.admin.samples import LARGE, case_of_payments, payment, rule
+from tests.cases.making import transaction
 from tests.clients import ApiClient
 from tests.eager import tasks_done_at_once
 from tests.rows_read import rows_read
@@ -240,6 +241,15 @@ def test_it_shows_one_customer_and_gives_all_payments_as_a_file(
     assert client.get(file).status_code == 400
     for absent in (address.replace("U1", "U9"), file.replace("U1", "U9")):
         assert client.get(absent).status_code == 404
+
+
+def test_a_payment_without_a_time_is_listed_once_it_is_decided(case: Case) -> None:
+    transaction(transaction_id="T7", occurred_at=None, arrival=None)
+    client = StaffClient("ada", "Analyst")
+    for name, of in (("account", "A1"), ("customer", "U1"), ("transaction", "T0")):
+        html = client.page(reverse(f"admin:{name}", args=[of]))
+        assert "T0" in html
+        assert "T7" not in html, name
 
 
 def test_it_says_the_day_until_which_a_signal_holds(case: Case) -> None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rules import list_csv
-from rules.list_selectors import forget_lists, lists_snapshot
+from rules.list_snapshots import forget_lists, lists_snapshot
 from rules.models import NamedListEntry, RulesetVersion
 from rules.selectors import ruleset_load
 from tests.clients import ApiClient, assert_problem
