@@ -18,7 +18,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from fraudsite.spreadsheets import harmless
 from reporting import kpis, scheduled
 from reporting.mailing import report_mail
 from reporting.models import MinuteFigures, Report, RollupState
@@ -228,9 +227,6 @@ def test_it_defuses_formulas_in_csv(api: ApiClient) -> None:
     assert '\'=HYPERLINK("http://x")' in cells
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))]
     assert "'-1+2" in cells
-    assert harmless("\tx") == "'\tx"
-    assert harmless(" =1+1") == "' =1+1"
-    assert harmless("\uff1d1+1") == "'\uff1d1+1"
 
 
 def test_it_writes_formulas_as_text_in_xlsx(api: ApiClient) -> None:
