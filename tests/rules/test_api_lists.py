@@ -72,6 +72,15 @@ def test_it_adds_one_entry_or_many(api: ApiClient) -> None:
     assert [(item["value"], item["note"]) for item in items] == [("M1", "chargebacks"), ("M2", "")]
 
 
+def test_it_takes_nothing_of_a_file_with_a_row_too_many(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_csv, "MAX_ROWS", 3)
+    assert_problem(upload(api, b"a\nb\nc\nd\n"), 400, "file")
+    assert api.get("lists/blocked/entries/").json()["total"] == 0
+    assert upload(api, b"a\nb\nc\n").json()["added"] == 3
+
+
 def test_it_reads_no_file_that_is_too_large(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_csv, "MAX_FILE_BYTES", 10)
     assert_problem(upload(api, "A1\nA2\nA3\nA4"), 413)
