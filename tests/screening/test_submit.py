@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients import ApiClient, assert_problem
 from tests.rules.documents import high_velocity
-from tests.screening.payments import payload
+from tests.screening.payments import count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +27,16 @@ def test_it_flags_the_eleventh_of_eleven_transactions_not_the_tenth() -> None:
     condition = last["results"][0]["details"]["conditions"][0]
     assert (condition["actual"], condition["threshold"], condition["met"]) == ("11", "10", True)
     assert last["results"][0]["aggregated_data"] == {"count(amount) by user_id in 24h": "11"}
+
+
+def test_what_follows_from_a_hit_does_not_wait_for_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, kicks = ApiClient(), []
+    monkeypatch.setattr("screening.aftermath.outbox_kick", lambda: kicks.append("kicked"))
+    api.post("rules/", count_rule(1))
+    api.post("transactions/", payload(1))
+    assert kicks == []
+    api.post("transactions/", payload(2))
+    assert kicks == ["kicked"]
 
 
 def test_it_does_not_repeat_a_card_number_that_is_a_key() -> None:
