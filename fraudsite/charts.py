@@ -19,7 +19,8 @@ class Series:
     colour: str
 
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 150, 38, 22, 8
+WIDTH, STEMS_WIDTH = 420, 640
+HEIGHT, LEFT, BOTTOM, TOP = 150, 38, 22, 8
 DECIDED = (
     Series("approved", "approved", "--fs-chart-4"),
     Series("review", "review", "--fs-chart-3"),
@@ -67,9 +68,7 @@ def legend(series: Sequence[Series]) -> SafeString:
     )
 
 
-def stems(
-    rows: Sequence[tuple[str, float, str]], *, marks: Sequence[bool], title: str, width: int = 640
-) -> SafeString:
+def stems(rows: Sequence[tuple[str, float, str]], *, marks: Sequence[bool], title: str) -> SafeString:
     """Values in their order, evenly spaced so that a burst can be seen: (time, value, what it says).
 
     `marks` are drawn as warnings. The first, middle and last times stand below.
@@ -77,7 +76,7 @@ def stems(
     if not rows:
         return SafeString("")
     top = max(value for _, value, _ in rows) or 1
-    step = (width - LEFT - 12) / len(rows)
+    step = (STEMS_WIDTH - LEFT - 12) / len(rows)
     places = [_f(LEFT + 6 + step * (index + 0.5)) for index in range(len(rows))]
     drawn = []
     for at, (_, value, says), marked in zip(places, rows, marks, strict=True):
@@ -90,7 +89,9 @@ def stems(
         '<circle cx="{}" cy="{}" r="{}" fill="var({})"><title>{}</title></circle>',
         drawn,
     )
-    return _svg(width, title, _grid(top, width), lines, _times(places, [time for time, _, _ in rows]))
+    return _svg(
+        STEMS_WIDTH, title, _grid(top, STEMS_WIDTH), lines, _times(places, [time for time, _, _ in rows])
+    )
 
 
 def _svg(width: int, title: str, *parts: SafeString) -> SafeString:
