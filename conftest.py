@@ -13,7 +13,7 @@ from redis import Redis
 from xdist.scheduler import LoadFileScheduling
 
 from fraudsite.api.authentication import forget_keys
-from fraudsite.collecting import collect_seldom
+from fraudsite.garbage import collect_seldom
 from tests.clients import ApiClient
 from tests.databases import (
     database_close,

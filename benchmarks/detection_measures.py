@@ -64,7 +64,7 @@ class Measures:
                 self.signals[alert.signal].append((event["user_id"], at_us))
             about = event.get("account_id") or event["user_id"]
             before = self._last_alert.get((alert.rule, about))
-            is_repeat = before is not None and event["occurred_at"] - before < REPEAT_WITHIN  # type: ignore[operator]
+            is_repeat = before is not None and event["occurred_at"] - before < REPEAT_WITHIN
             self._last_alert[alert.rule, about] = event["occurred_at"]
             if not is_fraud:
                 self.alerts_on_honest += 1

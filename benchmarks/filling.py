@@ -13,6 +13,8 @@ import io
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -42,7 +44,7 @@ def _setup() -> None:
     call_command("migrate", interactive=False, verbosity=0)
 
 
-def rows_of(merchant: str, n: int, *, users: int = 997) -> io.StringIO:
+def rows_of(merchant: str, n: int, *, users: int) -> io.StringIO:
     """`n` counted payments to the merchant, spread over the last 20 hours, as COPY takes them."""
     start = datetime.now(UTC) - timedelta(hours=20)
     step = timedelta(hours=19) / n
@@ -85,61 +87,79 @@ def _processor_s(store: Any) -> float:
     return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
 
+@contextmanager
+def _measured(store: Any) -> Iterator[dict[str, float]]:
+    """Seconds: `took`, and processor time of `python` and of `redis`; there when the block has ended."""
+    found: dict[str, float] = {}
+    redis, python, began = _processor_s(store), time.process_time(), time.perf_counter()
+    yield found
+    found |= {
+        "took": time.perf_counter() - began,
+        "python": time.process_time() - python,
+        "redis": _processor_s(store) - redis,
+    }
+
+
+def _events_insert(cursor: Any, *groups: tuple[str, int], users: int = 997) -> None:
+    for merchant, n in groups:
+        cursor.copy_expert(
+            f"COPY ingestion_transaction ({COLUMNS}) FROM STDIN", rows_of(merchant, n, users=users)
+        )
+    cursor.execute("ANALYZE ingestion_transaction")
+
+
 def by_itself(*, quick: bool) -> list[Row]:
     _setup()
     from django.db import connection
 
-    from rules.core.durations import to_us
-    from screening.velocity.filling import Need, fill_unknown
     from screening.velocity.store import VelocityStore
 
     events = QUICK_EVENTS if quick else EVENTS
     with connection.cursor() as cursor:
-        cursor.copy_expert(f"COPY ingestion_transaction ({COLUMNS}) FROM STDIN", rows_of(MERCHANT, events))
-        cursor.execute("ANALYZE ingestion_transaction")
+        _events_insert(cursor, (MERCHANT, events))
+    store = VelocityStore(namespace="bench:")
+    store.client.config_set("slowlog-log-slower-than", 0)
+    store.client.config_set("slowlog-max-len", 20_000)
+    return [row for counters in (1, 5, 30) for row in _filled_twice(store, counters, events)]
+
+
+def _filled_twice(store: Any, counters: int, events: int) -> list[Row]:
+    from rules.core.durations import to_us
+    from screening.velocity.filling import Need, fill_unknown
+
+    store.client.flushdb()
+    store.epoch_begin(1, last_arrival=0)
+    now = to_us(datetime.now(UTC))
+    tags = {"merchant_id": MERCHANT}
+    needs = [Need(each, (MERCHANT,), each.counted_tag(tags), now) for each in _plan(counters).stored()]
     found = []
-    for counters in (1, 5, 30):
-        plan = _plan(counters)
-        store = VelocityStore(namespace="bench:")
-        store.client.flushdb()
-        store.client.config_set("slowlog-log-slower-than", 0)
-        store.client.config_set("slowlog-max-len", 20_000)
-        store.epoch_begin(1, last_arrival=0)
-        now = to_us(datetime.now(UTC))
-        needs = [
-            Need(each, (MERCHANT,), each.counted_tag({"merchant_id": MERCHANT}), now)
-            for each in plan.stored()
-        ]
-        for name in ("filled", "filled again"):
-            store.client.slowlog_reset()
-            in_redis, processor, began = _processor_s(store), time.process_time(), time.perf_counter()
+    for name in ("filled", "filled again"):
+        store.client.slowlog_reset()
+        with _measured(store) as seconds:
             fill_unknown(store, 1, needs)
-            took = time.perf_counter() - began
-            processor = time.process_time() - processor
-            held = sorted(
-                entry["duration"]
-                for entry in store.client.slowlog_get(20_000)
-                if b"FCALL" in entry["command"]
+        found.append(
+            Row(
+                f"{events:,} events, {counters} counters, {name}",
+                f"{seconds['took']:.2f} s",
+                f"Python {seconds['python']:.2f} s, Redis {seconds['redis']:.2f} s",
             )
-            found += [
-                Row(
-                    f"{events:,} events, {counters} counters, {name}",
-                    f"{took:.2f} s",
-                    f"Python {processor:.2f} s, Redis {_processor_s(store) - in_redis:.2f} s",
-                ),
-            ]
-            if name == "filled":
-                found.append(
-                    Row(
-                        "its calls: the longest",
-                        f"{held[-1] / 1000:.2f} ms (median {held[len(held) // 2] / 1000:.2f})",
-                        "5 ms",
-                        held[-1] / MAX_HOLD_US,
-                        1.0,
-                        "<=",
-                    )
-                )
+        )
+        if name == "filled":
+            found.append(_longest_call(store))
     return found
+
+
+def _longest_call(store: Any) -> Row:
+    log = store.client.slowlog_get(20_000)
+    held = sorted(entry["duration"] for entry in log if b"FCALL" in entry["command"])
+    return Row(
+        "its calls: the longest",
+        f"{held[-1] / 1000:.2f} ms (median {held[len(held) // 2] / 1000:.2f})",
+        "5 ms",
+        held[-1] / MAX_HOLD_US,
+        1.0,
+        "<=",
+    )
 
 
 def ahead(*, quick: bool) -> list[Row]:
@@ -147,28 +167,22 @@ def ahead(*, quick: bool) -> list[Row]:
     _setup()
     from django.db import connection
 
-    from screening.realtime import fence, store
+    from screening.counting import fence, store
     from screening.velocity.rebuild import counters_fill_unready
 
     payments = QUICK_AHEAD if quick else AHEAD
     found = []
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM ingestion_transaction")
-        cursor.copy_expert(
-            f"COPY ingestion_transaction ({COLUMNS}) FROM STDIN",
-            rows_of(MERCHANT, payments, users=payments // 20),
-        )
-        cursor.execute("ANALYZE ingestion_transaction")
+        _events_insert(cursor, (MERCHANT, payments), users=payments // 20)
     for counters in (1, 10):
-        in_redis, processor, began = _processor_s(store), time.process_time(), time.perf_counter()
-        counters_fill_unready(store, fence.state().epoch, _plan(counters, "user_id"))
-        took = time.perf_counter() - began
-        python = time.process_time() - processor
+        with _measured(store) as seconds:
+            counters_fill_unready(store, fence.state().epoch, _plan(counters, "user_id"))
         found.append(
             Row(
                 f"{payments:,} payments of {payments // 20:,} users, {counters} counters, ahead of time",
-                f"{took:.0f} s",
-                f"Python {python:.1f} s, Redis {_processor_s(store) - in_redis:.1f} s",
+                f"{seconds['took']:.0f} s",
+                f"Python {seconds['python']:.1f} s, Redis {seconds['redis']:.1f} s",
             )
         )
     return found
@@ -183,54 +197,16 @@ def after_a_publish(*, quick: bool) -> list[Row]:
     events = QUICK_EVENTS if quick else EVENTS
     with platform(durable=True, LOG_LEVEL="ERROR", API_RATE_PER_CLIENT="0", API_RATE_GLOBAL="0") as stack:
         with psycopg2.connect(stack.environment["DATABASE_URL"]) as connection, connection.cursor() as cursor:
-            for merchant, n in ((MERCHANT, events), ("calm", 100)):
-                cursor.copy_expert(f"COPY ingestion_transaction ({COLUMNS}) FROM STDIN", rows_of(merchant, n))
-            cursor.execute("ANALYZE ingestion_transaction")
+            _events_insert(cursor, (MERCHANT, events), ("calm", 100))
         stack.start_web(workers=2, threads=8)
         stack.rules_off()
         for number in range(20):
             assert stack.post("transactions/", _payment("calm", f"before-{number}")).status == 201
-        answers: list[tuple[int, float, str]] = []
-        others: list[float] = []
-        start, done = threading.Event(), threading.Event()
-
-        def pay(number: int) -> None:
-            stack.get("rules/")
-            start.wait()
-            began = time.perf_counter()
-            answer = stack.request("POST", "transactions/", _payment(MERCHANT, str(number)), timeout_s=120)
-            took = time.perf_counter() - began
-            details = answer.body["screening"]["results"] if answer.status == 201 else []
-            seen = details[0]["details"]["conditions"][0]["actual"] if details else ""
-            answers.append((answer.status, took, seen))
-
-        def pay_others() -> None:
-            stack.get("rules/")
-            start.wait()
-            number = 0
-            while not done.is_set():
-                number += 1
-                began = time.perf_counter()
-                answer = stack.request(
-                    "POST", "transactions/", _payment("calm", f"after-{number}"), timeout_s=120
-                )
-                assert answer.status == 201, answer.body
-                others.append(time.perf_counter() - began)
-
-        threads = [threading.Thread(target=pay, args=(number,)) for number in range(AT_ONCE)]
-        beside = threading.Thread(target=pay_others)
-        for each in (*threads, beside):
-            each.start()
-        assert stack.post("rules/", RULE).status == 201
-        start.set()
-        for each in threads:
-            each.join()
-        done.set()
-        beside.join()
-    statuses = [status for status, _, _ in answers]
-    seen = sorted(int(each) for status, _, each in answers if status == 201)
+        answers, others = _pay_at_once(stack)
+    statuses = [answer.status for answer, _ in answers]
+    seen = sorted(_actual(answer) for answer, _ in answers if answer.status == 201)
     assert seen == list(range(events + 1, events + 1 + len(seen))), seen
-    took = [seconds for _, seconds, _ in answers]
+    took = [seconds for _, seconds in answers]
     return [
         Row(
             f"{AT_ONCE} payments at once of a merchant with {events:,}, after a publish of 5 windows",
@@ -243,6 +219,47 @@ def after_a_publish(*, quick: bool) -> list[Row]:
             f"{len(others)}",
         ),
     ]
+
+
+def _pay_at_once(stack: Any) -> tuple[list[tuple[Any, float]], list[float]]:
+    """(what each of the eight was answered, and after how many seconds; the seconds of the others' payments)"""
+    answers: list[tuple[Any, float]] = []
+    others: list[float] = []
+    start, done = threading.Event(), threading.Event()
+
+    def paid(merchant: str, name: str) -> tuple[Any, float]:
+        began = time.perf_counter()
+        answer = stack.request("POST", "transactions/", _payment(merchant, name), timeout_s=120)
+        return answer, time.perf_counter() - began
+
+    def pay(number: int) -> None:
+        stack.get("rules/")
+        start.wait()
+        answers.append(paid(MERCHANT, str(number)))
+
+    def pay_others() -> None:
+        stack.get("rules/")
+        start.wait()
+        while not done.is_set():
+            answer, took = paid("calm", f"after-{len(others)}")
+            assert answer.status == 201, answer.body
+            others.append(took)
+
+    threads = [threading.Thread(target=pay, args=(number,)) for number in range(AT_ONCE)]
+    beside = threading.Thread(target=pay_others)
+    for each in (*threads, beside):
+        each.start()
+    assert stack.post("rules/", RULE).status == 201
+    start.set()
+    for each in threads:
+        each.join()
+    done.set()
+    beside.join()
+    return answers, others
+
+
+def _actual(answer: Any) -> int:
+    return int(answer.body["screening"]["results"][0]["details"]["conditions"][0]["actual"])
 
 
 def _payment(merchant: str, name: str) -> dict[str, Any]:

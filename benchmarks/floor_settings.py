@@ -3,5 +3,5 @@
 from fraudsite.settings import *  # noqa: F403
 
 ROOT_URLCONF = "benchmarks.floor_urls"
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = []
 WSGI_APPLICATION = "benchmarks.floor_wsgi.application"

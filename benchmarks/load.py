@@ -44,7 +44,6 @@ def post_load(
     *,
     seconds: float,
     connections: int = 8,
-    expected: int = 201,
     headers: dict[str, str] | None = None,
     most: int | None = None,
 ) -> Load:
@@ -83,7 +82,7 @@ def post_load(
                 if status is None:
                     continue
                 now = time.perf_counter()
-                if status == expected:
+                if status == 201:
                     load.latencies_ms.append((now - connection.sent_at) * 1000)
                 else:
                     load.others[status] = load.others.get(status, 0) + 1

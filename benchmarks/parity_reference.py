@@ -32,12 +32,12 @@ class StoredEvent(Event):
     """An event that changes no more: its place in the order is worked out once, not for every comparison."""
 
     @cached_property
-    def occurred_at(self) -> datetime:  # type: ignore[override]
+    def occurred_at(self) -> datetime:
         moment: datetime = self.fields["occurred_at"]
         return moment
 
     @cached_property
-    def order(self) -> tuple[datetime, int]:  # type: ignore[override]
+    def order(self) -> tuple[datetime, int]:
         return self.occurred_at, self.arrival
 
 

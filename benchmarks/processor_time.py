@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,12 @@ CLIENT = "client"
 
 
 @contextmanager
-def added(stack: Stack, to: Counter[str]) -> Iterator[None]:
+def added(stack: Stack, to: dict[str, float]) -> Iterator[None]:
     """What is used while this lasts is added to `to`: seconds by the stack's names of processes, and of this one."""
     before = _used(stack)
     yield
-    after = _used(stack)
-    after.subtract(before)
-    to.update(after)
+    for name, seconds in _used(stack).items():
+        to[name] = to.get(name, 0.0) + seconds - before.get(name, 0.0)
 
 
 def rows(what: str, used: Mapping[str, float], n: int, floor: Mapping[str, float], n_floor: int) -> list[Row]:
@@ -52,8 +50,8 @@ def bound(
     return Row(name, f"{servers:.2f}", f"{bare:.2f}", bare / servers)
 
 
-def _used(stack: Stack) -> Counter[str]:
-    used = Counter({CLIENT: time.process_time()})
+def _used(stack: Stack) -> dict[str, float]:
+    used = {CLIENT: time.process_time()}
     for name, process in stack.running.items():
         used[name] = _of_process(process.pid) + sum(_of_process(child) for child in stack.children(name))
     return used

@@ -100,44 +100,66 @@ def main() -> int:
     parser.add_argument("--rules", type=int, default=0)
     given = parser.parse_args()
     _setup()
-    from django.core.management import call_command
-    from django.db import connections
-
-    call_command("migrate", verbosity=0)
-    from fraudsite.services import api_key_create
-    from rules.selectors import ruleset_current_number
-    from rules.services import rule_create, rule_update
-
-    _, raw_key = api_key_create(name="publish", scopes=["transactions:write"], created_by="user:benchmark")
-    for document in (_rule(1000), *_others(given.rules)):
-        rule_create(document=document, principal="user:benchmark")
-    from rules.models import Rule
-
-    rule_id = Rule.objects.get(name="Watched").pk
-    connections.close_all()
-    stop, answers = Event(), Queue()
+    rule_id, raw_key = _prepare(given.rules)
+    stop = Event()
+    answers: Any = Queue()
     starts = [Event() for _ in range(given.processes)]
     processes = [
-        Process(target=_submit, args=(number, raw_key, starts[number], stop, answers))
-        for number in range(given.processes)
+        Process(target=_submit, args=(number, raw_key, start, stop, answers))
+        for number, start in enumerate(starts)
     ]
     for process in processes:
         process.start()
     for start in starts:
         start.wait(120)
     time.sleep(2)
-    returned: list[tuple[float, int, int]] = []
-    for publish in range(given.publishes):
-        limit = 1001 + publish
-        rule_update(
-            rule_id=rule_id, changes={"conditions": _rule(limit)["conditions"]}, principal="user:benchmark"
-        )
-        returned.append((time.monotonic(), ruleset_current_number(), limit))
-        time.sleep(0.05)
+    returned = _publish(rule_id, given.publishes)
     stop.set()
     decisions = [each for _ in processes for each in answers.get(timeout=120)]
     for process in processes:
         process.join(30)
+    print(f"{given.processes} processes, {given.rules + 1} rules, {given.publishes} publishes", end=" ")
+    return 1 if _tell(returned, decisions) else 0
+
+
+def _prepare(others: int) -> tuple[int, str]:
+    """(id of the rule that is changed, a key to pay with), in a new database."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    from fraudsite.services import api_key_create
+    from rules.services import rule_create
+
+    call_command("migrate", verbosity=0)
+    _, raw_key = api_key_create(name="publish", scopes=["transactions:write"], created_by="user:benchmark")
+    watched = rule_create(document=_rule(1000), principal="user:benchmark")
+    for document in _others(others):
+        rule_create(document=document, principal="user:benchmark")
+    connections.close_all()
+    return watched.version.rule_id, raw_key
+
+
+# (when it returned, its ruleset, its threshold)
+Published = tuple[float, int, int]
+# As `_submit` answers them.
+Decided = tuple[float, int, int, float]
+
+
+def _publish(rule_id: int, publishes: int) -> list[Published]:
+    from rules.selectors import ruleset_current_number
+    from rules.services import rule_update
+
+    returned = []
+    for limit in range(1001, 1001 + publishes):
+        changes = {"conditions": _rule(limit)["conditions"]}
+        rule_update(rule_id=rule_id, changes=changes, principal="user:benchmark")
+        returned.append((time.monotonic(), ruleset_current_number(), limit))
+        time.sleep(0.05)
+    return returned
+
+
+def _tell(returned: list[Published], decisions: list[Decided]) -> int:
+    """Print what was found; returns how many decisions are stale."""
     moments = [moment for moment, _, _ in returned]
     stale = 0
     for began, ruleset, threshold, _ in decisions:
@@ -145,15 +167,12 @@ def main() -> int:
         if last >= 0 and (ruleset < returned[last][1] or threshold < returned[last][2]):
             stale += 1
     among = [took_s * 1_000 for began, _, _, took_s in decisions if moments[0] < began < moments[-1]]
-    print(
-        f"{given.processes} processes, {given.rules + 1} rules, {given.publishes} publishes in "
-        f"{moments[-1] - moments[0]:.1f} s, {len(decisions)} decisions: {stale} stale"
-    )
+    print(f"in {moments[-1] - moments[0]:.1f} s, {len(decisions)} decisions: {stale} stale")
     print(
         f"{len(among)} decisions begun among publishes took {median(among):.0f} ms in the median, "
         f"{quantiles(among, n=100)[98]:.0f} ms p99, {max(among):.0f} ms at most"
     )
-    return 1 if stale else 0
+    return stale
 
 
 if __name__ == "__main__":

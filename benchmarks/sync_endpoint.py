@@ -5,7 +5,8 @@ Both run under the same gunicorn settings on the same servers, and are loaded in
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import orjson
@@ -80,14 +81,14 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
         assert not load.others, (which, load.others, load.first_other[:2000])
         return load
 
-    used: dict[str, Counter[str]] = {"ours": Counter(), "floor": Counter()}
+    used: dict[str, dict[str, float]] = {"ours": {}, "floor": {}}
 
     def measured_turn(which: str) -> Load:
         with processor_time.added(stack, used[which]):
             return turn(which, seconds)
 
     for which in ("ours", "floor"):
-        stack.wait(lambda which=which: _answers(lambda: turn(which, 0.5)), f"{which} answers")
+        stack.wait(partial(_answers, partial(turn, which, 0.5)), f"{which} answers")
         turn(which, 2.0)
     turns: list[tuple[Load, Load]] = [(measured_turn("ours"), measured_turn("floor")) for _ in range(rounds)]
     rate = median(our.per_second / floor.per_second for our, floor in turns)
@@ -119,9 +120,9 @@ def measure(stack: Stack, floor_port: int, *, seconds: float, rounds: int) -> li
     ]
 
 
-def _answers(act: object) -> bool:
+def _answers(act: Callable[[], object]) -> bool:
     try:
-        act()  # type: ignore[operator]
+        act()
     except OSError:
         return False
     return True

@@ -32,7 +32,7 @@ class ApiKeyForm(forms.ModelForm):
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():
-            raise forms.ValidationError("A key that has expired already cannot be used.")
+            raise forms.ValidationError("That moment has passed: the key could never be used.")
         return expires_at
 
 
@@ -69,14 +69,14 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
             expires_at=obj.expires_at,
         )
         obj.__dict__.update(key.__dict__)
-        obj.raw_key = raw_key  # type: ignore[attr-defined]
+        obj.raw_key = raw_key
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:
         """The raw key is in this one answer and nowhere else: a message would keep it in a cookie."""
         context = self.admin_site.each_context(request) | {
             "title": "API key made",
             "key": obj,
-            "raw_key": obj.raw_key,  # type: ignore[attr-defined]
+            "raw_key": obj.raw_key,
             "opts": self.model._meta,
         }
         return TemplateResponse(request, "admin/fraudsite/apikey/made.html", context)

@@ -92,7 +92,7 @@ def day_of(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise Invalid(f"{text!r} is no day of the calendar, written as 2027-01-31.") from None
+        raise Invalid(f"{text!r} is not a day of the calendar, written as 2027-01-31.") from None
 
 
 def principal_of(request: HttpRequest) -> str:

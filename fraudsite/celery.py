@@ -21,7 +21,7 @@ from celery.signals import (
 from django.conf import settings
 from django.db import close_old_connections
 
-from fraudsite.collecting import collect_seldom
+from fraudsite.garbage import collect_seldom
 from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY, WORKER_SILENCE_S, WORKERS_KEY, beat_name
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fraudsite.settings")

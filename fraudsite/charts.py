@@ -19,7 +19,8 @@ class Series:
     colour: str
 
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 150, 38, 22, 8
+WIDTH, STEMS_WIDTH = 420, 640
+HEIGHT, LEFT, BOTTOM, TOP = 150, 38, 22, 8
 DECIDED = (
     Series("approved", "approved", "--fs-chart-4"),
     Series("review", "review", "--fs-chart-3"),
@@ -52,17 +53,10 @@ def columns(
                     f"{labels[index]}: {parts}",
                 )
             )
-    return format_html(
-        '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
-        WIDTH,
-        HEIGHT,
-        title,
-        _grid(top),
-        format_html_join(
-            "", '<rect x="{}" y="{}" width="{}" height="{}" fill="var({})"><title>{}</title></rect>', boxes
-        ),
-        _labels(labels, step),
+    drawn = format_html_join(
+        "", '<rect x="{}" y="{}" width="{}" height="{}" fill="var({})"><title>{}</title></rect>', boxes
     )
+    return _svg(WIDTH, title, _grid(top), drawn, _labels(labels, step))
 
 
 def legend(series: Sequence[Series]) -> SafeString:
@@ -74,9 +68,7 @@ def legend(series: Sequence[Series]) -> SafeString:
     )
 
 
-def stems(
-    rows: Sequence[tuple[str, float, str]], *, marks: Sequence[bool], title: str, width: int = 640
-) -> SafeString:
+def stems(rows: Sequence[tuple[str, float, str]], *, marks: Sequence[bool], title: str) -> SafeString:
     """Values in their order, evenly spaced so that a burst can be seen: (time, value, what it says).
 
     `marks` are drawn as warnings. The first, middle and last times stand below.
@@ -84,38 +76,47 @@ def stems(
     if not rows:
         return SafeString("")
     top = max(value for _, value, _ in rows) or 1
-    step = (width - LEFT - 12) / max(len(rows), 1)
+    step = (STEMS_WIDTH - LEFT - 12) / len(rows)
+    places = [_f(LEFT + 6 + step * (index + 0.5)) for index in range(len(rows))]
     drawn = []
-    for index, ((_, value, says), marked) in enumerate(zip(rows, marks, strict=True)):
-        at = _f(LEFT + 6 + step * (index + 0.5))
+    for at, (_, value, says), marked in zip(places, rows, marks, strict=True):
         to = _f(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top)
         colour = "--fs-chart-2" if marked else "--fs-chart-1"
         drawn.append((at, HEIGHT - BOTTOM, at, to, colour, at, to, 4.5 if marked else 3, colour, says))
-    chosen = sorted({0, len(rows) // 2, len(rows) - 1})
-    times = [
-        (
-            _f(LEFT + 6 + step * (index + 0.5)),
-            HEIGHT - 6,
-            "start" if index == 0 and len(rows) > 1 else "end" if index == len(rows) - 1 else "middle",
-            rows[index][0],
-        )
-        for index in chosen
-    ]
+    lines = format_html_join(
+        "",
+        '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var({})" stroke-width="1.5"/>'
+        '<circle cx="{}" cy="{}" r="{}" fill="var({})"><title>{}</title></circle>',
+        drawn,
+    )
+    return _svg(
+        STEMS_WIDTH, title, _grid(top, STEMS_WIDTH), lines, _times(places, [time for time, _, _ in rows])
+    )
+
+
+def _svg(width: int, title: str, *parts: SafeString) -> SafeString:
     return format_html(
         '<svg class="fs-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
         width,
         HEIGHT,
         title,
-        _grid(top, width),
-        format_html_join(
-            "",
-            '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var({})" stroke-width="1.5"/>'
-            '<circle cx="{}" cy="{}" r="{}" fill="var({})"><title>{}</title></circle>',
-            drawn,
-        ),
-        format_html_join(
-            "", '<text x="{}" y="{}" font-size="11" text-anchor="{}" fill="var(--fs-muted)">{}</text>', times
-        ),
+        *parts,
+    )
+
+
+def _times(places: Sequence[str], times: Sequence[str]) -> SafeString:
+    last = len(times) - 1
+    shown = [
+        (
+            places[index],
+            HEIGHT - 6,
+            "start" if index == 0 and last > 0 else "end" if index == last else "middle",
+            times[index],
+        )
+        for index in sorted({0, len(times) // 2, last})
+    ]
+    return format_html_join(
+        "", '<text x="{}" y="{}" font-size="11" text-anchor="{}" fill="var(--fs-muted)">{}</text>', shown
     )
 
 

@@ -9,7 +9,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from fraudsite import environment
-from fraudsite.collecting import collect_seldom
+from fraudsite.garbage import collect_seldom
 
 bind = environment.host_and_port(
     environment.text("HOST", "127.0.0.1"), environment.whole_number("PORT", 8000)

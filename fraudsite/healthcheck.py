@@ -52,7 +52,7 @@ def _silence(key: str, name: str, *, silence_s: int) -> str | None:
             heard_at = client.zscore(key, name)
     except redis.RedisError as error:
         return f"Redis does not say when {name} was heard: {type(error).__name__}"
-    if heard_at is None or time.time() - float(heard_at) > silence_s:  # type: ignore[arg-type]
+    if heard_at is None or time.time() - float(heard_at) > silence_s:
         return f"no heartbeat of {name} in the last {silence_s} s"
     return None
 

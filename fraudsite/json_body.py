@@ -35,25 +35,25 @@ class _Refused(ValueError):
     """Something in a value; the slow reader finds where."""
 
 
-def decode(raw: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH) -> Any:
+def decode(raw: bytes | bytearray | memoryview) -> Any:
     """The value of a JSON document. Objects are dicts in order, numbers Decimals. Raises JsonBodyError."""
     raw = bytes(raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         # The bytes that are no UTF-8 become lone surrogates, which the locator finds.
-        _Locator(raw.decode("utf-8", "surrogateescape"), max_depth).run()
+        _Locator(raw.decode("utf-8", "surrogateescape")).run()
         raise JsonBodyError("$", f"is not valid UTF-8 (byte {error.start})") from None
     # More brackets than levels allowed says nothing yet; fewer proves that no path can be too deep.
-    could_be_deep = text.count("{") + text.count("[") > max_depth
+    could_be_deep = text.count("{") + text.count("[") > MAX_DEPTH
     try:
         value = _decode_text(text)
     except (ValueError, RecursionError):
-        _Locator(text, max_depth).run()
+        _Locator(text).run()
         raise JsonBodyError("$", "is not valid JSON") from None
-    if (could_be_deep and _is_deeper(value, max_depth)) or ("\\u" in text and not _is_storable(value)):
-        _Locator(text, max_depth).run()
-        raise JsonBodyError("$", f"is nested more than {max_depth} levels deep")
+    if (could_be_deep and _is_deeper(value, MAX_DEPTH)) or ("\\u" in text and not _is_storable(value)):
+        _Locator(text).run()
+        raise JsonBodyError("$", f"is nested more than {MAX_DEPTH} levels deep")
     return value
 
 
@@ -173,10 +173,9 @@ _TOKEN = re.compile(
 class _Locator:
     """Reads a refused document token by token to say where the first fault is. Slow, and only for bad input."""
 
-    def __init__(self, text: str, max_depth: int) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        self.max_depth = max_depth
         # One frame a level: for an object the set of its keys and the key being read, for an array the index.
         self.frames: list[tuple[set[str] | None, list[Any]]] = []
 
@@ -205,8 +204,8 @@ class _Locator:
         return False
 
     def _open(self, lexeme: str) -> bool:
-        if len(self.frames) >= self.max_depth:
-            raise JsonBodyError(self._path(), f"is nested more than {self.max_depth} levels deep")
+        if len(self.frames) >= MAX_DEPTH:
+            raise JsonBodyError(self._path(), f"is nested more than {MAX_DEPTH} levels deep")
         closing = "}" if lexeme == "{" else "]"
         if self._peek() == closing:
             self._next()

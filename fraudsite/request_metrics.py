@@ -52,7 +52,7 @@ class RequestMetricsMiddleware(PrometheusAfterMiddleware):
         if response.streaming:
             metrics.responses_streaming.inc()
         else:
-            metrics.responses_body_bytes.observe(len(response.content))  # type: ignore[attr-defined]
+            metrics.responses_body_bytes.observe(len(response.content))
         latency.observe(TimeSince(request.prometheus_after_middleware_event))
         return response
 

@@ -161,7 +161,7 @@ class RoleAdmin(UsersOnly):
             options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
         field = super().formfield_for_manytomany(db_field, request, **options)
         if db_field.name == "permissions" and field is not None:
-            field.label_from_instance = lambda permission: permission.name  # type: ignore[attr-defined]
+            field.label_from_instance = lambda permission: permission.name
             field.label, field.help_text = "May", ""
         return field
 

@@ -28,7 +28,7 @@ from ingestion.serializers import (
 
 MAX_RATES = 1000
 GONE = OpenApiResponse(
-    ProblemSerializer, description="It has left the database; its `screening/` is still told."
+    ProblemSerializer, description="It has left the database; its `screening/` can still be read."
 )
 RATE_CONFLICT = OpenApiResponse(ProblemSerializer, description="That day has another rate.")
 
@@ -89,7 +89,7 @@ class ExchangeRateListView(ApiListView):
         is_many = isinstance(request.data, list)
         if is_many and not 1 <= len(request.data) <= MAX_RATES:
             raise Invalid(
-                "That is too many rates, or none.", [FieldError("$", f"give 1 to {MAX_RATES} rates")]
+                "Too many rates at once, or none.", [FieldError("$", f"give 1 to {MAX_RATES} rates")]
             )
         serializer = ExchangeRateNewSerializer(data=request.data, many=is_many)
         serializer.is_valid(raise_exception=True)

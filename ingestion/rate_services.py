@@ -35,7 +35,7 @@ def exchange_rates_add(*, rates: Sequence[NewRate], is_list: bool = True) -> tup
             path = f"[{index}].rate" if is_list else "rate"
             if new.currency == new.base_currency:
                 raise Invalid(
-                    "A currency has no rate to itself.", [FieldError(path, "is of the base currency")]
+                    "A currency has no rate to itself.", [FieldError(path, "is the base currency itself")]
                 )
             row, is_new = ExchangeRate.objects.get_or_create(
                 currency=new.currency,

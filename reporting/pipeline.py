@@ -14,8 +14,8 @@ from django.utils import timezone
 from fraudsite.heartbeats import workers_heard
 from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
+from screening.counting import store
 from screening.models import OutboxEntry, VelocityState, WebhookDelivery
-from screening.realtime import store
 from screening.velocity.errors import StoreUnavailable
 
 _COUNTED_UP_TO = 10_000

@@ -42,9 +42,9 @@ class Period:
         return datetime.combine(self.last, datetime.min.time(), tzinfo=UTC) + timedelta(days=1)
 
 
-def report_make(*, kind: str, principal: str, day: date | None = None, now: datetime | None = None) -> Report:
+def report_make(*, kind: str, principal: str, day: date | None = None) -> Report:
     """Make and keep a report of the period `day` is in; the last whole period if None. Invalid for the future."""
-    now = now or timezone.now()
+    now = timezone.now()
     period = period_of(kind, day) if day is not None else last_whole_period(kind, now.date())
     if period.start > now:
         raise Invalid("There is nothing to report yet.", [FieldError("date", "is in the future")])

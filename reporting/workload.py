@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Q
@@ -14,9 +14,9 @@ from screening.models import Alert, Case
 PRIORITIES = tuple(reversed(Severity.values))
 
 
-def cases_workload(*, now: datetime | None = None) -> dict[str, Any]:
+def cases_workload() -> dict[str, Any]:
     """`open` counts by priority, each with how many are overdue and in which age; one query over open cases."""
-    now = now or timezone.now()
+    now = timezone.now()
     hour, day = now - timedelta(hours=1), now - timedelta(days=1)
     rows = {
         row["priority"]: row
@@ -43,9 +43,9 @@ def cases_workload(*, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def recent_high_alerts(*, limit: int = 10, hours: int = 24) -> list[dict[str, Any]]:
-    """The newest alerts of high and critical severity, repeats left out."""
-    since = timezone.now() - timedelta(hours=hours)
+def recent_high_alerts(*, limit: int = 10) -> list[dict[str, Any]]:
+    """The newest alerts of high and critical severity in the last day, repeats left out."""
+    since = timezone.now() - timedelta(days=1)
     alerts = (
         Alert.objects.filter(
             created_at__gte=since, severity__in=[Severity.HIGH, Severity.CRITICAL], repeat_of=None

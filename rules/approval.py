@@ -150,8 +150,8 @@ def _check_undoes_nothing(version: RuleVersion) -> None:
     before = RulesetVersion.objects.filter(created_at__lt=live.live_from).order_by("-number").first()
     if before is not None and version.pk in before.shadow:
         raise Conflict(
-            f"Version {live.number} came in force while version {version.number} was in shadow, and approving that one "
-            f"would undo it. Roll back to version {version.number} if that is meant."
+            f"Version {live.number} came into force while version {version.number} was in shadow, and approving "
+            f"that one would undo it. Roll back to version {version.number} if that is meant."
         )
 
 
@@ -159,7 +159,7 @@ def _review(version: RuleVersion, principal: str, note: str) -> None:
     """Note who let the version through, and refuse its author where approval is needed."""
     if needs_approval(version):
         if wrote(principal, version):
-            raise Refused("Who wrote a version cannot approve it; another principal must.")
+            raise Refused("Whoever wrote a version cannot approve it; another principal must.")
         version.needs_approval = True
     version.reviewed_by, version.review_note = principal, note
 

@@ -191,7 +191,7 @@ def _entries_of(body: Any) -> list[NewEntry]:
     is_many = isinstance(body, list)
     if is_many and not 1 <= len(body) <= MAX_ENTRIES:
         raise Invalid(
-            "That is too many entries, or none.", [FieldError("$", f"give 1 to {MAX_ENTRIES} entries")]
+            "Too many entries at once, or none.", [FieldError("$", f"give 1 to {MAX_ENTRIES} entries")]
         )
     serializer = EntryNewSerializer(data=body, many=is_many)
     serializer.is_valid(raise_exception=True)

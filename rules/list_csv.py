@@ -73,7 +73,7 @@ def _read(text: str, *, delimiter: str) -> Rows:
             if len(rows.entries) + len(rows.rejected) > MAX_ROWS:
                 raise Invalid("The file is too long.", [FieldError("file", f"has more than {MAX_ROWS} rows")])
     except csv.Error as error:
-        raise Invalid("The file is no CSV.", [FieldError("file", f"line {line + 1}: {error}")]) from None
+        raise Invalid("The file is not CSV.", [FieldError("file", f"line {line + 1}: {error}")]) from None
     if not rows.entries and not rows.rejected:
         raise Invalid("The file is empty.", [FieldError("file", "has no rows")])
     return rows

@@ -33,7 +33,7 @@ def ruleset_lock() -> None:
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise Busy(
-                "Rules and lists are held by other changes or by decisions being made; nothing was changed. Try again."
+                "Other changes, or decisions being made, hold the rules and lists; nothing was changed. Try again."
             ) from error
         raise
 

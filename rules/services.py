@@ -210,7 +210,7 @@ def _changed_meanwhile(base: RuleVersion) -> Conflict:
     )
     return Conflict(
         "The rule was changed in the meantime.",
-        [FieldError("version", f"the rule is at version {base.number} by now, {what}")],
+        [FieldError("version", f"the rule is at version {base.number} now, {what}")],
     )
 
 

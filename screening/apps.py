@@ -6,6 +6,6 @@ class ScreeningConfig(AppConfig):
 
     def ready(self) -> None:
         from rules.ruleset import call_after_publish
-        from screening.realtime import ruleset_announce
+        from screening.counting import ruleset_announce
 
         call_after_publish(ruleset_announce)

@@ -22,9 +22,9 @@ from ingestion.retired.selectors import transaction_absent
 from ingestion.selectors import transaction_body
 from rules.core.durations import to_us
 from rules.selectors import ruleset_current_number
+from screening.counting import fence, store
 from screening.engine import engines
 from screening.events import event_of
-from screening.realtime import fence, store
 from screening.selectors import event_fields_of, screening_body
 from screening.velocity.corrections import correct_counters
 
@@ -63,7 +63,7 @@ def transaction_correct(*, transaction_id: str, document: Any, principal: str) -
             correction_count(pk)
     except (OperationalError, InterfaceError) as error:
         log.warning("correction_not_counted", transaction_id=transaction_id, error=str(error).strip())
-        raise Busy("The correction is stored and not counted yet. Send it again.") from error
+        raise Busy("The correction is stored but not counted yet. Send it again.") from error
     return {**transaction_body(row), "screening": screening_body(row, replayed=True)}
 
 

@@ -22,7 +22,7 @@ from screening.decisions import DecisionFacts, decision_facts
 from screening.engine import Engine, outcomes_split
 from screening.events import event_of
 from screening.facts import base_amounts, facts_of_all
-from screening.storing import DecidedTransaction, Effects
+from screening.storing import DecidedTransaction, Effects, StoreResult
 
 
 @dataclass(slots=True)
@@ -94,6 +94,16 @@ def decided_row(
         effects_of(draft, shadow, event),
         candidate.facts,
     )
+
+
+def note_stored(candidate: Candidate, row: DecidedTransaction, result: StoreResult) -> bool:
+    """Whether `row` was stored as the candidate's decision; it is noted then."""
+    pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
+    if pk is None:
+        return False
+    row.decision.pk = int(pk)
+    candidate.decided, candidate.effects = row.decision, row.effects
+    return True
 
 
 def effects_of(draft: DecisionDraft, shadow: Sequence[RuleOutcome], event: dict[str, Any]) -> Effects:

@@ -89,9 +89,7 @@ def decision_facts(
     )
 
 
-def decision_body(
-    facts: DecisionFacts, event: Mapping[str, Any], *, replayed: bool, screening_type: str = "real_time"
-) -> dict[str, Any]:
+def decision_body(facts: DecisionFacts, event: Mapping[str, Any], *, replayed: bool) -> dict[str, Any]:
     """The API's `screening` object of a decision read back. `event` is the transaction as the rules see it."""
     wordings = versions.get((packed[0], packed[1]) for packed in facts.results)
     created_at = instant_text(facts.created_at)
@@ -102,7 +100,7 @@ def decision_body(
             event,
             result_id=facts.pk * RESULTS_A_DECISION + place,
             created_at=created_at,
-            screening_type=screening_type,
+            screening_type="real_time",
         )
         for place, packed in enumerate(facts.results)
     ]

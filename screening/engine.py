@@ -14,7 +14,7 @@ from rules.core.evaluate import RuleOutcome
 from rules.core.fields import EVENTS
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, FieldValue
-from rules.list_selectors import lists_snapshot
+from rules.list_snapshots import lists_snapshot
 from rules.models import RulesetVersion, RuleVersion
 from rules.selectors import ruleset_current_number, ruleset_load
 from screening.compiled import versions

@@ -15,18 +15,12 @@ from django.db.models import Model
 from rules.core.decide import decide
 from rules.core.durations import from_us, to_us
 from rules.core.evaluate import RuleOutcome
+from screening.counting import by_turns, catch_up, count_events, evaluate, fence
 from screening.deciding import effects_of
 from screening.engine import Engine, engines, outcomes_split
 from screening.events import EVENT_SOURCES, event_of
 from screening.facts import facts_of_all
 from screening.models import Alert, RiskSignal
-from screening.realtime import (
-    by_turns,
-    catch_up,
-    count_events,
-    evaluate,
-    fence,
-)
 from screening.rounds import in_rounds
 from screening.sql_mode import arrival_next, groups_of, history_results
 from screening.storing import Effects, StoreResult
@@ -81,9 +75,9 @@ def _round_in_redis(
     try:
         counted = count_events(engine, state.epoch, kind, candidates, prepare=_prepare)
         # Counted by an attempt that did not end: go on with that count, in its place.
-        seen = [each[0] for each in counted if each[2].status == "seen"]
+        seen = [each.candidate for each in counted if each.reply.status == "seen"]
         if seen:
-            counted = [each for each in counted if each[2].status != "seen"]
+            counted = [each for each in counted if each.reply.status != "seen"]
             counted += count_events(engine, state.epoch, kind, seen, prepare=_prepare)
         judged = [
             (candidate, evaluate(engine, state, counting, reply))
@@ -93,7 +87,7 @@ def _round_in_redis(
     except StoreUnavailable as error:
         fence.lost(state.epoch, reason=str(error))
         return candidates
-    stale = [each[0] for each in counted if each[2].status == "stale"]
+    stale = [each.candidate for each in counted if each.reply.status == "stale"]
     return _store(engine, state, judged) + stale
 
 

@@ -14,9 +14,10 @@ from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
 from rules.core.durations import from_us
 from rules.selectors import ruleset_current_number
+from screening.counting import fence, store
 from screening.deciding import Candidate, prepare
 from screening.engine import engines
-from screening.realtime import fence, store, take_back
+from screening.taking_back import take_back
 from screening.velocity.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)

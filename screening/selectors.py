@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from fraudsite.errors import Gone
 from ingestion.models import RetiredTransaction, Transaction
@@ -26,6 +27,17 @@ from screening.events import event_of
 from screening.models import Decision, ScreeningType
 
 _PENDING = {"status": "pending"}
+
+
+# Large, and nothing that a list of payments shows.
+_NOT_LISTED = ("metadata", "decision__results", "decision__facts")
+
+
+def payments_of(**party: str | None) -> QuerySet[Transaction]:
+    """The payments of one party (`user_id=…` or `account_id=…`) with their decisions, newest first. Those that came
+    without a time and are not decided yet are left out; metadata and evidence are read only where they are used."""
+    of_party = Transaction.objects.filter(**party, occurred_at__isnull=False)
+    return of_party.select_related("decision").defer(*_NOT_LISTED).order_by("-occurred_at", "-id")
 
 
 def event_fields_of(row: Transaction) -> dict[str, Any]:

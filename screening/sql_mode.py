@@ -18,7 +18,7 @@ from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
 from rules.core.model import Aggregate
 from rules.core.windows import window_bounds
-from screening.deciding import Candidate, decided_row, prepare
+from screening.deciding import Candidate, decided_row, note_stored, prepare
 from screening.engine import Engine
 from screening.storing import StoreResult, decisions_store
 from screening.velocity.fence import FenceState
@@ -65,11 +65,7 @@ def _screen_one(engine: Engine, state: FenceState, candidate: Candidate) -> Stor
             [row], epoch=state.epoch, ruleset=engine.number, are_pending=candidate.is_pending
         )
         if result.passed:
-            pk = result.decision_pks.get(str(candidate.fields["transaction_id"]))
-            if pk is not None:
-                row.decision.pk = int(pk)
-                candidate.decided = row.decision
-                candidate.effects = row.effects
+            note_stored(candidate, row, result)
     return None if result.passed else result
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from fraudsite.locks import VELOCITY_FILL_LOCK, only_one
 from rules.selectors import ruleset_current_number
+from screening.counting import fence, store
 from screening.engine import engines
-from screening.realtime import fence, store
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
 from screening.velocity.rebuild import counters_fill_unready

@@ -103,7 +103,7 @@ class StrictOrderingFilter(OrderingFilter):
 def check_query_parameters(request: Request, known: set[str] | frozenset[str]) -> None:
     """Refuse what nobody reads: a misspelled parameter must not be a different question."""
     errors = [
-        FieldError(name[:100], f"is not a query parameter here; there are {', '.join(sorted(known))}")
+        FieldError(name[:100], f"is not a query parameter here; those are {', '.join(sorted(known))}")
         for name in request.query_params
         if name not in known
     ]
@@ -128,7 +128,7 @@ def check_no_body(request: Request) -> None:
         return
     names = list(body) if isinstance(body, dict) else ["$"]
     raise Invalid(
-        "There is no body here.", [FieldError(name[:100], "is not a known field") for name in names]
+        "This request takes no body.", [FieldError(name[:100], "is not a known field") for name in names]
     )
 
 
@@ -137,7 +137,7 @@ def true_or_false(text: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
 
 
-class _TrueFalseField(forms.CharField):  # type: ignore[misc]
+class _TrueFalseField(forms.CharField):
     def clean(self, value: Any) -> bool | None:
         text = super().clean(value)
         found = true_or_false(text)

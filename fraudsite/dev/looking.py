@@ -33,12 +33,11 @@ class Api:
         except OSError as error:
             refuse(f"The API key in {home.api_key} cannot be read ({error.strerror}).")
 
-    def request(self, path: str, body: Any = None, *, method: str | None = None) -> tuple[int, Any]:
+    def request(self, path: str, body: Any = None) -> tuple[int, Any]:
         """The status and the decoded answer (text when it is no JSON)."""
         request = urllib.request.Request(
             f"{self.url}{path}",
             data=None if body is None else json.dumps(body).encode(),
-            method=method,
             headers={"Authorization": f"Api-Key {self._key}", "Content-Type": "application/json"},
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

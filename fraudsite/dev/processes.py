@@ -151,16 +151,16 @@ def _identity_by_ps(pid: int) -> str | None:
     return found.stdout.strip() or None
 
 
-def stop_leftover(pid: int, known_identity: str, *, patience_s: float = 10.0) -> bool:
+def stop_leftover(pid: int, known_identity: str) -> bool:
     """Stop a child that an earlier supervisor left; False when there is none (the number may be reused)."""
     if identity(pid) != known_identity:
         return False
-    for signal_number, wait_s in ((signal.SIGTERM, patience_s / 2), (signal.SIGINT, patience_s / 2)):
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
         try:
             os.kill(pid, signal_number)
         except OSError:
             break
-        if wait_until_gone(pid, known_identity, wait_s):
+        if wait_until_gone(pid, known_identity, 5.0):
             break
     kill_session(pid)
     wait_until_gone(pid, known_identity, 2.0)

@@ -61,8 +61,8 @@ def start(*, redis_servers: int = 1) -> ThrowAway:
 
 
 @contextmanager
-def running(*, redis_servers: int = 1) -> Iterator[ThrowAway]:
-    servers = start(redis_servers=redis_servers)
+def running() -> Iterator[ThrowAway]:
+    servers = start()
     try:
         yield servers
     finally:

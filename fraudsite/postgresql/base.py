@@ -73,7 +73,7 @@ def database_is_read_only() -> bool:
         cursor.execute("SHOW transaction_read_only")
         is_read_only = bool(cursor.fetchone()[0] == "on")
     if is_read_only:
-        connection.takes_no_writes()  # type: ignore[attr-defined]
+        connection.takes_no_writes()
     return is_read_only
 
 

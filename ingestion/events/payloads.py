@@ -146,16 +146,13 @@ class EventPayload:
         return str(self.values[self.kind.id_field])
 
 
-def payload_read(kind: EventKind, body: Any, *, now: datetime, path: str = "") -> EventPayload:
-    """The payload in a decoded body. Raises Invalid naming every problem, with paths below `path`."""
+def payload_read(kind: EventKind, body: Any, *, now: datetime) -> EventPayload:
+    """The payload in a decoded body. Raises Invalid naming every problem."""
     if not isinstance(body, dict):
-        raise Invalid("The event is not valid.", [FieldError(path or "$", "must be an object")])
+        raise Invalid("The event is not valid.", [FieldError("$", "must be an object")])
     values, problems = _values(kind, body, now=now)
     if problems:
-        prefix = f"{path}." if path else ""
-        raise Invalid(
-            "The event is not valid.", [FieldError(prefix + name, problem) for name, problem in problems]
-        )
+        raise Invalid("The event is not valid.", [FieldError(name, problem) for name, problem in problems])
     digest = digest_of({name: values.get(name) for name in kind.names})
     if kind.has_default_time and kind.time_field not in values:
         values[kind.time_field] = now

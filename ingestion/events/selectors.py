@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from ingestion.events.models import CustomerProfile, Label, LoginEvent
 from ingestion.events.payloads import EventKind, EventPayload
@@ -25,6 +26,12 @@ def profiles_of(user_ids: Iterable[str]) -> dict[str, list[CustomerProfile]]:
     ):
         found.setdefault(profile.user_id, []).append(profile)
     return found
+
+
+def profiles_latest(user_ids: Iterable[str]) -> QuerySet[CustomerProfile]:
+    """The newest profile of each user that has one."""
+    profiles = CustomerProfile.objects.filter(user_id__in=set(user_ids))
+    return profiles.order_by("user_id", "-updated_at", "-id").distinct("user_id")
 
 
 def labels_known(transaction_ids: Iterable[str], *, at: datetime | None = None) -> dict[str, bool]:

@@ -61,7 +61,7 @@ class ColumnMapping:
         try:
             self._zone = ZoneInfo(time_zone) if time_zone else None
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            problems.append(FieldError("time_zone", "names no time zone, e.g. Africa/Lagos"))
+            problems.append(FieldError("time_zone", "is not a time zone such as Africa/Lagos"))
         if problems:
             raise Invalid("The mapping cannot be used.", problems)
 
@@ -91,7 +91,7 @@ class ColumnMapping:
     def _misfits(self, columns: list[str]) -> Iterable[FieldError]:
         for source in self._targets:
             if source not in columns:
-                yield FieldError(f"mapping.{source}"[:300], "is no column of the file")
+                yield FieldError(f"mapping.{source}"[:300], "is not a column of the file")
         for source, target in self._targets.items():
             if target in self._constants:
                 yield FieldError(f"mapping.{source}"[:300], f"fills {target}, which is set to one value")
@@ -103,7 +103,7 @@ class ColumnMapping:
             elif target is None and column not in self._targets and not self._ignore_unknown:
                 yield FieldError(
                     column[:300] or "$",
-                    "is no field; map it to a field, to metadata.<key> or to null, or set ignore_unknown",
+                    "is not a field; map it to a field, to metadata.<key> or to null, or set ignore_unknown",
                 )
             if target is not None and filled.setdefault(target, column) != column:
                 yield FieldError(column[:300], f"fills {target}, as {filled[target][:100]!r} does")
@@ -175,7 +175,7 @@ def _twice(columns: list[str]) -> Iterable[FieldError]:
     seen: set[str] = set()
     for column in columns:
         if column in seen:
-            yield FieldError(column[:300] or "$", "is a column twice")
+            yield FieldError(column[:300] or "$", "is the name of two columns")
         seen.add(column)
 
 

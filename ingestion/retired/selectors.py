@@ -38,8 +38,8 @@ def transaction_absent(transaction_id: str) -> Missing:
     if retired is None:
         return Missing(f"There is no transaction {transaction_id[:128]!r}.")
     return Gone(
-        f"Transaction {transaction_id!r} left the database on {retired.retired_at:%Y-%m-%d}; its decision is still "
-        "told by its `screening/`."
+        f"Transaction {transaction_id!r} left the database on {retired.retired_at:%Y-%m-%d}; its decision can "
+        "still be read at its `screening/`."
     )
 
 

@@ -320,7 +320,6 @@ class World:
         severity: str,
         confidence: float,
         origin: str,
-        transaction_id: str | None = None,
         label: EventLabel | None = None,
     ) -> None:
         payload: Payload = {
@@ -331,8 +330,6 @@ class World:
             "confidence_score": round(confidence, 2),
             "occurred_at": iso_time(at_us),
         }
-        if transaction_id is not None:
-            payload["transaction_id"] = transaction_id
         customer.alerted_at = at_us
         self.emit(SimulatedEvent("alert", payload, label, at_us, origin))
 

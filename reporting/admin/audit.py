@@ -83,7 +83,7 @@ def audit_download(request: HttpRequest) -> StreamingHttpResponse:
     """What the filters choose, newest first. Raises Invalid for more than `MAX_ROWS` entries."""
     entries = _wanted(_given(request))
     if entries[MAX_ROWS : MAX_ROWS + 1].exists():
-        raise Invalid(f"These are more than {MAX_ROWS:,} entries. Choose fewer days, or one person or kind.")
+        raise Invalid(f"There are more than {MAX_ROWS:,} entries. Choose fewer days, or one person or kind.")
     return csv_download("audit-trail.csv", COLUMNS, _rows(entries))
 
 

@@ -89,7 +89,7 @@ class ScheduleForm(forms.ModelForm):
             try:
                 validate_email(address)
             except ValidationError:
-                raise ValidationError(f"{address!r} is not a mail address.") from None
+                raise ValidationError(f"{address!r} is not an e-mail address.") from None
         return addresses
 
     def clean(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class ScheduleAdmin(WorkspaceModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        request.saved_schedule = obj  # type: ignore[attr-defined]
+        request.saved_schedule = obj
 
     def message_user(self, request: HttpRequest, message: Any, *args: Any, **options: Any) -> None:
         """Of what was saved in the words of the list; the model's own are cron's."""

@@ -39,6 +39,7 @@ RULE_KEYS = (
     "is_active",
     "created_by",
 )
+TRANSACTION = ("transaction",)
 ACTION_TYPES = ("flag", "block", "alert", "score", "allow")
 SEVERITIES = ("low", "medium", "high", "critical")
 PARAMETERS = ("risk_score", "reason", "severity", "signal", "weight", "horizon")
@@ -73,19 +74,13 @@ def parse_rule(document: Anything, *, lists: Collection[str] | None = None) -> P
 
 
 def parse_condition(
-    document: Anything,
-    *,
-    event: str = "transaction",
-    in_filter: bool = False,
-    current_events: tuple[str, ...] = ("transaction",),
-    lists: Collection[str] | None = None,
-    path: str = "",
+    document: Anything, *, in_filter: bool = False, current_events: tuple[str, ...] = TRANSACTION
 ) -> Condition:
-    """One condition on an event of that kind; with `in_filter` on a counted event, which may refer to the current
+    """One condition on a transaction; with `in_filter` on a counted event, which may refer to the current
     one (unless `current_events` is empty). Raises RuleErrors."""
-    problems = Problems(known_lists=lists)
-    scope = Scope(problems, (event,), current_events if in_filter else (event,), in_filter=in_filter)
-    condition = read_condition(scope, document, path)
+    problems = Problems(known_lists=None)
+    scope = Scope(problems, TRANSACTION, current_events if in_filter else TRANSACTION, in_filter=in_filter)
+    condition = read_condition(scope, document, "")
     if condition is None or problems.errors:
         raise RuleErrors(problems.errors)
     return condition
@@ -94,19 +89,18 @@ def parse_condition(
 def parse_filters(
     documents: Anything,
     *,
-    event: str = "transaction",
-    current_events: tuple[str, ...] = ("transaction",),
+    current_events: tuple[str, ...] = TRANSACTION,
     lists: Collection[str] | None = None,
     path: str = "filters",
 ) -> tuple[Condition, ...]:
-    """A list of filters in canonical form, together no larger than a rule. Raises RuleErrors."""
+    """A list of filters on transactions in canonical form, together no larger than a rule. Raises RuleErrors."""
     if not isinstance(documents, list | tuple):
         raise RuleErrors([RuleProblem(path, f"expected a list of conditions, found {kind_name(documents)}")])
     if len(documents) > limits.MAX_COMPARISONS:
         message = f"expected at most {limits.MAX_COMPARISONS} filters, found {len(documents)}"
         raise RuleErrors([RuleProblem(path, message)])
     problems = Problems(known_lists=lists)
-    scope = Scope(problems, (event,), current_events, in_filter=True)
+    scope = Scope(problems, TRANSACTION, current_events, in_filter=True)
     found = [read_condition(scope, each, item(path, index)) for index, each in enumerate(documents)]
     conditions = [each for each in found if each is not None]
     if problems.errors or len(conditions) < len(found):
@@ -115,20 +109,12 @@ def parse_filters(
 
 
 def parse_aggregate(
-    document: Anything,
-    *,
-    current_events: tuple[str, ...] = ("transaction",),
-    lists: Collection[str] | None = None,
-    path: str = "",
+    document: Mapping[str, Anything], *, current_events: tuple[str, ...] = TRANSACTION
 ) -> Aggregate:
     """The aggregate keys of a comparison on their own. Raises RuleErrors."""
-    problems = Problems(known_lists=lists)
-    if not isinstance(document, Mapping):
-        raise RuleErrors(
-            [RuleProblem(path, f"expected an aggregate (an object), found {kind_name(document)}")]
-        )
-    problems.unknown_keys(document, AGGREGATE_KEYS, path)
-    aggregate = read_aggregate(Scope(problems, current_events, current_events), document, path)
+    problems = Problems(known_lists=None)
+    problems.unknown_keys(document, AGGREGATE_KEYS, "")
+    aggregate = read_aggregate(Scope(problems, current_events, current_events), document, "")
     if aggregate is None or problems.errors:
         raise RuleErrors(problems.errors)
     return aggregate
@@ -184,13 +170,13 @@ def _optional_text(
 def _read_trigger(problems: Problems, written: Anything) -> tuple[str, ...]:
     """The events in their canonical order, each once."""
     if written is None:
-        return ("transaction",)
+        return TRANSACTION
     if not isinstance(written, list | tuple) or not written:
         problems.error("trigger", f"expected a list of events: some of {', '.join(EVENTS)}")
-        return ("transaction",)
+        return TRANSACTION
     for index, each in enumerate(written):
         problems.one_of(each, EVENTS, item("trigger", index), "an event")
-    return tuple(event for event in EVENTS if event in written) or ("transaction",)
+    return tuple(event for event in EVENTS if event in written) or TRANSACTION
 
 
 def _read_actions(problems: Problems, written: Anything) -> tuple[Action, ...] | None:

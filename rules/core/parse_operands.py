@@ -36,8 +36,6 @@ from rules.core.parse_values import (
     read_text,
 )
 
-# The right-hand side.
-
 _OPERAND_KEYS = ("field", "aggregate", "current", "times", "plus", "threshold")
 _TEXT_OPERAND_KEYS = ("text", "value", "threshold")
 _NUMERIC: tuple[Kind, ...] = ("number", "money")

@@ -54,14 +54,13 @@ def select_events(
     *,
     current_event: str = "transaction",
     lists: Lists = NO_LISTS,
-    filters: Predicate | None = None,
 ) -> list[Event]:
     """The events `aggregate` is over for `current`, in order.
 
     `history` holds events of the aggregate's own kind, in any order, `current` among them or not, later ones too.
     A label with a `label.known_at` counts from that instant on only. Call only when `missing_fact` says None.
     """
-    matches = filters or compile_filters(aggregate)
+    matches = compile_filters(aggregate)
     start, end = window_bounds(aggregate, current["occurred_at"])
     newest = (current["occurred_at"], current["arrival"])
     group = [(key.event_field, read(current, key.current_field)) for key in aggregate.group_by]
@@ -112,16 +111,13 @@ def evaluate_aggregate(
     *,
     current_event: str = "transaction",
     lists: Lists = NO_LISTS,
-    filters: Predicate | None = None,
 ) -> AggregateResult:
     """The value of `aggregate` for `current` over raw `history` (see `select_events`)."""
     start, end = window_bounds(aggregate, current["occurred_at"])
     reason = missing_fact(aggregate, current)
     if reason is not None:
         return AggregateResult(None, 0, start, end, reason)
-    events = select_events(
-        aggregate, history, current, current_event=current_event, lists=lists, filters=filters
-    )
+    events = select_events(aggregate, history, current, current_event=current_event, lists=lists)
     return aggregate_events(aggregate, events, current, start=start, end=end)
 
 

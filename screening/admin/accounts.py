@@ -11,16 +11,15 @@ from fraudsite.admin_site import page, render
 from fraudsite.errors import Missing
 from fraudsite.models import RecordView
 from fraudsite.record_views import view_note
-from ingestion.events.models import CustomerProfile
-from ingestion.events.selectors import customer_is_known
+from ingestion.events.selectors import customer_is_known, profiles_latest
 from ingestion.models import Transaction
 from screening.admin.history import payment_point
 from screening.admin.picture import connections_picture
-from screening.alerts.models import Alert
+from screening.alerts.selectors import alerts_about
 from screening.cases.selectors import cases_about
-from screening.models import RiskSignal
-from screening.risk.selectors import RiskyAccounts, account_require_known, account_risk
+from screening.risk.selectors import RiskyAccounts, account_require_known, account_risk, signals_past
 from screening.risk.tiers import RECOMMENDATIONS, advice
+from screening.selectors import payments_of
 
 TIERS = ("critical", "high", "medium")
 
@@ -60,12 +59,8 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
     account_require_known(account_id)
     at = timezone.now()
     risk = account_risk(account_id, at)
-    payments = list(
-        Transaction.objects.filter(account_id=account_id, occurred_at__isnull=False)
-        .select_related("decision")
-        .defer("metadata", "decision__results", "decision__facts")
-        .order_by("-occurred_at")[:60]
-    )
+    payments = list(payments_of(account_id=account_id)[:60])
+    cases = cases_about(account_ids=[account_id])
     users = sorted({each.user_id for each in payments})
     view_note(request, RecordView.Kind.ACCOUNT, account_id, user_id=users[0] if len(users) == 1 else None)
     return render(
@@ -74,20 +69,14 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
         title=f"Account {account_id}",
         account_id=account_id,
         risk=risk,
-        advice=advice(
-            risk.tier, has_open_case=cases_about(account_id=account_id).filter(closed_at=None).exists()
-        ),
+        advice=advice(risk.tier, has_open_case=cases.filter(closed_at=None).exists()),
         payments=payments[:25],
         amounts=_chart(payments),
         users=users[:10],
-        profiles=CustomerProfile.objects.filter(user_id__in=users[:10])
-        .order_by("user_id", "-updated_at")
-        .distinct("user_id"),
-        past_signals=RiskSignal.objects.filter(account_id=account_id).order_by("-holds_until")[:20],
-        alerts=Alert.objects.filter(account_id=account_id, repeat_of=None)
-        .select_related("rule", "case")
-        .order_by("-occurred_at")[:15],
-        cases=cases_about(account_id=account_id)[:15],
+        profiles=profiles_latest(users[:10]),
+        past_signals=signals_past(account_id, at)[:20],
+        alerts=alerts_about(account_ids=[account_id])[:15],
+        cases=cases[:15],
         picture=connections_picture(account_id),
         now=at,
     )

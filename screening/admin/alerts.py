@@ -61,7 +61,7 @@ class AlertAdmin(LargeTableAdmin, WorkspaceModelAdmin):
             return HttpResponseRedirect(reverse("admin:case", args=[alert.case.case_id]))
         if alert.transaction is not None:
             return HttpResponseRedirect(reverse("admin:transaction", args=[alert.transaction.transaction_id]))
-        raise Missing("This alert is joined to a case in a moment; look again.")
+        raise Missing("This alert is about to be joined to a case; look again in a moment.")
 
     @display(description="severity", label=SEVERITY_COLOURS)
     def severity_shown(self, alert: Alert) -> str:
@@ -111,7 +111,7 @@ class SnoozeForm(forms.ModelForm):
             if running := snoozes_running(timezone.now()).filter(**of).first():
                 until = f"{running.until:%-d %b %Y %H:%M} UTC"
                 raise forms.ValidationError(
-                    f"The rule is snoozed of it already, until {until}. End that first."
+                    f"The rule is already snoozed for it, until {until}. End that first."
                 )
         return given
 

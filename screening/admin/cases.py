@@ -137,7 +137,7 @@ def _act(request: HttpRequest, case_id: UUID, what: str) -> str:
             return f"The case is {assignee}'s." if assignee else "The case is nobody's."
         case "note":
             if not note:
-                raise Invalid("A note needs words.")
+                raise Invalid("A note cannot be empty.")
             # Notes are only ever added, so they need not be written on the newest version.
             services.case_note(text=note, case_id=case_id, principal=principal)
             return "The note was added."
@@ -184,11 +184,13 @@ def _chosen(text: str) -> BulkItem:
     case_id, _, seen = text.partition(":")
     version = number_of(seen)
     if not version:
-        raise Invalid("That is no choice of a case.", [FieldError("case", "expected an id and a version")])
+        raise Invalid("That is not a choice of a case.", [FieldError("case", "expected an id and a version")])
     try:
         return BulkItem(case_id=UUID(case_id), version=version)
     except ValueError:
-        raise Invalid("That is no choice of a case.", [FieldError("case", "is no id of a case")]) from None
+        raise Invalid(
+            "That is not a choice of a case.", [FieldError("case", "is not the id of a case")]
+        ) from None
 
 
 def _next_case(case: Case) -> Case | None:

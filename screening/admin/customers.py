@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
@@ -11,10 +10,11 @@ from fraudsite.downloads import MAX_ROWS, csv_download
 from fraudsite.errors import Invalid
 from fraudsite.models import RecordView
 from fraudsite.record_views import view_note
-from screening.alerts.models import Alert
-from screening.cases.models import Case
-from screening.connections.customer_payments import PAYMENT_COLUMNS, customer_payments, payment_rows
+from screening.alerts.selectors import alerts_about
+from screening.cases.selectors import cases_about
 from screening.connections.customers import customer_body
+from screening.connections.payment_rows import PAYMENT_COLUMNS, payment_rows
+from screening.selectors import payments_of
 
 
 @page("customers/<path:user_id>/", name="customer")
@@ -23,17 +23,14 @@ def customer_page(request: HttpRequest, user_id: str) -> HttpResponse:
     customer = customer_body(user_id, at=timezone.now())
     view_note(request, RecordView.Kind.CUSTOMER, user_id, user_id=user_id)
     accounts = [each["account_id"] for each in customer["accounts"]]
-    about = Q(user_id=user_id) | Q(account_id__in=accounts)
     return render(
         request,
         "workspace/screening/customer.html",
         title=f"Customer {user_id}",
         customer=customer,
-        payments=customer_payments(user_id).defer("metadata", "decision__results", "decision__facts")[:25],
-        alerts=Alert.objects.filter(about, repeat_of=None)
-        .select_related("case")
-        .order_by("-occurred_at")[:15],
-        cases=Case.objects.filter(about).order_by("-id")[:15],
+        payments=payments_of(user_id=user_id)[:25],
+        alerts=alerts_about(account_ids=accounts, user_id=user_id)[:15],
+        cases=cases_about(account_ids=accounts, user_id=user_id)[:15],
     )
 
 
@@ -41,10 +38,10 @@ def customer_page(request: HttpRequest, user_id: str) -> HttpResponse:
 def customer_payments_file(request: HttpRequest, user_id: str) -> StreamingHttpResponse:
     """All payments with what was decided of each and by which rules, newest first, as CSV."""
     customer_body(user_id, at=timezone.now())
-    payments = customer_payments(user_id)
+    payments = payments_of(user_id=user_id)
     if payments[MAX_ROWS : MAX_ROWS + 1].exists():
         raise Invalid(
-            f"These are more than {MAX_ROWS:,} payments. `GET transactions/?user_id=` gives them in pages."
+            f"There are more than {MAX_ROWS:,} payments. `GET transactions/?user_id=` gives them in pages."
         )
     view_note(request, RecordView.Kind.FILE, user_id, user_id=user_id)
     return csv_download("customer-payments.csv", PAYMENT_COLUMNS, payment_rows(payments))

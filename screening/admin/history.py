@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -13,6 +13,7 @@ from ingestion.events.models import CardEvent, LoginEvent
 from ingestion.models import Transaction
 from ingestion.selectors import amount_text
 from screening.cases.models import Case
+from screening.selectors import payments_of
 
 EACH = 40
 CHARTED = 120
@@ -28,8 +29,7 @@ def timeline(case: Case, *, marked: set[int]) -> list[dict[str, Any]]:
 
 def amounts_chart(case: Case, *, marked: set[int]) -> SafeString:
     """The newest transactions by their time and amount; those that raised an alert of this case stand out."""
-    newest = _payments(case).filter(occurred_at__lte=case.last_alert_at + AFTER).order_by("-occurred_at")
-    rows = list(newest.only("pk", "transaction_id", "amount", "currency", "occurred_at")[:CHARTED])[::-1]
+    rows = list(_payments(case, until=case.last_alert_at + AFTER)[:CHARTED])[::-1]
     return charts.stems(
         [payment_point(row) for row in rows],
         marks=[row.pk in marked for row in rows],
@@ -43,20 +43,13 @@ def payment_point(row: Transaction) -> tuple[str, float, str]:
     return when, float(row.amount), f"{when}: {amount_text(row.amount)} {row.currency}"
 
 
-def _payments(case: Case) -> QuerySet[Transaction]:
+def _payments(case: Case, *, until: datetime) -> QuerySet[Transaction]:
     """By account where the case has one: a case of a user alone is of the user's payments."""
     about = {"account_id": case.account_id} if case.account_id else {"user_id": case.user_id}
-    return Transaction.objects.filter(occurred_at__isnull=False, **about)
+    return payments_of(**about).filter(occurred_at__lte=until)
 
 
-def _transactions(case: Case, until: Any, marked: set[int]) -> list[dict[str, Any]]:
-    rows = (
-        _payments(case)
-        .filter(occurred_at__lte=until)
-        .select_related("decision")
-        .defer("metadata", "decision__results", "decision__facts")
-        .order_by("-occurred_at")[:EACH]
-    )
+def _transactions(case: Case, until: datetime, marked: set[int]) -> list[dict[str, Any]]:
     return [
         {
             "at": row.occurred_at,
@@ -70,16 +63,14 @@ def _transactions(case: Case, until: Any, marked: set[int]) -> list[dict[str, An
             "transaction_id": row.transaction_id,
             "raised_alert": row.pk in marked,
         }
-        for row in rows
+        for row in _payments(case, until=until)[:EACH]
     ]
 
 
-def _logins(case: Case, until: Any) -> list[dict[str, Any]]:
+def _logins(case: Case, until: datetime) -> list[dict[str, Any]]:
     if not case.user_id:
         return []
-    rows = LoginEvent.objects.filter(user_id=case.user_id, occurred_at__lte=until).order_by("-occurred_at")[
-        :EACH
-    ]
+    rows = LoginEvent.objects.filter(user_id=case.user_id, occurred_at__lte=until)
     return [
         {
             "at": row.occurred_at,
@@ -91,11 +82,11 @@ def _logins(case: Case, until: Any) -> list[dict[str, Any]]:
             "device": row.device_id or "",
             "outcome": "" if row.success else "failed",
         }
-        for row in rows
+        for row in rows.order_by("-occurred_at")[:EACH]
     ]
 
 
-def _card_events(case: Case, until: Any) -> list[dict[str, Any]]:
+def _card_events(case: Case, until: datetime) -> list[dict[str, Any]]:
     about = Q(account_id=case.account_id) if case.account_id else Q(user_id=case.user_id)
     rows = CardEvent.objects.filter(about, occurred_at__lte=until).order_by("-occurred_at")[:EACH]
     return [

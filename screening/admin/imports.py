@@ -103,7 +103,7 @@ def _mapping(text: str) -> dict[str, str | None]:
             )
         if column in mapping:
             raise Invalid(
-                "The import cannot be made.", [FieldError("$", f"line {number}: is that column again")]
+                "The import cannot be made.", [FieldError("$", f"line {number}: names that column again")]
             )
         mapping[column] = field or None
     return mapping

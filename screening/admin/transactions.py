@@ -16,14 +16,15 @@ from fraudsite.large_tables import LargeTableAdmin, newest_with_value
 from fraudsite.models import RecordView
 from fraudsite.record_views import view_note
 from fraudsite.roles import Action, may
-from ingestion.events.models import CustomerProfile, Label
+from ingestion.events.models import Label
+from ingestion.events.selectors import profiles_latest
 from ingestion.events.services import label_say
 from ingestion.models import Transaction, TransactionRevision
 from ingestion.selectors import money_words, transaction_get
 from screening.compiled import versions
 from screening.decisions import STATUS_LETTERS, DecisionFacts, decision_body, result_body
 from screening.models import Decision
-from screening.selectors import decision_facts_of, event_decided_on
+from screening.selectors import decision_facts_of, event_decided_on, payments_of
 
 OUTCOME_COLOURS = {"approve": "success", "review": "warning", "block": "danger", "pending": "info"}
 SEARCHED = (
@@ -170,7 +171,7 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
         may_label=may(request.user, Action.CASES_DISPOSE),
         revisions=TransactionRevision.objects.filter(transaction=row).order_by("-arrival")[:20],
         alerts=row.alerts.select_related("case", "rule")[:20],
-        profile=CustomerProfile.objects.filter(user_id=row.user_id).first(),
+        profile=profiles_latest([row.user_id]).first(),
         neighbours=_neighbours(row),
     )
 
@@ -178,9 +179,9 @@ def transaction_page(request: HttpRequest, transaction_id: str) -> HttpResponse:
 def _label(request: HttpRequest, row: Transaction) -> HttpResponse:
     proved = {"fraud": True, "no_fraud": False}.get(request.POST.get("proved", ""))
     if proved is None:
-        messages.error(request, "Say whether it proved to be fraud.")
+        messages.error(request, "Say whether it was fraud.")
     elif label_say(transaction_id=row.transaction_id, is_fraud=proved, principal=principal_of(request)):
-        messages.success(request, f"It is kept that this was {'fraud' if proved else 'no fraud'}.")
+        messages.success(request, f"Recorded: this was {'fraud' if proved else 'no fraud'}.")
     else:
         messages.info(request, "That was known already.")
     return HttpResponseRedirect(reverse("admin:transaction", args=[row.transaction_id]))
@@ -248,11 +249,6 @@ def _neighbours(row: Transaction) -> list[Transaction]:
     """The user's payments up to this one and a few after, newest first: two look-ups by index."""
     if row.occurred_at is None:
         return []
-    same = (
-        Transaction.objects.filter(user_id=row.user_id).select_related("decision").defer("decision__results")
-    )
-    after = list(same.filter(occurred_at__gt=row.occurred_at).order_by("occurred_at", "arrival")[:5])
-    until = list(
-        same.filter(occurred_at__lte=row.occurred_at).order_by("-occurred_at", "-arrival")[:NEIGHBOURS]
-    )
-    return [*reversed(after), *until]
+    same = payments_of(user_id=row.user_id)
+    after = same.filter(occurred_at__gt=row.occurred_at).reverse()[:5]
+    return [*reversed(after), *same.filter(occurred_at__lte=row.occurred_at)[:NEIGHBOURS]]

@@ -117,7 +117,7 @@ def _delivery_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Invalid("That is no id of a delivery.") from None
+        raise Invalid("That is not the id of a delivery.") from None
 
 
 def _create(request: HttpRequest) -> HttpResponse:

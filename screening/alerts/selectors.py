@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from fraudsite.errors import Missing
@@ -97,6 +97,18 @@ def snooze_body(snooze: Snooze) -> dict[str, Any]:
 
 def alerts_shown() -> QuerySet[Alert]:
     return Alert.objects.select_related("rule", "decision", "transaction", "case", "repeat_of")
+
+
+def concerning(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> Q:
+    """Alerts, or cases, about any of the accounts or about the user."""
+    of_accounts = Q(account_id__in=account_ids)
+    return of_accounts if user_id is None else of_accounts | Q(user_id=user_id)
+
+
+def alerts_about(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> QuerySet[Alert]:
+    """Newest first, with rule and case; repeats left out."""
+    about = concerning(account_ids=account_ids, user_id=user_id)
+    return Alert.objects.filter(about, repeat_of=None).select_related("rule", "case").order_by("-occurred_at")
 
 
 def alert_get(alert_id: UUID) -> Alert:

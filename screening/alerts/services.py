@@ -22,15 +22,15 @@ def snooze_create(
     """Until then the rule raises no alert and no signal about that entity. Hits are recorded, decisions unchanged."""
     now = timezone.now()
     if not now < until <= now + LONGEST:
-        raise Invalid("A snooze ends.", [FieldError("until", "must lie ahead, within a year")])
+        raise Invalid("A snooze needs an end.", [FieldError("until", "must lie ahead, within a year")])
     # The rule's row is locked, so that of two snoozes of one rule made at once the second sees the first.
     rule = Rule.objects.select_for_update().filter(pk=rule_id).first()
     if rule is None:
-        raise Invalid("A snooze is of a rule.", [FieldError("rule_id", f"there is no rule {rule_id}")])
+        raise Invalid("A snooze needs a rule.", [FieldError("rule_id", f"there is no rule {rule_id}")])
     running = snoozes_running(now).filter(rule=rule, entity_type=entity_type, entity_id=entity_id).first()
     if running is not None:
         raise Conflict(
-            f"It is snoozed already, until {running.until.isoformat()} (snooze {running.pk}); end that first."
+            f"It is already snoozed, until {running.until.isoformat()} (snooze {running.pk}); end that first."
         )
     snooze = Snooze.objects.create(
         rule=rule,

@@ -15,7 +15,7 @@ from rules.core.durations import from_us
 from rules.core.fields import field_of
 from rules.core.model import Aggregate
 from rules.core.values import number_text, plain
-from rules.list_selectors import lists_snapshot
+from rules.list_snapshots import lists_snapshot
 from screening.batch.aggregate_query import MAX_GROUPS, AggregateQuery
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import column_of, group_column, quoted

@@ -48,12 +48,12 @@ SPAN_ROWS = 1_000_000
 _UNDECIDED_ROWS = 5_000
 
 
-def backtest_advance(pk: int, *, seconds: float = TASK_S) -> bool:
-    """Work on the backtest for about `seconds`; returns whether there is more to do."""
-    return row_advance(Backtest, BACKTEST_LOCK, pk, lambda backtest: _advance(backtest, seconds))
+def backtest_advance(pk: int) -> bool:
+    """Work on the backtest for about a task's length; returns whether there is more to do."""
+    return row_advance(Backtest, BACKTEST_LOCK, pk, _advance)
 
 
-def _advance(backtest: Backtest, seconds: float) -> bool:
+def _advance(backtest: Backtest) -> bool:
     ruleset = CompiledRuleset(backtest_rules(backtest))
     lists = lists_seen(backtest, ruleset)
     check = still_running(backtest)
@@ -61,7 +61,7 @@ def _advance(backtest: Backtest, seconds: float) -> bool:
     def count(scope: Scope) -> None:
         _add(backtest, _chunk(backtest, ruleset, lists, scope, check), scope.until)
 
-    is_more = chunks_advance(backtest, count, seconds=seconds)
+    is_more = chunks_advance(backtest, count, seconds=TASK_S)
     if not is_more:
         _complete(backtest)
     return is_more
@@ -340,7 +340,7 @@ class Counting:
             "user_id": row.user_id,
             "amount": str(row.amount),
             "currency": row.currency,
-            "occurred_at": instant_text(row.occurred_at),  # type: ignore[arg-type]
+            "occurred_at": instant_text(row.occurred_at),
             "risk_score": float(outcome.risk_score),
             "details": {
                 "reason": outcome.reason,

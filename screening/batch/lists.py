@@ -9,7 +9,7 @@ from rules.core.compile import CompiledRuleset
 from rules.core.durations import from_us
 from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, ListName
-from rules.list_selectors import lists_between, lists_snapshot
+from rules.list_snapshots import lists_between, lists_snapshot
 from rules.models import RulesetVersion
 from rules.selectors import ruleset_load
 from screening.batch.columns.conditions import leaves

@@ -17,7 +17,8 @@ from rules.core.durations import to_us
 from rules.core.errors import RuleErrors, RuleProblem
 from rules.core.model import Condition
 from rules.core.parse import parse_filters
-from rules.list_selectors import list_names, lists_snapshot
+from rules.list_selectors import list_names
+from rules.list_snapshots import lists_snapshot
 from rules.models import RuleVersion
 from rules.ruleset import LoadedRuleset
 from rules.selectors import versions_shown

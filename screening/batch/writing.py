@@ -169,7 +169,7 @@ class BatchWriter:
 
     def _advance(self, rows: int, flagged: int, place: Place | None) -> None:
         """Move the batch past this part, unless it is not where this worker left it."""
-        place = place or (self.batch.cursor_us, self.batch.cursor_arrival)  # type: ignore[assignment]
+        place = place or (self.batch.cursor_us, self.batch.cursor_arrival)
         moved = ScreeningBatch.objects.filter(
             pk=self.batch.pk,
             status=RUNNING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from fraudsite.errors import Missing
 from ingestion.events.models import Severity
 from screening.alerts.models import Alert
-from screening.alerts.selectors import alert_body, alerts_shown
+from screening.alerts.selectors import alert_body, alerts_shown, concerning
 from screening.cases.models import Case, CaseEntry, CaseNote
 from screening.cases.transitions import MAY_BE_DISPOSED, TRANSITIONS
 
@@ -54,13 +55,9 @@ def cases_chosen(
     return cases.order_by("-closed_at") if status == Case.Status.CLOSED else cases
 
 
-def cases_about(*, account_id: str | None = None, user_id: str | None = None) -> QuerySet[Case]:
-    condition = Q(pk__in=[])
-    if account_id is not None:
-        condition |= Q(account_id=account_id)
-    if user_id is not None:
-        condition |= Q(user_id=user_id)
-    return Case.objects.filter(condition).order_by("-id")
+def cases_about(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> QuerySet[Case]:
+    """Newest first."""
+    return Case.objects.filter(concerning(account_ids=account_ids, user_id=user_id)).order_by("-id")
 
 
 def payments_alerted(case: Case) -> set[int]:

@@ -30,7 +30,7 @@ def case_assign(*, case_id: UUID, assignee: str, principal: str, version: int | 
     """Give a case to somebody, or to nobody (""). Taking it from somebody else needs the version one has seen."""
     if len(assignee) > PRINCIPAL_LENGTH:
         message = f"takes at most {PRINCIPAL_LENGTH} characters"
-        raise Invalid("Nobody is called so.", [FieldError("assignee", message)])
+        raise Invalid("There is nobody of that name.", [FieldError("assignee", message)])
     case = _locked(case_id, version)
     if case.assignee == assignee:
         return case

@@ -52,13 +52,13 @@ def ids_screen(*, kind: EventKind, ids: Sequence[str]) -> int:
     return screened
 
 
-def events_sweep(*, limit: int = CHUNK) -> int:
+def events_sweep() -> int:
     """Screen events that a crash, or Redis or a worker being away, left uncounted."""
     before = timezone.now() - SWEEP_AFTER
     screened = 0
     for name in COUNTED_KINDS:
         waiting = KINDS[name].model._default_manager.filter(arrival=None, received_at__lt=before)
-        screened += _screen(name, list(waiting.order_by("id")[:limit]))
+        screened += _screen(name, list(waiting.order_by("id")[:CHUNK]))
     return screened
 
 

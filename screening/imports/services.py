@@ -129,7 +129,7 @@ def import_resume(*, job: ImportJob) -> ImportJob:
     """Have a worker go on behind the last row that was done. Raises Conflict unless it was cancelled or failed."""
     if not Path(job.path).is_file():
         raise Conflict(
-            "The file is not kept any more; upload it again: rows that were accepted are replays then."
+            "The file is no longer kept. Upload it again: rows that were accepted will count as replays."
         )
     stopped = ImportJob.objects.filter(pk=job.pk, status__in=RESUMABLE)
     if not stopped.update(status=Status.PENDING, attempts=0, error="", completed_at=None):

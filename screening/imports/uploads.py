@@ -25,7 +25,7 @@ FIELDS = ("name", "format", "delimiter", "mapping", "lower_case", "ignore_unknow
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "pipe": "|", "\\t": "\t"}
 
 
-class SpooledFile(UploadedFile):  # type: ignore[misc]
+class SpooledFile(UploadedFile):
     """An upload on disk, at `path` until somebody moves it away."""
 
     def __init__(self, file: Any, path: Path, name: str, size: int) -> None:
@@ -33,7 +33,7 @@ class SpooledFile(UploadedFile):  # type: ignore[misc]
         self.path = path
 
 
-class SpoolHandler(FileUploadHandler):  # type: ignore[misc]
+class SpoolHandler(FileUploadHandler):
     """Writes each file part to the uploads folder, piece by piece. `discard` ends it, whatever came of the request."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -72,7 +72,7 @@ def _on_disk() -> Iterator[None]:
     except OSError as error:
         log.error("upload_cannot_be_kept", folder=str(settings.IMPORT_DIR), error=str(error))
         raise Busy(
-            "There is no place for the file at this moment, and nothing of it was kept; the platform's log says why."
+            "There is no room for the file at this moment, and nothing of it was kept; the platform's log says why."
         ) from None
 
 
@@ -107,7 +107,7 @@ def options_of(form: Any) -> tuple[str, Options]:
     """(name, options) from the text parts. Raises Invalid naming each that is wrong."""
     texts = [name for name in form if isinstance(form.get(name), str)]
     errors = [
-        FieldError(name[:100] or "$", f"is not known here; there are file, {', '.join(FIELDS)}")
+        FieldError(name[:100] or "$", f"is not known here; known are file, {', '.join(FIELDS)}")
         for name in texts
         if name not in FIELDS
     ]

@@ -21,7 +21,7 @@ def before_check(before: datetime) -> None:
     keep = timedelta(days=settings.RETENTION_MIN_DAYS)
     if before > datetime.now(UTC) - keep:
         raise Invalid(
-            f"Transactions are kept for {keep.days} days at least (RETENTION_MIN_DAYS).",
+            f"Transactions are kept for at least {keep.days} days (RETENTION_MIN_DAYS).",
             [FieldError("before", f"must be {(datetime.now(UTC) - keep).date()} or earlier")],
         )
     work_check(before)

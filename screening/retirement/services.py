@@ -43,12 +43,17 @@ Status = RetirementRun.Status
 
 @dataclass(slots=True)
 class Retirement:
-    """How far a run is. `kept`: how many stay, by the reason why."""
+    """What was asked for, and how far it is. `kept`: how many stay, by the reason why. `run` and `file` are None in a
+    dry run, `file` also where nothing is exported."""
 
+    before: datetime
+    chunk: int
+    limit: int | None
     looked_at: int = 0
     retired: int = 0
     kept: Counter[str] = field(default_factory=Counter)
     run: RetirementRun | None = None
+    file: ExportFile | None = None
 
 
 Progress = Callable[[Retirement], None]
@@ -70,47 +75,74 @@ def transactions_retire(
     would leave, or another run is at work; Conflict also later on, when a rule is published meanwhile that does, and
     Busy when other transactions do not end. What has left by then has left. A dry run counts and changes nothing.
     """
-    if not 1 <= chunk <= MAX_CHUNK:
-        raise Invalid("That is no size of a chunk.", [FieldError("chunk", f"must be 1 to {MAX_CHUNK}")])
-    if limit is not None and limit < 1:
-        raise Invalid("That is no limit.", [FieldError("limit", "must be at least 1")])
+    _check_sizes(chunk, limit)
     before_check(before)
-    done = Retirement()
+    done = Retirement(before, chunk, limit)
     if is_dry_run:
-        for leaving in _chunks(done, before=before, chunk=chunk, limit=limit):
+        for leaving in _chunks(done):
             done.retired += len(leaving)
             _tell(done, on_progress)
         return done
-    with _alone(), acting_as(principal):
-        # A run that was killed: whoever holds the lock knows that nobody works on it.
-        RetirementRun.objects.filter(status=Status.RUNNING).update(
-            status=Status.STOPPED, ended_at=timezone.now()
-        )
-        file = None if export is None else ExportFile(export)
-        done.run = RetirementRun.objects.create(
-            before=before,
-            chunk=chunk,
-            row_limit=limit,
-            export_path="" if file is None else str(file.path),
-            created_by=principal,
-        )
-        status: str = Status.STOPPED
-        try:
-            for leaving in _chunks(done, before=before, chunk=chunk, limit=limit):
-                if leaving:
-                    _chunk_retire(done, leaving, before=before, file=file)
-                _tell(done, on_progress)
-            status = Status.COMPLETED
-        finally:
-            _end(done, status, file)
+    with _alone(), acting_as(principal), _recorded(done, principal=principal, export=export):
+        for leaving in _chunks(done):
+            if leaving:
+                _chunk_retire(done, leaving)
+            _tell(done, on_progress)
     return done
 
 
-def _chunks(done: Retirement, *, before: datetime, chunk: int, limit: int | None) -> Iterator[list[int]]:
+def _check_sizes(chunk: int, limit: int | None) -> None:
+    if not 1 <= chunk <= MAX_CHUNK:
+        raise Invalid("A chunk cannot have that size.", [FieldError("chunk", f"must be 1 to {MAX_CHUNK}")])
+    if limit is not None and limit < 1:
+        raise Invalid("That cannot be a limit.", [FieldError("limit", "must be at least 1")])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with only_one(RETIREMENT_LOCK) as is_mine:
+        if not is_mine:
+            raise Conflict("Another run is letting transactions leave at this moment.")
+        yield
+
+
+@contextmanager
+def _recorded(done: Retirement, *, principal: str, export: Path | None) -> Iterator[None]:
+    """The row that tells of the run, and the file it exports to, from its beginning to whatever ends it."""
+    # A run that was killed: whoever holds the lock knows that nobody works on it.
+    RetirementRun.objects.filter(status=Status.RUNNING).update(status=Status.STOPPED, ended_at=timezone.now())
+    done.file = None if export is None else ExportFile(export)
+    done.run = RetirementRun.objects.create(
+        before=done.before,
+        chunk=done.chunk,
+        row_limit=done.limit,
+        export_path="" if done.file is None else str(done.file.path),
+        created_by=principal,
+    )
+    status: str = Status.STOPPED
+    try:
+        yield
+        status = Status.COMPLETED
+    finally:
+        _end(done, done.run, status)
+
+
+def _end(done: Retirement, run: RetirementRun, status: str) -> None:
+    if done.file is not None:
+        done.file.close()
+        run.export_digest = done.file.digest
+    run.status, run.ended_at = status, datetime.now(UTC)
+    run.looked_at, run.retired, run.kept = done.looked_at, done.retired, dict(done.kept)
+    run.save()
+    _analyze()
+    log.info("transactions_retired", run_id=str(run.run_id), status=str(status), retired=done.retired)
+
+
+def _chunks(done: Retirement) -> Iterator[list[int]]:
     place = Place()
-    while limit is None or done.retired < limit:
-        n = chunk if limit is None else min(chunk, limit - done.retired)
-        looked = look(before=before, after=place, n=n)
+    while done.limit is None or done.retired < done.limit:
+        n = done.chunk if done.limit is None else min(done.chunk, done.limit - done.retired)
+        looked = look(before=done.before, after=place, n=n)
         if looked.end is None:
             return
         place = looked.end
@@ -124,27 +156,19 @@ def _tell(done: Retirement, on_progress: Progress | None) -> None:
         on_progress(done)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    with only_one(RETIREMENT_LOCK) as is_mine:
-        if not is_mine:
-            raise Conflict("Another run lets transactions leave at this moment.")
-        yield
-
-
-def _chunk_retire(done: Retirement, pks: list[int], *, before: datetime, file: ExportFile | None) -> None:
-    work_check(before)
+def _chunk_retire(done: Retirement, pks: list[int]) -> None:
+    work_check(done.before)
     is_first = done.retired == 0
     _register(pks)
     _older_transactions_wait()
-    size = 0 if file is None else file.size()
+    size = 0 if done.file is None else done.file.size()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            n = _delete(done, pks, before=before, file=file)
+            n = _delete(done, pks)
             break
         except IntegrityError:
-            if file is not None:
-                file.take_back(size)
+            if done.file is not None:
+                done.file.take_back(size)
             if attempt == ATTEMPTS:
                 raise
             log.info("retirement_chunk_again", attempt=attempt)
@@ -219,12 +243,12 @@ _DELETES = (
 )
 
 
-def _delete(done: Retirement, pks: list[int], *, before: datetime, file: ExportFile | None) -> int:
+def _delete(done: Retirement, pks: list[int]) -> int:
     """How many have left: those that may still leave now that nobody can change them."""
     with transaction.atomic():
-        decisions = still_leaving(pks, before=before)
-        if file is not None:
-            file.add(decisions.keys())
+        decisions = still_leaving(pks, before=done.before)
+        if done.file is not None:
+            done.file.add(decisions.keys())
         values = {"pks": [*decisions.keys()], "decisions": [*decisions.values()]}
         with connection.cursor() as cursor:
             for sql in _DELETES:
@@ -240,17 +264,3 @@ def _analyze() -> None:
     """Plans made while the registry was empty would read it from end to end."""
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE ingestion_retiredtransaction")
-
-
-def _end(done: Retirement, status: str, file: ExportFile | None) -> None:
-    assert done.run is not None
-    run = done.run
-    digest = ""
-    if file is not None:
-        file.close()
-        digest = file.digest
-    run.status, run.ended_at, run.export_digest = status, datetime.now(UTC), digest
-    run.looked_at, run.retired, run.kept = done.looked_at, done.retired, dict(done.kept)
-    run.save()
-    _analyze()
-    log.info("transactions_retired", run_id=str(run.run_id), status=str(status), retired=done.retired)

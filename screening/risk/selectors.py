@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from fraudsite.errors import Missing
 from ingestion.models import CardEvent, Transaction
@@ -121,6 +122,11 @@ def accounts_of_user(user_id: str, at: datetime) -> list[str]:
     """The accounts that a signal of this user counts for."""
     newest = Transaction.objects.filter(user_id=user_id, occurred_at__lte=at).order_by("-occurred_at", "-id")
     return sorted(set(newest.values_list("account_id", flat=True)[:ACCOUNTS_AMONG]))
+
+
+def signals_past(account_id: str, at: datetime) -> QuerySet[RiskSignal]:
+    """Those raised on the account itself that no longer hold, the last to end first."""
+    return RiskSignal.objects.filter(account_id=account_id, holds_until__lte=at).order_by("-holds_until")
 
 
 def account_require_known(account_id: str) -> None:

@@ -68,7 +68,7 @@ def test_it_shows_whole_days_and_no_others(reader: StaffClient) -> None:
 def test_it_refuses_what_is_no_day(reader: StaffClient, address: str) -> None:
     response = reader.get(reverse(address), {"since": "last Tuesday"})
     assert response.status_code == 400
-    assert "is no day of the calendar" in response.content.decode()
+    assert "is not a day of the calendar" in response.content.decode()
 
 
 def test_it_downloads_all_that_the_filters_choose_with_old_and_new(

@@ -12,7 +12,6 @@ import pytest
 import time_machine
 from axes.models import AccessAttempt
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -26,6 +25,7 @@ from fraudsite.tasks import sessions_purge
 from reporting.models import AuditEntry
 from tests.reporting.audit_trail import written
 from tests.staff import StaffClient, staff
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough pass phrase"
@@ -166,15 +166,9 @@ def test_it_sets_up_one_second_factor_in_however_many_tabs() -> None:
 
     def open_tab(client: Client) -> int:
         ready.wait()
-        try:
-            return client.get(reverse("admin:two_factor")).status_code
-        finally:
-            connection.close()
+        return client.get(reverse("admin:two_factor")).status_code
 
-    with ThreadPoolExecutor(len(clients)) as pool:
-        statuses = list(pool.map(open_tab, clients))
-
-    assert statuses == [200] * len(clients)
+    assert in_threads(len(clients), open_tab, clients) == [200] * len(clients)
     device, codes = set_up(clients[0])
     assert device.confirmed
     assert len(codes) == 8

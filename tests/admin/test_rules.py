@@ -133,7 +133,7 @@ def test_it_lets_another_person_approve_and_not_the_author(settings: Any) -> Non
     version = RuleVersion.objects.get()
     assert version.state == "pending_approval"
     approve = reverse("admin:rule_move", args=[version.rule_id, 1, "approve"])
-    assert "Who wrote a version cannot approve it" in messages_of(author.post(approve, follow=True))
+    assert "Whoever wrote a version cannot approve it" in messages_of(author.post(approve, follow=True))
     waiting = author.page(reverse("admin:rules_waiting"))
     assert "another person approves" in waiting
     approver = StaffClient("grace", "Approver")

@@ -61,7 +61,7 @@ def test_it_says_in_words_what_was_scheduled_and_who_gets_it(settings: Any) -> N
 def test_it_says_of_a_wrong_form_what_is_wrong_and_nothing_of_fields_there_are_not() -> None:
     staff = StaffClient("root", "Administrator")
     html = staff.post(ADD, chosen(mail_to="nobody")).content.decode()
-    assert "is not a mail address" in html
+    assert "is not an e-mail address" in html
     assert "clocked" not in html
     assert not PeriodicTask.objects.filter(name="Rules for the board").exists()
 
@@ -84,7 +84,7 @@ def test_it_shows_what_was_chosen_and_changes_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"mail_to": "nobody"}, "is not a mail address"),
+        ({"mail_to": "nobody"}, "is not an e-mail address"),
         ({"mail_to": ",".join(f"a{n}@example.org" for n in range(21))}, "At most 20 addresses"),
         ({"at": "25:00"}, "Enter a valid time"),
         # February has no more.

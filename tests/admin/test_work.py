@@ -20,6 +20,7 @@ from ingestion.imports.models import ImportJob
 from screening.batch.models import Backtest
 from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
 from tests.admin.samples import LARGE, case_of_payments, payment, rule
+from tests.cases.making import transaction
 from tests.clients import ApiClient
 from tests.eager import tasks_done_at_once
 from tests.rows_read import rows_read
@@ -242,12 +243,35 @@ def test_it_shows_one_customer_and_gives_all_payments_as_a_file(
         assert client.get(absent).status_code == 404
 
 
+def test_a_payment_without_a_time_is_listed_once_it_is_decided(case: Case) -> None:
+    transaction(transaction_id="T7", occurred_at=None, arrival=None)
+    client = StaffClient("ada", "Analyst")
+    for name, of in (("account", "A1"), ("customer", "U1"), ("transaction", "T0")):
+        html = client.page(reverse(f"admin:{name}", args=[of]))
+        assert "T0" in html
+        assert "T7" not in html, name
+
+
 def test_it_says_the_day_until_which_a_signal_holds(case: Case) -> None:
     RiskSignal.objects.update(holds_until=timezone.now() + timedelta(days=40))
     day = (timezone.now() + timedelta(days=40)).strftime("%-d %b")
     client = StaffClient("ada", "Analyst")
     assert f"until {day}" in client.page(reverse("admin:account", args=["A1"]))
     assert f"until {day}" in client.page(reverse("admin:accounts_at_risk"))
+
+
+def test_a_signal_is_one_of_the_past_only_when_it_holds_no_more(case: Case) -> None:
+    """Signals that hold stand first on the page, those of the past last."""
+    client, name = StaffClient("ada", "Analyst"), str(RiskSignal.objects.values_list("signal", flat=True)[0])
+
+    def told() -> list[bool]:
+        holding, _, past = client.page(reverse("admin:account", args=["A1"])).partition("Signals of the past")
+        return [name in holding.partition("Signals that hold")[2].partition("</ul>")[0], name in past]
+
+    assert told() == [True, False]
+    now = timezone.now()
+    RiskSignal.objects.update(raised_at=now - timedelta(days=2), holds_until=now - timedelta(days=1))
+    assert told() == [False, True]
 
 
 def test_it_leads_from_an_alert_to_its_case(case: Case) -> None:
@@ -269,7 +293,7 @@ def test_it_snoozes_a_rule_for_an_entity() -> None:
     client.post(reverse("admin:screening_snooze_add"), given)
     assert (Snooze.objects.get().entity_id, Snooze.objects.get().created_by) == ("A1", "user:ada")
     again = client.post(reverse("admin:screening_snooze_add"), {**given, "reason": "a long reason"})
-    assert "snoozed of it already, until" in again.content.decode()
+    assert "already snoozed for it, until" in again.content.decode()
     assert "a long reason" in again.content.decode(), "what was typed is still there"
     assert Snooze.objects.count() == 1
 
@@ -309,7 +333,7 @@ def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> Non
     malformed = client.post(
         reverse("admin:webhook_action", args=[webhook.pk, "replay"]), {"delivery": "x"}, follow=True
     )
-    assert "no id of a delivery" in messages_of(malformed)
+    assert "not the id of a delivery" in messages_of(malformed)
     rotated = client.post(reverse("admin:webhook_action", args=[webhook.pk, "rotate"]))
     webhook.refresh_from_db()
     assert webhook.secret in rotated.content.decode()
@@ -376,9 +400,9 @@ def test_it_imports_columns_under_other_names_and_leaves_out_unknown_ones(eager:
     ("given", "told"),
     [
         ({"mapping": "Txn Ref"}, "Line 1: write column = field"),
-        ({"mapping": "a = amount\na = channel"}, "Line 2: is that column again"),
+        ({"mapping": "a = amount\na = channel"}, "Line 2: names that column again"),
         ({"mapping": "a = amont"}, "is neither a field"),
-        ({"time_zone": "Lagos"}, "names no time zone"),
+        ({"time_zone": "Lagos"}, "is not a time zone"),
         ({"file": ""}, "Choose a file"),
     ],
 )

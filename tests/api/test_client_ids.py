@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

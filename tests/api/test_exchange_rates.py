@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from ingestion.models import ExchangeRate
 from ingestion.rate_services import exchange_rate_update
 from tests.clients import ApiClient, assert_problem
-from tests.waiting import keeps_somebody_waiting
+from tests.waiting import Beside
 
 USD = {"currency": "USD", "valid_on": "2026-11-01", "rate": "1650.25"}
 
@@ -90,27 +87,13 @@ def test_it_corrects_and_removes_a_rate(api: ApiClient) -> None:
 def test_two_who_correct_a_rate_at_once_both_do() -> None:
     row = ExchangeRate.objects.create(**USD, base_currency="NGN")
 
-    def redate() -> None:
-        try:
-            exchange_rate_update(rate_id=row.pk, valid_on=date(2026, 11, 9))
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            exchange_rate_update(rate_id=row.pk, rate=Decimal(1700))
-            other = pool.submit(redate)
-            wait_for(keeps_somebody_waiting)
-        other.result(10)
+    with transaction.atomic():
+        exchange_rate_update(rate_id=row.pk, rate=Decimal(1700))
+        other = Beside(lambda: exchange_rate_update(rate_id=row.pk, valid_on=date(2026, 11, 9)))
+        other.must_wait()
+    other.answer()
     row.refresh_from_db()
     assert (row.rate, row.valid_on) == (1700, date(2026, 11, 9))
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_it_filters_and_orders(api: ApiClient) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from fraudsite.errors import Invalid
@@ -18,6 +16,7 @@ from screening.cases.transitions import TRANSITIONS
 from screening.models import Alert, Case, CaseEntry
 from tests.cases.making import alert, case, rule, transaction
 from tests.clients import ApiClient, assert_problem
+from tests.threads import in_threads
 
 ALL = ("open", "in_review", "escalated", "closed")
 
@@ -56,6 +55,14 @@ def test_it_filters_cases(api: ApiClient) -> None:
         assert [each["account_id"] for each in items] == accounts, query
     assert_problem(api.get("cases/?colour=red"), 400, "colour")
     assert_problem(api.get("cases/?status=lost"), 400, "status")
+
+
+def test_a_closed_case_is_not_overdue(api: ApiClient) -> None:
+    opened = case()
+    Case.objects.update(due_at=timezone.now() - timedelta(minutes=1))
+    api.post(f"cases/{opened.case_id}/dispose/", {"disposition": "inconclusive"})
+    assert api.get("cases/?is_overdue=true").json()["items"] == []
+    assert api.get(f"cases/{opened.case_id}/").json()["is_overdue"] is False
 
 
 def test_it_shows_a_case_with_alerts_notes_and_history(api: ApiClient) -> None:
@@ -147,15 +154,11 @@ def test_it_lets_one_of_two_investigators_close_a_case_at_once(is_versioned: boo
     dispositions = ["confirmed_fraud", "false_positive"]
 
     def close(number: int) -> int:
-        try:
-            body = {"disposition": dispositions[number]} | ({"version": 1} if is_versioned else {})
-            client = ApiClient(raw_key=keys[number])
-            return client.post(f"cases/{opened.case_id}/dispose/", body).status_code
-        finally:
-            connection.close()
+        body = {"disposition": dispositions[number]} | ({"version": 1} if is_versioned else {})
+        client = ApiClient(raw_key=keys[number])
+        return client.post(f"cases/{opened.case_id}/dispose/", body).status_code
 
-    with ThreadPoolExecutor(2) as pool:
-        codes = list(pool.map(close, range(2)))
+    codes = in_threads(2, close, range(2))
     assert sorted(codes) == [200, 409]
     opened.refresh_from_db()
     assert opened.disposition == dispositions[codes.index(200)]

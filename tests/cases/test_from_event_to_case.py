@@ -12,10 +12,10 @@ from ingestion.models import AlertEvent, Label, LoginEvent
 from rules.pack.selectors import entries_in_use
 from rules.services import rule_create
 from screening.alerts.selectors import snoozes
+from screening.counting import fence, store
 from screening.engine import engines
 from screening.models import Alert, Case, RiskSignal
 from screening.outbox.worker import outbox_work
-from screening.realtime import fence, store
 from screening.storing import Effects
 from tests.clients import ApiClient
 from tests.events.bodies import login

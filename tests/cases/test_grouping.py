@@ -171,6 +171,15 @@ def test_it_is_no_repeat_when_it_is_about_another_account_of_the_case() -> None:
     assert OutboxEntry.objects.filter(kind="alert", subject="A2").exists()
 
 
+def test_a_case_that_is_due_sooner_already_stays_due_then_when_its_priority_rises() -> None:
+    opened = case(severity="low")
+    soon = timezone.now() + timedelta(hours=1)
+    Case.objects.filter(pk=opened.pk).update(due_at=soon)
+    case(severity="medium", rule=rule("another"))
+    opened.refresh_from_db()
+    assert (opened.priority, opened.due_at) == ("medium", soon)
+
+
 def test_it_keeps_the_highest_priority_when_a_lesser_alert_joins() -> None:
     opened = case(severity="high")
     alert(rule=rule("Structuring"), severity="low", signal="structuring")

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
+from fraudsite.errors import Conflict
 from screening.alerts.selectors import snoozed_rules, snoozes
+from screening.alerts.services import snooze_create
 from screening.models import Snooze
 from tests.cases.making import rule
 from tests.clients import ApiClient, assert_problem
+from tests.waiting import Beside
 
 EVENT = {"user_id": "U1", "account_id": "A1", "device_id": None}
 
@@ -68,6 +72,19 @@ def test_it_refuses_a_second_one_of_the_same(api: ApiClient) -> None:
     api.post("snoozes/", body())
     assert_problem(api.post("snoozes/", body()), 409)
     assert api.post("snoozes/", body(entity_id="A2")).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_of_the_same_at_once_the_second_is_refused() -> None:
+    given = {"rule_id": rule().pk, "entity_type": "account_id", "entity_id": "A1", "reason": "Payroll."}
+    given |= {"until": timezone.now() + timedelta(days=1), "principal": "user:ada"}
+    with transaction.atomic():
+        snooze_create(**given)
+        second = Beside(lambda: snooze_create(**given))
+        second.must_wait()
+    with pytest.raises(Conflict):
+        second.answer()
+    assert Snooze.objects.count() == 1
 
 
 def test_it_refuses_what_makes_no_sense(api: ApiClient) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from ingestion.events.payloads import KINDS, payload_read
 from ingestion.events.selectors import labels_known
@@ -15,6 +14,7 @@ from ingestion.events.services import events_store
 from ingestion.models import CustomerProfile, Label, LoginEvent
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import ID_FIELD, OF_KIND, card, kyc, label, login
+from tests.threads import in_threads
 from tests.waiting import Beside
 
 KIND = pytest.mark.parametrize("kind", list(OF_KIND))
@@ -234,22 +234,14 @@ def test_it_stores_an_event_once_of_many_sent_at_the_same_time() -> None:
     client = ApiClient("events:write")
 
     def send(number: int) -> int:
-        try:
-            body = login(success=number % 2 == 0)
-            return client_of(client.raw_key).post("events/login/", body).status_code
-        finally:
-            connection.close()
+        body = login(success=number % 2 == 0)
+        return ApiClient(raw_key=client.raw_key).post("events/login/", body).status_code
 
-    with ThreadPoolExecutor(8) as pool:
-        codes = sorted(pool.map(send, range(16)))
+    codes = in_threads(8, send, range(16))
     assert LoginEvent.objects.count() == 1
     assert codes.count(201) == 1
     assert set(codes) == {200, 201, 409}
     assert codes.count(409) == 8
-
-
-def client_of(raw_key: str) -> ApiClient:
-    return ApiClient(raw_key=raw_key)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from ingestion.events.selectors import labels_known, profiles_of
+from ingestion.events.selectors import labels_known, profiles_latest, profiles_of
 from tests.clients import ApiClient
 from tests.events.bodies import kyc, label
 
@@ -20,6 +20,13 @@ def test_it_finds_the_profiles_of_each_customer_oldest_first(api: ApiClient) -> 
         "U1": ["medium", "pep"],
         "U2": ["medium"],
     }
+
+
+def test_the_latest_profile_of_each_customer_is_the_newest_however_they_arrived(api: ApiClient) -> None:
+    newest = kyc(risk_tier="pep", updated_at="2026-03-03T00:00:00Z")
+    api.post("events/kyc/", [newest, kyc(), kyc(user_id="U2")])
+    latest = profiles_latest(["U1", "U2", "U3"])
+    assert {each.user_id: each.risk_tier for each in latest} == {"U1": "pep", "U2": "medium"}
 
 
 def test_it_knows_a_label_from_its_moment_or_else_from_its_arrival(api: ApiClient) -> None:

@@ -29,15 +29,24 @@ DECIDED = (
 
 
 @contextmanager
-def storing_blocked(stack: Stack) -> Iterator[Any]:
-    """Nobody can store a transaction; whoever tries has counted it already."""
+def storing_blocked(stack: Stack, table: str = "ingestion_transaction") -> Iterator[Any]:
+    """Nobody can store a row there; whoever tries to store a transaction or decision has counted it already."""
     with (
         closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
         blocking.cursor() as cursor,
     ):
-        cursor.execute("LOCK TABLE ingestion_transaction IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         yield cursor
         blocking.rollback()
+
+
+@contextmanager
+def worker_in_mid_task(stack: Stack, bodies: list[dict[str, Any]]) -> Iterator[Any]:
+    """Decisions cannot be stored, transactions can: a worker is caught between its count and its store."""
+    with storing_blocked(stack, "screening_decision") as cursor:
+        assert stack.post("transactions/bulk/", bodies).body["accepted"] == len(bodies)
+        stack.wait(lambda: stack.sql(BLOCKED, "worker-realtime"), "the worker wants to store", patience_s=30)
+        yield cursor
 
 
 def submit_and_be_killed(stack: Stack, client: Client, payload: dict[str, Any]) -> None:
@@ -79,18 +88,9 @@ def test_it_takes_back_within_a_minute_what_was_counted_and_never_stored(
 
 def test_it_screens_each_once_when_a_worker_is_killed_in_mid_task(stack: Stack, client: Client) -> None:
     n = 40
-    bodies = [client.payload() for _ in range(n)]
-    with (
-        closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
-        blocking.cursor() as cursor,
-    ):
-        # Decisions cannot be stored, transactions can: the worker is caught between its count and its store.
-        cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
-        assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
-        stack.wait(lambda: stack.sql(BLOCKED, "worker-realtime"), "the worker wants to store", patience_s=30)
+    with worker_in_mid_task(stack, [client.payload() for _ in range(n)]) as cursor:
         stack.kill("worker-realtime")
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS blocked", ["worker-realtime"])
-        blocking.rollback()
     stack.start_worker()
     stack.wait(lambda: stack.sql(DECIDED, client.user_id) == [(n, n)], "all are decided once", patience_s=90)
     assert count_in(client.submit()) == n + 1
@@ -180,17 +180,9 @@ def test_it_lets_payments_wait_for_a_broker_that_hangs_once_and_not_again_and_ag
 def test_it_goes_on_when_the_broker_is_lost_in_mid_task(stack: Stack, client: Client) -> None:
     """A worker that holds a task nobody can be told about ends, and is started again."""
     n = 40
-    bodies = [client.payload() for _ in range(n)]
-    with (
-        closing(psycopg2.connect(stack.environment["DATABASE_URL"])) as blocking,
-        blocking.cursor() as cursor,
-    ):
-        cursor.execute("LOCK TABLE screening_decision IN SHARE ROW EXCLUSIVE MODE")
-        assert stack.post("transactions/bulk/", bodies).body["accepted"] == n
-        stack.wait(lambda: stack.sql(BLOCKED, "worker-realtime"), "the worker wants to store", patience_s=30)
+    with worker_in_mid_task(stack, [client.payload() for _ in range(n)]):
         stack.kill(BROKER)
         stack.start_redis(BROKER, emptied=True)
-        blocking.rollback()
     later = client.payload()
     assert stack.request("POST", "transactions/?mode=async", later, timeout_s=10).status == 202
 

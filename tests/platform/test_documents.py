@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 
 from fraudsite.dev.home import CHECKOUT
 
@@ -33,6 +34,13 @@ def test_its_links_lead_somewhere(document: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             missing.append(f"{address}#{anchor}")
     assert missing == []
+
+
+def test_the_data_model_names_every_table_of_ours() -> None:
+    text = (CHECKOUT / "docs/data-model.md").read_text()
+    ours = [each for each in apps.get_models() if each.__module__.split(".")[0] in FOLDERS]
+    tables = {each.__name__ for each in ours if each._meta.managed}
+    assert {name for name in tables if f"`{name}`" not in text} == set()
 
 
 def anchors(document: Path) -> set[str]:

@@ -12,7 +12,7 @@ from redis import Redis
 
 from fraudsite.celery import app
 from fraudsite.logging import TRANSACTIONS
-from screening.realtime import fence, store
+from screening.counting import fence, store
 from tests.admin.samples import payment
 from tests.clients import ApiClient
 

@@ -6,7 +6,7 @@ from redis import Redis
 from fraudsite.dev import redis_cluster
 from fraudsite.dev.pytest_services import _worker_count, _workers_asked
 from fraudsite.dev.throw_away import is_on_cluster
-from screening.realtime import store
+from screening.counting import store
 from screening.velocity.cluster import ClusterVelocityStore
 
 pytestmark = pytest.mark.django_db

@@ -13,9 +13,9 @@ from ingestion.models import Transaction
 from rules.models import RuleVersion
 from rules.pack.selectors import entries_in_use
 from rules.services import rule_create
+from screening.counting import fence, store
 from screening.engine import engines
 from screening.models import Alert, Decision, RiskSignal
-from screening.realtime import fence, store
 from tests.clients import ApiClient
 
 pytestmark = pytest.mark.django_db

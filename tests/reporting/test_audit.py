@@ -24,6 +24,7 @@ from tests.clients import ApiClient, assert_problem
 from tests.databases import trail_is_never_emptied, trail_may_be_emptied
 from tests.reporting.audit_trail import sql, written
 from tests.staff import StaffClient
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -329,17 +330,8 @@ def test_it_shows_the_trail_on_a_page_to_auditors() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_it_chains_what_many_write_at_once() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def write(index: int) -> None:
-        try:
-            list_create(name=f"list_{index}", principal="user:ada")
-        finally:
-            connection.close()
-
     start = head().number
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(24)))
+    in_threads(8, lambda index: list_create(name=f"list_{index}", principal="user:ada"), range(24))
     assert verify().broken is None
     assert head().number - start == 48, "a list and a ruleset each"
 

@@ -7,7 +7,6 @@ import io
 import threading
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,12 +14,10 @@ from typing import Any
 import pytest
 import time_machine
 from django.core import mail
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from fraudsite.spreadsheets import harmless
 from reporting import kpis, scheduled
 from reporting.mailing import report_mail
 from reporting.models import MinuteFigures, Report, RollupState
@@ -35,6 +32,7 @@ from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient, assert_problem
 from tests.staff import StaffClient, messages_of
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -229,9 +227,6 @@ def test_it_defuses_formulas_in_csv(api: ApiClient) -> None:
     assert '\'=HYPERLINK("http://x")' in cells
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))]
     assert "'-1+2" in cells
-    assert harmless("\tx") == "'\tx"
-    assert harmless(" =1+1") == "' =1+1"
-    assert harmless("\uff1d1+1") == "'\uff1d1+1"
 
 
 def test_it_writes_formulas_as_text_in_xlsx(api: ApiClient) -> None:
@@ -347,7 +342,7 @@ def test_it_takes_no_fault_of_its_own_for_a_wrong_date(monkeypatch: pytest.Monke
     said = client.post(
         reverse("admin:reports"), {"kind": "daily_operations", "date": "22/11/2026"}, follow=True
     )
-    assert "is no day of the calendar, written as" in messages_of(said)
+    assert "is not a day of the calendar, written as" in messages_of(said)
     monkeypatch.setattr("reporting.admin.reports.report_make", broken)
     with pytest.raises(ValueError, match="a fault"):
         client.post(reverse("admin:reports"), {"kind": "daily_operations", "date": "2026-11-22"})
@@ -427,15 +422,7 @@ def test_it_mails_once_when_two_workers_are_at_the_same_report(
 
     monkeypatch.setattr(scheduled, "report_make", make_at_once)
 
-    def work() -> None:
-        try:
-            by_schedule("Daily")
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(work) for _ in range(2)]:
-            done.result()
+    in_threads(2, by_schedule, ["Daily", "Daily"])
     assert Report.objects.count() == 1
     assert len(mail.outbox) == 1
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rules import list_csv
-from rules.list_selectors import forget_lists, lists_snapshot
+from rules.list_snapshots import forget_lists, lists_snapshot
 from rules.models import NamedListEntry, RulesetVersion
 from rules.selectors import ruleset_load
 from tests.clients import ApiClient, assert_problem
@@ -70,6 +70,15 @@ def test_it_adds_one_entry_or_many(api: ApiClient) -> None:
     }
     items = api.get("lists/blocked/entries/").json()["items"]
     assert [(item["value"], item["note"]) for item in items] == [("M1", "chargebacks"), ("M2", "")]
+
+
+def test_it_takes_nothing_of_a_file_with_a_row_too_many(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_csv, "MAX_ROWS", 3)
+    assert_problem(upload(api, b"a\nb\nc\nd\n"), 400, "file")
+    assert api.get("lists/blocked/entries/").json()["total"] == 0
+    assert upload(api, b"a\nb\nc\n").json()["added"] == 3
 
 
 def test_it_reads_no_file_that_is_too_large(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -380,7 +380,7 @@ def test_a_shadow_does_not_take_back_what_came_in_force_beside_it() -> None:
     ).version
     shadow(second)
     third = update(first, priority=9)
-    with pytest.raises(Conflict, match="Version 3 came in force while version 2 was in shadow"):
+    with pytest.raises(Conflict, match="Version 3 came into force while version 2 was in shadow"):
         approve(second)
     assert in_force() == [(first.rule_id, third.number)]
     services.rule_rollback(rule_id=first.rule_id, number=2, principal=CHECKER)

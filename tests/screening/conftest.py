@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fraudsite.short_cache import forget_kept
-from rules.list_selectors import forget_lists
+from rules.list_snapshots import forget_lists
+from screening.counting import fence, store
 from screening.engine import engines
-from screening.realtime import fence, store
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from ingestion.models import Transaction
 from screening.models import Decision
 from tests.clients import ApiClient
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 LONG_AGO = datetime(2020, 3, 1, 12, tzinfo=UTC)
 BEFORE = "2021-01-01"

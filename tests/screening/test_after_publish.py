@@ -11,8 +11,7 @@ from screening.engine import EngineHolder, engines
 from screening.models import VelocityState
 from screening.velocity.errors import StoreUnavailable
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

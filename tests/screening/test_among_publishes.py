@@ -16,8 +16,7 @@ from screening import compiled, realtime, rounds
 from screening.engine import counters_since, engines
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,7 @@ import pytest
 
 from rules.pack import benchmark_ruleset
 from tests.clients import ApiClient
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,8 +19,8 @@ from screening.velocity.errors import StoreUnavailable
 from screening.velocity.one_by_one import Turn, asked_for, in_turn, turn_of
 from screening.velocity.plan import Asked
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import actual, count_rule, in_threads
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
+from tests.threads import in_threads
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -14,10 +14,10 @@ from fraudsite.errors import Invalid
 from ingestion.events.payloads import KINDS, payload_read
 from ingestion.models import Transaction
 from ingestion.payloads import transaction_parse
-from screening.realtime import store
+from screening.counting import store
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import login
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

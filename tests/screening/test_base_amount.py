@@ -7,7 +7,7 @@ import pytest
 from ingestion.models import Transaction
 from screening.pending import pending_screen
 from tests.clients import ApiClient
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

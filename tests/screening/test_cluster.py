@@ -14,17 +14,17 @@ from fraudsite.dev import redis_cluster
 from fraudsite.dev.redis_cluster import Cluster
 from reporting.pipeline import velocity_memory_bytes
 from screening import realtime
+from screening.counting import fence
 from screening.models import Decision
 from screening.pending import pending_screen
-from screening.realtime import fence
 from screening.reconciliation import counts_reconcile
 from screening.velocity.cluster import ClusterVelocityStore
 from screening.velocity.cluster_nodes import SLOTS
 from screening.velocity.keys import BUCKETS, bucket_of
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import in_threads
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
+from tests.threads import in_threads
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -12,14 +12,14 @@ from django.db import OperationalError, connections, transaction
 
 from ingestion.models import Transaction, TransactionRevision
 from screening import corrections, realtime
+from screening.counting import store
 from screening.engine import engines
 from screening.pending import pending_screen
-from screening.realtime import store
 from screening.velocity.fence import FenceState
 from screening.velocity.filling import groups_locked
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)

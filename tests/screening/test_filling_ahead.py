@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from screening.realtime import fence, store
+from screening.counting import fence, store
 from screening.velocity import filling, rebuild
 from screening.velocity.filling import Need
 from screening.velocity.messages import Fill, exchanges
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import orjson
 import pytest
-from django.db import connections
 
 from ingestion.models import Transaction
 from ingestion.payloads import transaction_parse
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_submit import README_RULE, payload
+from tests.rules.documents import high_velocity
+from tests.screening.payments import actual, count_rule, payload
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def count_rule(limit: int) -> dict[str, Any]:
-    condition = {**README_RULE["conditions"][0], "value": limit}
-    condition.pop("filters")
-    return {**README_RULE, "conditions": [condition]}
-
-
-def in_threads(n: int, work: Any, *args: Any) -> list[Any]:
-    def run(item: Any) -> Any:
-        try:
-            return work(item)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(n) as pool:
-        return list(pool.map(run, *args))
-
-
-def actual(body: dict[str, Any]) -> int:
-    return int(body["screening"]["results"][0]["details"]["conditions"][0]["actual"])
-
-
 def test_it_answers_a_replay_with_the_stored_decision() -> None:
     api = ApiClient()
-    api.post("rules/", README_RULE)
+    api.post("rules/", high_velocity())
     first = api.post("transactions/", payload(1)).json()
     second = api.post("transactions/", payload(1, amount=150000.0))
     assert second.status_code == 200

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from ingestion.models import Transaction
-from screening.realtime import fence
+from screening.counting import fence
 from screening.selectors import screening_body
 from screening.streams import stream_take
 from screening.velocity import plan
 from tests.clients import ApiClient
 from tests.counters import NOTHING_IN_FLIGHT, change_script
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,7 @@ import pytest
 
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import count_rule, payload
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -15,7 +15,7 @@ from screening.velocity import plan
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
 from tests.counters import change_script
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from threading import Event, Thread, current_thread
 from typing import Any
 
@@ -22,8 +23,7 @@ from screening.pending import SHORT_QUEUE, Pace, pending_screen, pending_sweep
 from screening.selectors import screening_body
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient, assert_problem
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -297,6 +297,8 @@ def test_it_screens_in_smaller_batches_when_counts_get_too_old_to_be_stored(
         patch.setattr(realtime, "decisions_store", refuses_many)
         patch.setattr(rounds, "publishes_held_back", None)
         patch.setattr("screening.pending.pace", Pace())
+        # How long they take is another matter.
+        patch.setattr(pending, "MAX_BATCH_S", inf)
         assert pending_screen(queued) == 13
         assert sizes == [13, 6, 3, 3, 7, 3, 4, 2, 2]
         api.post("transactions/bulk/", [payload(number) for number in range(20, 26)])

@@ -15,18 +15,17 @@ from fraudsite.postgresql.deadlines import NoAnswer
 from ingestion.models import LoginEvent
 from ingestion.payloads import recall_decode
 from screening import event_screening, pending, realtime, reconciliation, rounds, services
+from screening.counting import fence, store
 from screening.engine import engines
 from screening.models import Alert, Decision
 from screening.pending import pending_screen
-from screening.realtime import fence, store
 from screening.reconciliation import SETTLED_AFTER_S
 from screening.storing import MAX_COUNT_AGE_US, StoreResult
 from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient, assert_problem
 from tests.events.bodies import login
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

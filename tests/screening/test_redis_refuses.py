@@ -13,11 +13,10 @@ from fraudsite import queueing
 from fraudsite.absence import Absence
 from fraudsite.dev.throw_away import is_on_cluster
 from reporting.metrics import platform_metrics
-from screening.realtime import fence, store
+from screening.counting import fence, store
 from screening.velocity_services import velocity_prepare, velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_idempotency import actual, count_rule
-from tests.screening.test_submit import payload
+from tests.screening.payments import actual, count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,16 +12,17 @@ from django.db import DatabaseError, connection
 
 from ingestion.imports.layout import Options
 from ingestion.models import ImportJob, RetiredTransaction
+from screening.counting import fence
 from screening.imports.running import import_run
 from screening.imports.services import import_create
 from screening.models import Decision
-from screening.realtime import fence
 from screening.streams import stream_take
 from screening.velocity.fence import switch_to_sql
 from screening.velocity_services import velocity_rebuild, velocity_verify
 from tests.clients import ApiClient, assert_problem
+from tests.screening.payments import actual, count_rule
 from tests.screening.retiring import here, ids, old_payload, pay_long_ago, retire
-from tests.screening.test_idempotency import actual, count_rule, in_threads
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,8 @@ from ingestion.models import Label, RetiredTransaction, Transaction
 from screening.models import Alert, BatchHit, BatchResult, Case, Decision, OutboxEntry, RiskSignal, RuleHit
 from screening.outbox.worker import outbox_work
 from tests.clients import ApiClient
+from tests.screening.payments import count_rule, payload
 from tests.screening.retiring import LONG_AGO, grow_old, here, ids, old_payload, pay_long_ago, retire
-from tests.screening.test_idempotency import count_rule
-from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

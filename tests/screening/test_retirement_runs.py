@@ -25,9 +25,8 @@ from screening.outbox.worker import outbox_work
 from screening.retirement import services
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
+from tests.screening.payments import count_rule, payload
 from tests.screening.retiring import LONG_AGO, here, ids, old_payload, pay_long_ago, retire
-from tests.screening.test_idempotency import count_rule
-from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -176,7 +175,7 @@ def test_it_runs_alone(api: ApiClient) -> None:
     services.transactions_retire(
         before=datetime(2021, 1, 1, tzinfo=UTC), principal="user:tests", on_progress=second
     )
-    assert found == ["Another run lets transactions leave at this moment."]
+    assert found == ["Another run is letting transactions leave at this moment."]
 
 
 def test_it_waits_for_transactions_that_may_not_see_the_registry(api: ApiClient) -> None:

@@ -10,7 +10,8 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft4Validator
 
 from tests.clients import ApiClient
-from tests.screening.test_submit import README_RULE, payload
+from tests.rules.documents import high_velocity
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,7 +61,7 @@ def test_no_list_is_described_as_a_bare_array(schema: dict[str, Any]) -> None:
 )
 def test_lists_and_figures_are_as_described(schema: dict[str, Any], path: str) -> None:
     api = ApiClient()
-    assert api.post("rules/", README_RULE).status_code == 201
+    assert api.post("rules/", high_velocity()).status_code == 201
     for number in range(12):
         assert api.post("transactions/", payload(number, merchant_id="M1")).status_code == 201
     answer = api.get(path)
@@ -72,7 +73,7 @@ def test_lists_and_figures_are_as_described(schema: dict[str, Any], path: str) -
 def test_answers_about_a_transaction_are_as_described(schema: dict[str, Any]) -> None:
     api = ApiClient()
     unknown = {"field": "merchant_name", "operator": "eq", "value": "X"}
-    assert api.post("rules/", {**README_RULE, "conditions": [unknown]}).status_code == 201
+    assert api.post("rules/", {**high_velocity(), "conditions": [unknown]}).status_code == 201
     for status in (201, 200):
         answer = api.post("transactions/", payload(1))
         assert answer.status_code == status
@@ -85,8 +86,8 @@ def test_answers_about_a_transaction_are_as_described(schema: dict[str, Any]) ->
 
 def test_answers_of_history_are_as_described(schema: dict[str, Any]) -> None:
     api = ApiClient()
-    rule = {**README_RULE, "name": "Not saved"}
-    assert api.post("rules/", README_RULE).status_code == 201
+    rule = {**high_velocity(), "name": "Not saved"}
+    assert api.post("rules/", high_velocity()).status_code == 201
     assert api.post("transactions/", payload(1)).status_code == 201
     counted = api.post("aggregates/", {"aggregate_function": "count", "field": "amount"})
     assert differences(schema, "post", "aggregates/", counted) == []

@@ -17,7 +17,7 @@ from screening.models import Decision
 from tests.cases.making import transaction as row
 from tests.clients import ApiClient
 from tests.rows_read import rows_read
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

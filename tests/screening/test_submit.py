@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.clients import ApiClient, assert_problem
+from tests.rules.documents import high_velocity
+from tests.screening.payments import count_rule, payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-README_RULE = {
-    "name": "High velocity",
-    "rule_type": "velocity",
-    "conditions": [
-        {
-            "field": "amount",
-            "operator": "gt",
-            "value": 10,
-            "aggregate_function": "count",
-            "time_window": "24h",
-            "group_by": ["user_id"],
-            "filters": [{"field": "amount", "operator": "gt", "value": 100000}],
-        }
-    ],
-    "actions": [{"action_type": "flag", "parameters": {"risk_score": 80, "reason": "High velocity"}}],
-}
-
-
-def payload(number: int, **given: Any) -> dict[str, Any]:
-    return {
-        "transaction_id": f"T{number}",
-        "user_id": "U1",
-        "account_id": "A1",
-        "amount": "150000",
-        "transaction_type": "debit",
-        "channel": "web",
-        **given,
-    }
 
 
 def test_it_flags_the_eleventh_of_eleven_transactions_not_the_tenth() -> None:
     client = ApiClient("rules:write", "transactions:write", "read")
-    assert client.post("/api/v1/rules/", README_RULE).status_code == 201
+    assert client.post("/api/v1/rules/", high_velocity()).status_code == 201
     decisions = []
     for number in range(1, 12):
         answer = client.post("/api/v1/transactions/", payload(number))
@@ -56,6 +27,16 @@ def test_it_flags_the_eleventh_of_eleven_transactions_not_the_tenth() -> None:
     condition = last["results"][0]["details"]["conditions"][0]
     assert (condition["actual"], condition["threshold"], condition["met"]) == ("11", "10", True)
     assert last["results"][0]["aggregated_data"] == {"count(amount) by user_id in 24h": "11"}
+
+
+def test_what_follows_from_a_hit_does_not_wait_for_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, kicks = ApiClient(), []
+    monkeypatch.setattr("screening.aftermath.outbox_kick", lambda: kicks.append("kicked"))
+    api.post("rules/", count_rule(1))
+    api.post("transactions/", payload(1))
+    assert kicks == []
+    api.post("transactions/", payload(2))
+    assert kicks == ["kicked"]
 
 
 def test_it_does_not_repeat_a_card_number_that_is_a_key() -> None:

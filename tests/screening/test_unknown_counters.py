@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ingestion.models import Transaction
+from screening.counting import store
 from screening.engine import engines
-from screening.realtime import store
 from screening.streams import stream_take
 from screening.velocity import filling
 from screening.velocity.errors import StoreUnavailable
@@ -19,7 +19,7 @@ from screening.velocity.filling import groups_locked, lock_number
 from screening.velocity.messages import Fill
 from screening.velocity_services import velocity_verify
 from tests.clients import ApiClient
-from tests.screening.test_submit import payload
+from tests.screening.payments import payload
 from tests.waiting import Beside
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from ingestion.models import Transaction
 from screening import reconciliation
+from screening.counting import fence, store
 from screening.models import VelocityState
-from screening.realtime import fence, store
 from screening.reconciliation import counts_reconcile
 from screening.velocity import verify
 from screening.velocity.plan import CounterPlan
@@ -20,9 +20,8 @@ from screening.velocity.verify import Difference, Verified
 from screening.velocity_services import velocity_prepare, velocity_rebuild, velocity_verify
 from tests.clients import ApiClient
 from tests.counters import ask_redis, key_in_redis
-from tests.screening.test_idempotency import actual, count_rule
+from tests.screening.payments import actual, count_rule, payload
 from tests.screening.test_reconciliation import counted_only
-from tests.screening.test_submit import payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -119,10 +119,9 @@ def current_fields_read(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def comparison_sql(
-    comparison: Comparison, event: str, alias: str, *, current_event: str = "transaction", current: str = "c"
-) -> str | None:
-    """Exact SQL of a comparison of a field of `alias`, or None where SQL cannot say it exactly."""
+def comparison_sql(comparison: Comparison, event: str, alias: str) -> str | None:
+    """Exact SQL of a comparison of a field of `alias`, or None where SQL cannot say it exactly. The screened
+    transaction, where it is referred to, is `c`."""
     if not isinstance(comparison.left, str) or comparison.left == DISTANCE_TO_CURRENT.name:
         return None
     column = column_of(event, comparison.left)
@@ -140,10 +139,8 @@ def comparison_sql(
                 column, actual, comparison.operator, other, f"{alias}.{quoted(name)}", times, plus
             )
         case CurrentValue(name, times, plus):
-            other = column_of(current_event, name)
-            return _columns_sql(
-                column, actual, comparison.operator, other, f"{current}.{quoted(name)}", times, plus
-            )
+            other = column_of("transaction", name)
+            return _columns_sql(column, actual, comparison.operator, other, f"c.{quoted(name)}", times, plus)
     return None
 
 
@@ -292,7 +289,7 @@ def _columns_sql(
 def _scaled_sql(
     left_scale: int, actual: str, sign: str, right_scale: int, threshold: str, times: Decimal, plus: Decimal
 ) -> str | None:
-    times_scale, plus_scale = (max(0, -int(each.normalize().as_tuple().exponent)) for each in (times, plus))  # type: ignore[arg-type]
+    times_scale, plus_scale = (max(0, -int(each.normalize().as_tuple().exponent)) for each in (times, plus))
     common = max(left_scale, right_scale + times_scale, plus_scale)
     left_factor = 10 ** (common - left_scale)
     right_factor = int(EXACT.scaleb(times, common - right_scale))

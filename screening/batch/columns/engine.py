@@ -199,11 +199,11 @@ class ColumnRun:
             self._columns = [column_of("transaction", name) for name in self.needs.fields["transaction"]]
         return self._columns
 
-    def event_sql(self, alias: str = "s") -> list[str]:
+    def event_sql(self) -> list[str]:
         return [
-            label_sql(alias, alias, then=self.is_then)
+            label_sql("s", "s", then=self.is_then)
             if column.name == "label.is_fraud"
-            else f"{alias}.{quoted(column.name)}"
+            else f"s.{quoted(column.name)}"
             for column in self.event_columns()
         ]
 

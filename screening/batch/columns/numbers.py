@@ -303,10 +303,10 @@ class Numbers:
 
     # -- reading them
 
-    def joins(self, indices: Sequence[int], alias: str = "s", *, within: Span | Chosen | None = None) -> str:
+    def joins(self, indices: Sequence[int], *, within: Span | Chosen | None = None) -> str:
         """JOINs of the tables that hold the numbers of these aggregates, for the transactions within a span."""
         columns = (column for index in indices for column in self.places.get(index, ()))
-        return joins_sql(tables_of(columns), alias, within)
+        return joins_sql(tables_of(columns), "s", within)
 
     def span_rows(self) -> int:
         """How many transactions can be judged at once."""

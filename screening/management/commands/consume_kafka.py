@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from fraudsite.collecting import collect_seldom
+from fraudsite.garbage import collect_seldom
 from ingestion.kafka.consumer import StreamConsumer, consumer_new, producer_new
 from ingestion.kafka.dead_letters import DeadLetterBox
 from ingestion.kafka.topics import TOPICS

@@ -127,7 +127,7 @@ def _mapping(text: str) -> dict[str, Any]:
     try:
         mapping = decode(text.encode())
     except JsonBodyError as error:
-        raise CommandError(f"The mapping is no JSON: {error}") from error
+        raise CommandError(f"The mapping is not JSON: {error}") from error
     if not isinstance(mapping, dict):
         raise CommandError("The mapping must be a JSON object.")
     return mapping

@@ -17,7 +17,7 @@ from tests.ingestion.imports.files import csv_of, row
 from tests.staff import StaffClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
-TOLD = "There is no place for the file at this moment, and nothing of it was kept"
+TOLD = "There is no room for the file at this moment, and nothing of it was kept"
 ROWS = csv_of([row(number) for number in range(5_000)])
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fraudsite.api.authentication import forget_keys
 from ingestion.models import Transaction
-from rules.list_selectors import forget_lists
+from rules.list_snapshots import forget_lists
 from screening.alerts.selectors import snoozes
 from screening.engine import engines
 from tests.clients import ApiClient

@@ -1,4 +1,4 @@
-"""All payments of one customer, with what was decided of each and by which rules."""
+"""Payments as rows of a file, with what was decided of each and by which rules."""
 
 from __future__ import annotations
 
@@ -34,16 +34,11 @@ PAYMENT_COLUMNS = (
 )
 
 
-def customer_payments(user_id: str) -> QuerySet[Transaction]:
-    """Newest first."""
-    of_user = Transaction.objects.filter(user_id=user_id, occurred_at__isnull=False)
-    return of_user.select_related("decision").order_by("-occurred_at", "-id")
-
-
 def payment_rows(payments: QuerySet[Transaction]) -> Iterator[Iterator[str]]:
     """The cells of PAYMENT_COLUMNS, a payment at a time."""
     names = dict(Rule.objects.values_list("pk", "name"))
-    for row in payments.defer("metadata", "decision__facts").iterator(chunk_size=_CHUNK):
+    with_evidence = payments.defer(None).defer("metadata", "decision__facts")
+    for row in with_evidence.iterator(chunk_size=_CHUNK):
         yield _cells(row, names)
 
 
