@@ -28,12 +28,28 @@ PAGING = frozenset({"page", "page_size", "ordering", "format"})
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses keys it does not know, and bodies that are no object."""
 
+    def get_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            _tell_choices(getattr(field, "child", field))
+        return fields
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             writable = {name for name, field in self.fields.items() if not field.read_only}
             if unknown := [key for key in data if key not in writable]:
                 raise serializers.ValidationError(_unknown_keys(unknown))
         return super().to_internal_value(data)
+
+
+def _tell_choices(field: Any) -> None:
+    """Of DRF's and of Django's fields alike: "x is not a valid choice" alone has its reader look for the choices."""
+    # A choice of rows is a forms.ChoiceField too, and telling them would be a query.
+    if isinstance(field, serializers.ChoiceField | forms.ChoiceField) and not isinstance(
+        field, forms.ModelChoiceField
+    ):
+        choices = ", ".join(str(value) for value in dict(field.choices) if value != "")
+        field.error_messages = {**field.error_messages, "invalid_choice": f"must be one of {choices}"}
 
 
 def _unknown_keys(unknown: list[str]) -> dict[str, list[str]]:
@@ -58,7 +74,11 @@ class StrictFilterBackend(DjangoFilterBackend):
 
     def get_filterset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
         filterset = super().get_filterset(request, queryset, view)
-        if filterset is not None and filterset.is_valid():
+        if filterset is None:
+            return None
+        for field in filterset.form.fields.values():
+            _tell_choices(field)
+        if filterset.is_valid():
             _check_ranges(filterset.form.cleaned_data)
         return filterset
 
