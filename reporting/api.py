@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 import django_filters
@@ -10,12 +11,20 @@ from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fraudsite.api.idempotency import once_a_key
 from fraudsite.api.pagination import WholePagination
-from fraudsite.api.serializers import EndFilter, InstantFilter, check_query_parameters
+from fraudsite.api.serializers import (
+    PAGING,
+    EndFilter,
+    InstantFilter,
+    check_query_parameters,
+    ordering_asked,
+    ordering_parameter,
+)
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.api.whole_numbers import query_number
 from fraudsite.errors import FieldError, Invalid
@@ -40,24 +49,35 @@ def _whole(name: str, what: str) -> OpenApiParameter:
     return OpenApiParameter(name, int, description=what)
 
 
-class _ListView(ApiView):
-    """A list that is small by its nature, in the envelope of every list."""
-
+class _FiguresView(ApiView):
     reads_query = ("GET",)
-    pagination_class = WholePagination
     known: frozenset[str] = frozenset()
-
-    def answer(self, items: list[dict[str, Any]]) -> Response:
-        paginator = WholePagination()
-        return paginator.get_paginated_response(paginator.paginate_queryset(items, self.request))
 
     def number(self, request: Request, name: str, *, default: int, maximum: int) -> int:
         check_query_parameters(request, self.known)
         return query_number(request, name, default=default, maximum=maximum)
 
 
-class KpisView(_ListView):
-    known = frozenset({"minutes"})
+class _ListView(_FiguresView):
+    """A list that is small by its nature, in the envelope of every list."""
+
+    pagination_class = WholePagination
+
+    def answer(self, items: list[dict[str, Any]], shape: type[serializers.Serializer[Any]]) -> Response:
+        for name, is_descending in reversed(ordering_asked(self.request, _names(shape))):
+            known = sorted((each for each in items if each[name] is not None), key=itemgetter(name))
+            unknown = [each for each in items if each[name] is None]
+            items = (known[::-1] if is_descending else known) + unknown
+        paginator = WholePagination()
+        return paginator.get_paginated_response(paginator.paginate_queryset(items, self.request))
+
+
+def _names(shape: type[serializers.Serializer[Any]]) -> list[str]:
+    return list(shape().fields)
+
+
+class KpisView(_FiguresView):
+    known = frozenset({"minutes", "format"})
 
     @extend_schema(
         parameters=[_whole("minutes", "how far back, the running minute included (60; at most 1440)")],
@@ -74,25 +94,30 @@ class KpisView(_ListView):
 
 
 class HourlyTrendView(_ListView):
-    known = frozenset({"hours"})
+    known = PAGING | {"hours"}
 
     @extend_schema(
-        parameters=[_whole("hours", "how many (24; at most 744)")],
+        parameters=[
+            _whole("hours", "how many (24; at most 744)"),
+            ordering_parameter(_names(HourSerializer)),
+        ],
         responses=HourSerializer(many=True),
         operation_id="reports_hourly_trend",
     )
     def get(self, request: Request) -> Response:
         """One row an hour (UTC), the running one last."""
-        return self.answer(kpis.hourly_trend(hours=self.number(request, "hours", default=24, maximum=744)))
+        hours = self.number(request, "hours", default=24, maximum=744)
+        return self.answer(kpis.hourly_trend(hours=hours), HourSerializer)
 
 
 class MerchantExposureView(_ListView):
-    known = frozenset({"hours", "limit"})
+    known = PAGING | {"hours", "limit"}
 
     @extend_schema(
         parameters=[
             _whole("hours", "whole hours back (24; at most 744)"),
             _whole("limit", "how many merchants (20; at most 500)"),
+            ordering_parameter(_names(MerchantExposureSerializer)),
         ],
         responses=MerchantExposureSerializer(many=True),
         operation_id="reports_merchant_exposure",
@@ -101,27 +126,34 @@ class MerchantExposureView(_ListView):
         """Merchants by the amount in transactions that were not approved, in the base currency."""
         hours = self.number(request, "hours", default=24, maximum=744)
         limit = self.number(request, "limit", default=20, maximum=500)
-        return self.answer(kpis.merchant_exposure(hours=hours, limit=limit))
+        return self.answer(kpis.merchant_exposure(hours=hours, limit=limit), MerchantExposureSerializer)
 
 
 class ChannelRiskView(_ListView):
-    known = frozenset({"hours"})
+    known = PAGING | {"hours"}
 
     @extend_schema(
-        parameters=[_whole("hours", "how far back (24; at most 744)")],
+        parameters=[
+            _whole("hours", "how far back (24; at most 744)"),
+            ordering_parameter(_names(ChannelRiskSerializer)),
+        ],
         responses=ChannelRiskSerializer(many=True),
         operation_id="reports_channel_risk",
     )
     def get(self, request: Request) -> Response:
         """Channels by the share of transactions that were not approved."""
-        return self.answer(kpis.channel_risk(hours=self.number(request, "hours", default=24, maximum=744)))
+        hours = self.number(request, "hours", default=24, maximum=744)
+        return self.answer(kpis.channel_risk(hours=hours), ChannelRiskSerializer)
 
 
 class RulePerformanceView(_ListView):
-    known = frozenset({"days"})
+    known = PAGING | {"days"}
 
     @extend_schema(
-        parameters=[_whole("days", "how far back (7; at most 366)")],
+        parameters=[
+            _whole("days", "how far back (7; at most 366)"),
+            ordering_parameter(_names(RulePerformanceSerializer)),
+        ],
         responses=RulePerformanceSerializer(many=True),
         operation_id="reports_rule_performance",
     )
@@ -129,7 +161,8 @@ class RulePerformanceView(_ListView):
         """Rules that hit: how often, and what their alerts turned out to be."""
         days = self.number(request, "days", default=7, maximum=366)
         now = timezone.now()
-        return self.answer(kpis.rule_performance(start=now - timedelta(days=days), end=now))
+        rows = kpis.rule_performance(start=now - timedelta(days=days), end=now)
+        return self.answer(rows, RulePerformanceSerializer)
 
 
 class ReportFilter(django_filters.FilterSet):

@@ -109,7 +109,7 @@ class _ReviewView(ApiView):
 
     @extend_schema(request=ReviewSerializer, responses={200: RuleVersionSerializer, 409: STATE_CONFLICT})
     def post(self, request: Request, rule_id: int, number: int) -> Response:
-        serializer = ReviewSerializer(data=request.data or {})
+        serializer = ReviewSerializer(data={} if request.data is None else request.data)
         serializer.is_valid(raise_exception=True)
         given = {"principal": request.principal, **serializer.validated_data}
         return Response(selectors.version_body(self.move(rule_id=rule_id, number=number, **given)))

@@ -15,7 +15,7 @@ from fraudsite.api.pagination import Chained, PagePagination
 from fraudsite.api.parsers import JsonParser, NdjsonParser, PlainNdjsonParser, RawJsonParser
 from fraudsite.api.renderers import answer as json_answer
 from fraudsite.api.schema import ProblemSerializer
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import check_query_parameters, ordering_parameter
 from fraudsite.api.views import ApiView
 from fraudsite.errors import FieldError, Invalid
 from fraudsite.json_body import decode
@@ -27,7 +27,7 @@ from screening.bulk_body import bulk_documents
 from screening.corrections import transaction_correct
 from screening.decisions import STATUS_LETTERS
 from screening.models import ScreeningType
-from screening.result_filters import results_wanted
+from screening.result_filters import RESULTS_ORDERING, results_wanted
 from screening.selectors import RealTimeResults, screening_get
 from screening.serializers import (
     BulkAnswerSerializer,
@@ -133,13 +133,15 @@ class ScreeningResultsView(ApiView):
             OpenApiParameter("rule_id", int),
             OpenApiParameter("status", str, enum=[*STATUS_LETTERS]),
             OpenApiParameter("screening_type", str, enum=ScreeningType.values),
+            ordering_parameter(RESULTS_ORDERING),
         ],
         responses=RuleResultSerializer(many=True),
         operation_id="screening_results_list",
     )
     def get(self, request: Request) -> Response:
         """Rule results: of real time, those of the newest decision first, and behind them of batches, those of the
-        newest batch first. Those of versions in shadow, which had no effect, only with `screening_type=shadow`."""
+        newest batch first. Those of versions in shadow, which had no effect, only with `screening_type=shadow`. With a
+        `screening_type`, `ordering=created_at` begins with the oldest decision or batch."""
         wanted = results_wanted(request, of_any_type=True)
         paginator = PagePagination()
         items = paginator.paginate_queryset(_results(wanted.pop("screening_type"), wanted), request, self)

@@ -123,8 +123,8 @@ def retired_screening_body(retired: RetiredTransaction, *, replayed: bool) -> di
 
 
 class RealTimeResults:
-    """Rule results of real-time decisions, newest decision first, as the paginator takes them: sliced and counted.
-    `in_shadow`: those of the versions that were in shadow, instead of those in force.
+    """Rule results of real-time decisions, newest decision first (or `oldest_first`), as the paginator takes them:
+    sliced and counted. `in_shadow`: those of the versions that were in shadow, instead of those in force.
 
     What is flagged or failed is found by the hits, a rule by the rulesets it was in, and what is not asked for by
     status is counted by ruleset. Only `clean` and `not_applicable` are looked for in every decision's verdicts.
@@ -137,7 +137,9 @@ class RealTimeResults:
         rule_id: int | None,
         status: str | None,
         in_shadow: bool = False,
+        oldest_first: bool = False,
     ) -> None:
+        self._way = "ASC" if oldest_first else "DESC"
         self._in_shadow = in_shadow
         self._is_by_hits = transaction_id is None and status in ("flagged", "error")
         self._is_by_ruleset = transaction_id is None and status is None
@@ -173,12 +175,12 @@ class RealTimeResults:
             CROSS JOIN LATERAL string_to_table({self._verdicts}, ' ') WITH ORDINALITY AS r(verdict, place)"""
 
     def __getitem__(self, wanted: slice) -> list[dict[str, Any]]:
-        order = "ORDER BY d.id DESC, r.place LIMIT %(limit)s OFFSET %(offset)s"
+        order = f"ORDER BY d.id {self._way}, r.place LIMIT %(limit)s OFFSET %(offset)s"
         sql = f"SELECT d.id, r.place - 1 {self._from} {self._where} {order}"
         if self._is_by_hits:
             sql = f"""SELECT d.id, r.place - 1 FROM (
                     SELECT decision_id, rule_id {self._hits()}
-                    ORDER BY decision_id DESC FETCH FIRST %(last)s ROWS WITH TIES
+                    ORDER BY decision_id {self._way} FETCH FIRST %(last)s ROWS WITH TIES
                 ) h JOIN screening_decision d ON d.id = h.decision_id
                 CROSS JOIN LATERAL string_to_table({self._verdicts}, ' ') WITH ORDINALITY AS r(verdict, place)
                 WHERE r.verdict = h.rule_id || %(letter)s {order}"""  # noqa: S608 - our own words

@@ -100,17 +100,23 @@ class Chained:
 
 
 class WholePagination(PagePagination):
-    """A list that is small by its nature, all of it in one page: nothing is asked about pages."""
+    """A list that is small by its nature: all of it in one page, unless pages are asked for."""
 
     def paginate_queryset(
         self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None
     ) -> list[Any]:
         items = list(queryset)
+        if not {"page", "page_size"}.isdisjoint(request.query_params):
+            return super().paginate_queryset(items, request, view)
         self.page, self.page_size, self.total = 1, max(len(items), 1), len(items)
         return items
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        return []
+        parameters = super().get_schema_operation_parameters(view)
+        return [
+            each | {"description": f"{each['description']} All in one page unless asked."}
+            for each in parameters
+        ]
 
 
 def _rows(queryset: Any, start: int, stop: int) -> tuple[list[Any], int]:

@@ -8,7 +8,13 @@ from typing import Any
 
 import orjson
 import structlog
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
+from django.core.exceptions import (
+    DisallowedHost,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFilesSent,
+)
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
@@ -177,6 +183,12 @@ def _child(path: str, key: object) -> str:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a wrong Host header, a body that breaks off."""
+    if isinstance(exception, DisallowedHost):
+        # Whoever asks by a name of their own (a machine's, a forwarded port's) can mend it, if told.
+        detail = "The server does not answer to this host name: it is not among ALLOWED_HOSTS."
+        if request.path.startswith(API_PATH):
+            return problem_response(400, detail)
+        return HttpResponse(detail, status=400, content_type="text/plain; charset=utf-8")
     if request.path.startswith(API_PATH):
         return problem_response(400, "The request cannot be read.")
     return defaults.bad_request(request, exception)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 from rest_framework.filters import OrderingFilter
 from rest_framework.request import Request
@@ -28,12 +28,28 @@ PAGING = frozenset({"page", "page_size", "ordering", "format"})
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses keys it does not know, and bodies that are no object."""
 
+    def get_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            _tell_choices(getattr(field, "child", field))
+        return fields
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             writable = {name for name, field in self.fields.items() if not field.read_only}
             if unknown := [key for key in data if key not in writable]:
                 raise serializers.ValidationError(_unknown_keys(unknown))
         return super().to_internal_value(data)
+
+
+def _tell_choices(field: Any) -> None:
+    """Of DRF's and of Django's fields alike: "x is not a valid choice" alone has its reader look for the choices."""
+    # A choice of rows is a forms.ChoiceField too, and telling them would be a query.
+    if isinstance(field, serializers.ChoiceField | forms.ChoiceField) and not isinstance(
+        field, forms.ModelChoiceField
+    ):
+        choices = ", ".join(str(value) for value in dict(field.choices) if value != "")
+        field.error_messages = {**field.error_messages, "invalid_choice": f"must be one of {choices}"}
 
 
 def _unknown_keys(unknown: list[str]) -> dict[str, list[str]]:
@@ -58,7 +74,11 @@ class StrictFilterBackend(DjangoFilterBackend):
 
     def get_filterset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
         filterset = super().get_filterset(request, queryset, view)
-        if filterset is not None and filterset.is_valid():
+        if filterset is None:
+            return None
+        for field in filterset.form.fields.values():
+            _tell_choices(field)
+        if filterset.is_valid():
             _check_ranges(filterset.form.cleaned_data)
         return filterset
 
@@ -85,11 +105,8 @@ class StrictOrderingFilter(OrderingFilter):
         columns = view.ordering_fields if isinstance(view.ordering_fields, dict) else {}
         chosen = []
         for field in fields:
-            name = field.removeprefix("-")
-            if name not in valid:
-                message = f"{field[:60]!r} is none of {', '.join(valid)}"
-                raise Invalid("A query parameter is not valid.", [FieldError("ordering", message)])
-            chosen.append(field.removesuffix(name) + columns.get(name, name))
+            name, is_descending = _ordering_field(field, valid)
+            chosen.append("-" * is_descending + columns.get(name, name))
         return chosen
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
@@ -98,6 +115,26 @@ class StrictOrderingFilter(OrderingFilter):
         if ordering and not {"pk", "-pk", "id", "-id"} & set(ordering):
             return [*ordering, "pk"]
         return ordering
+
+
+def ordering_asked(request: Request, valid: Collection[str]) -> list[tuple[str, bool]]:
+    """`?ordering=-priority,name` for what is no queryset: each field, and whether it is descending. Raises Invalid."""
+    text = request.query_params.get("ordering")
+    return [_ordering_field(field.strip(), valid) for field in text.split(",")] if text else []
+
+
+def ordering_parameter(valid: Collection[str]) -> OpenApiParameter:
+    return OpenApiParameter(
+        "ordering", str, description=f"By {', '.join(valid)}; `-` before one turns it round."
+    )
+
+
+def _ordering_field(field: str, valid: Collection[str]) -> tuple[str, bool]:
+    name = field.removeprefix("-")
+    if name not in valid:
+        message = f"{field[:60]!r} is none of {', '.join(valid)}"
+        raise Invalid("A query parameter is not valid.", [FieldError("ordering", message)])
+    return name, name != field
 
 
 def check_query_parameters(request: Request, known: set[str] | frozenset[str]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ingestion.events.models import TEXT_LENGTH
-from ingestion.payloads import EARLIEST, MAX_AHEAD, TOO_FAR_AHEAD, instant_parse, text_parse
+from ingestion.payloads import EARLIEST, MAX_AHEAD, TOO_FAR_AHEAD, id_parse, instant_parse, text_parse
 
 Reader = Callable[[Any], Any]
 
@@ -29,6 +29,13 @@ def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
+
+
+def rule_id(value: Any) -> str:
+    """The id of another system's rule, or the number of one of ours, which our own answers write as a number."""
+    # A body's numbers are Decimals; 7.0 is not how a rule is numbered.
+    is_whole = type(value) is int or (isinstance(value, Decimal) and value.as_tuple().exponent == 0)
+    return id_parse(str(value) if is_whole else value)
 
 
 def one_of(choices: Iterable[str]) -> Reader:

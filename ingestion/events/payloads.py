@@ -94,7 +94,7 @@ ALERT = EventKind(
         "alert_type": id_parse,
         "severity": fields.one_of(Severity.values),
         "confidence_score": fields.score,
-        "rule_id": id_parse,
+        "rule_id": fields.rule_id,
         "occurred_at": TIME,
     },
     frozenset({"alert_id", "user_id", "alert_type"}),

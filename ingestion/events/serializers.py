@@ -116,7 +116,11 @@ class AlertEventSerializer(Fields):
     confidence_score = serializers.FloatField(
         min_value=-(10**10), max_value=10**10, required=False, allow_null=True
     )
-    rule_id = _id(required=False, allow_null=True)
+    rule_id = _id(
+        required=False,
+        allow_null=True,
+        help_text="a whole number, as our own rules have, is kept as its text",
+    )
     occurred_at = _time(required=False, allow_null=True)
 
 

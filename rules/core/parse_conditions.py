@@ -75,9 +75,10 @@ def read_comparison(scope: Scope, document: Mapping[str, Anything], path: str) -
     if left is None or operator is None:
         return None
     if isinstance(left, Aggregate) and not operator.fits_aggregates:
-        problems.error(
-            child(path, "operator"), f"{operator.name} does not apply to an aggregate, which is a number"
-        )
+        why = "which is a number"
+        if operator.name in ("is_null", "is_not_null"):
+            why = "unknown over nothing: to ask whether there is anything, compare a count with 0"
+        problems.error(child(path, "operator"), f"{operator.name} does not apply to an aggregate, {why}")
         return None
     if kind not in operator.kinds:
         fitting = ", ".join(name for name, each in OPERATORS.items() if kind in each.kinds)

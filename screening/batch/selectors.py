@@ -289,11 +289,19 @@ def _facts(row: BatchResult) -> dict[str, Any]:
 
 
 class BatchResults:
-    """Rule results of all batches, newest batch first, sliced and counted as the paginator asks: the batch half of
-    `GET screening/results/`. What is flagged or failed is found by the hits; what is not asked for by status is counted
-    a batch at a time."""
+    """Rule results of all batches, newest batch first (or `oldest_first`), sliced and counted as the paginator asks:
+    the batch half of `GET screening/results/`. What is flagged or failed is found by the hits; what is not asked for by
+    status is counted a batch at a time."""
 
-    def __init__(self, *, transaction_id: str | None, rule_id: int | None, status: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        transaction_id: str | None,
+        rule_id: int | None,
+        status: str | None,
+        oldest_first: bool = False,
+    ) -> None:
+        self._way = "ASC" if oldest_first else "DESC"
         self._is_by_hits = transaction_id is None and status in ("flagged", "error")
         self._is_by_batch = transaction_id is None and status is None
         self._values = {
@@ -316,9 +324,9 @@ class BatchResults:
         if self._is_by_hits:
             sql = f"""SELECT r.batch_id, r.position, p.place - 1 FROM (
                     SELECT batch_id, position, rule_id {self._hits()}
-                    ORDER BY batch_id DESC, position FETCH FIRST %(last)s ROWS WITH TIES
+                    ORDER BY batch_id {self._way}, position FETCH FIRST %(last)s ROWS WITH TIES
                 ) r {_RULES_OF_BATCH} AND v.rule_id = r.rule_id"""
-        sql += " ORDER BY r.batch_id DESC, r.position, p.place LIMIT %(limit)s OFFSET %(offset)s"
+        sql += f" ORDER BY r.batch_id {self._way}, r.position, p.place LIMIT %(limit)s OFFSET %(offset)s"
         return _bodies_at(
             self._rows(sql, limit=wanted.stop - wanted.start, offset=wanted.start, last=wanted.stop)
         )

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fraudsite.api.serializers import check_query_parameters
+from fraudsite.api.serializers import PAGING, check_query_parameters, ordering_asked, ordering_parameter
 from fraudsite.api.views import ApiListView, ApiView
 from fraudsite.errors import FieldError, Invalid
 from ingestion.payloads import instant_parse
@@ -40,16 +40,19 @@ class RiskAccountListView(ApiListView):
     filterset_class = None
 
     @extend_schema(
-        responses=AccountRiskSerializer(many=True), parameters=[TIER, AT], operation_id="risk_accounts_list"
+        responses=AccountRiskSerializer(many=True),
+        parameters=[TIER, AT, ordering_parameter(selectors.RiskyAccounts.ORDERING)],
+        operation_id="risk_accounts_list",
     )
     def get(self, request: Request) -> Response:
         """Accounts on which signals hold, riskiest first. An account without any is `low` and not listed."""
-        check_query_parameters(request, {"tier", "at", "page", "page_size", "format"})
+        check_query_parameters(request, PAGING | {"tier", "at"})
         at, tier = moment_asked(request), request.query_params.get("tier") or None
         if tier is not None and tier not in TIERS:
             message = f"must be one of {', '.join(TIERS)}"
             raise Invalid("A query parameter is not valid.", [FieldError("tier", message)])
-        risks: Any = selectors.RiskyAccounts(at=at, tier=tier)
+        ordering = ordering_asked(request, selectors.RiskyAccounts.ORDERING)
+        risks: Any = selectors.RiskyAccounts(at=at, tier=tier, ordering=ordering)
         items = self.paginate_queryset(risks) or []
         return self.get_paginated_response([selectors.risk_body(risk, at=at) for risk in items])
 

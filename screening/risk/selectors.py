@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -212,14 +212,28 @@ def risk_rises(signal_pks: Sequence[int], *, above: Decimal) -> list[Rise]:
 
 
 class RiskyAccounts:
-    """Accounts with signals that hold at a moment, riskiest first, as the paginator takes them: sliced and counted.
+    """Accounts with signals that hold at a moment, riskiest first unless `ordering` (names of `ORDERING`, each with
+    whether it is descending) says otherwise, as the paginator takes them: sliced and counted.
 
     An account without any is `low` and not among them.
     """
 
-    def __init__(self, *, at: datetime, tier: str | None = None, minimum: str | None = None) -> None:
+    ORDERING: ClassVar = {"risk_score": "score", "account_id": "account_id"}
+
+    def __init__(
+        self,
+        *,
+        at: datetime,
+        tier: str | None = None,
+        minimum: str | None = None,
+        ordering: Sequence[tuple[str, bool]] = (),
+    ) -> None:
         above, up_to = _range(tier, minimum)
         self._at = at
+        chosen = [*(ordering or [("risk_score", True)]), ("account_id", False)]
+        self._order = ", ".join(
+            f"{self.ORDERING[name]} {'DESC' if is_descending else 'ASC'}" for name, is_descending in chosen
+        )
         self._values = {
             "at": at,
             "among": ACCOUNTS_AMONG,
@@ -231,7 +245,7 @@ class RiskyAccounts:
 
     def __getitem__(self, wanted: slice) -> list[AccountRisk]:
         rows = self._rows(
-            "SELECT account_id FROM found ORDER BY score DESC, account_id LIMIT %(limit)s OFFSET %(offset)s",
+            f"SELECT account_id FROM found ORDER BY {self._order} LIMIT %(limit)s OFFSET %(offset)s",  # noqa: S608
             limit=wanted.stop - wanted.start,
             offset=wanted.start,
         )

@@ -73,7 +73,13 @@ def test_it_tells_another_site_s_script_whether_it_may_read(settings: Any) -> No
 
 
 def test_it_refuses_a_host_that_is_not_ours() -> None:
-    assert_problem(ApiClient().client.get("/api/v1/rules/", headers={"host": "evil.example"}), 400)
+    body = assert_problem(ApiClient().client.get("/api/v1/rules/", headers={"host": "evil.example"}), 400)
+    page = Client().get("/admin/", headers={"host": "evil.example"})
+    assert page.status_code == 400
+    # Somebody who comes by another name of the machine learns what to set; the name itself is never repeated.
+    for told in (body["detail"], page.content.decode()):
+        assert "ALLOWED_HOSTS" in told
+        assert "evil" not in told
 
 
 @pytest.mark.parametrize("path", ["rules/", "transactions/nobody/", "reports/kpis/", "audit/"])

@@ -126,6 +126,24 @@ def test_it_reads_nothing_for_strangers() -> None:
     assert len(response.wsgi_request._stream.read()) == 3_000_000
 
 
+@pytest.mark.parametrize(
+    ("address", "body", "path", "choices"),
+    [
+        ("webhooks/", {"topics": ["nope"]}, "topics[0]", "decision, "),
+        ("snoozes/", {"entity_type": "account"}, "entity_type", "user_id, account_id, "),
+        ("reports/", {"kind": "hourly"}, "kind", "daily_operations, "),
+        ("cases/?status=done", None, "status", "open, in_review, escalated, closed"),
+        ("rules/?state=dead", None, "state", "draft, pending_approval, "),
+    ],
+)
+def test_it_tells_the_choices_where_something_else_was_chosen(
+    api: ApiClient, address: str, body: dict[str, Any] | None, path: str, choices: str
+) -> None:
+    problem = assert_problem(api.get(address) if body is None else api.post(address, body), 400)
+    (message,) = (error["message"] for error in problem["errors"] if error["path"] == path)
+    assert message.startswith(f"must be one of {choices}")
+
+
 def test_it_names_the_path_of_what_is_wrong_in_the_json(api: ApiClient) -> None:
     assert_problem(api.post("rules/", b'{"conditions": [{"value": NaN}]}'), 400, "conditions[0].value")
 

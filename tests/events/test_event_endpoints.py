@@ -13,7 +13,7 @@ from ingestion.events.selectors import labels_known
 from ingestion.events.services import events_store
 from ingestion.models import CustomerProfile, Label, LoginEvent
 from tests.clients import ApiClient, assert_problem
-from tests.events.bodies import ID_FIELD, OF_KIND, card, kyc, label, login
+from tests.events.bodies import ID_FIELD, OF_KIND, alert, card, kyc, label, login
 from tests.threads import in_threads
 from tests.waiting import Beside
 
@@ -137,6 +137,15 @@ def test_it_names_the_path_of_what_is_wrong_and_stores_nothing(
 ) -> None:
     assert_problem(api.post(f"events/{kind}/", OF_KIND[kind](**change)), 400, path)
     assert stored(kind) == 0
+
+
+def test_an_alert_names_one_of_our_rules_by_its_number_too(api: ApiClient) -> None:
+    """Our own answers write `rule_id` as a number; what was kept, and is compared by rules, is text."""
+    answer = api.post("events/alert/", alert(rule_id=7))
+    assert (answer.status_code, answer.json()["rule_id"]) == (201, "7")
+    assert api.post("events/alert/", alert(rule_id="7")).status_code == 200
+    for number, wrong in enumerate((True, 7.5, [7], "")):
+        assert_problem(api.post("events/alert/", alert(alert_id=f"X{number}", rule_id=wrong)), 400, "rule_id")
 
 
 def test_it_never_repeats_a_card_number_in_an_answer(api: ApiClient) -> None:

@@ -133,6 +133,36 @@ def test_it_lists_merchants_and_channels_by_what_was_flagged(api: ApiClient) -> 
     assert api.get("reports/hourly-trend/", hours=2).json()["total"] == 2
 
 
+def test_lists_of_figures_are_lists_like_the_others(api: ApiClient) -> None:
+    """In one page unless pages are asked for, and ordered by what they show: no figure last, whichever way."""
+    rule()
+    decided(api)
+    assert len(api.get("reports/hourly-trend/", hours=200).json()["items"]) == 200
+    page = api.get("reports/hourly-trend/", hours=200, page=3, page_size=90).json()
+    assert (len(page.pop("items")), page) == (
+        20,
+        {"total": 200, "page": 3, "page_size": 90, "total_pages": 3},
+    )
+    assert api.get("reports/channel-risk/", page=9).json()["items"] == []
+    for path in ("hourly-trend", "channel-risk", "merchant-exposure", "rule-performance"):
+        assert_problem(api.get(f"reports/{path}/", page_size=1001), 400, "page_size")
+        assert_problem(api.get(f"reports/{path}/", ordering="colour"), 400, "ordering")
+    channels = {
+        ordering: [
+            row["channel"] for row in api.get("reports/channel-risk/", ordering=ordering).json()["items"]
+        ]
+        for ordering in ("channel", "-channel", "blocked,transactions")
+    }
+    assert channels == {
+        "channel": ["pos", "web"],
+        "-channel": ["web", "pos"],
+        "blocked,transactions": ["pos", "web"],
+    }
+    for ordering in ("average_score", "-average_score"):
+        hours = api.get("reports/hourly-trend/", hours=3, ordering=ordering).json()["items"]
+        assert (hours[0]["transactions"], hours[-1]["average_score"]) == (4, None)
+
+
 def test_it_tells_how_rules_do(api: ApiClient) -> None:
     version = rule()
     decided(api)

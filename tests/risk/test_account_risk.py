@@ -131,6 +131,14 @@ def test_it_lists_accounts_by_tier_riskiest_first(api: ApiClient) -> None:
     assert [each["account_id"] for each in page["items"]] == ["A2", "A1"]
     assert page["total"] == 4
     assert api.get("risk/accounts/?page=9").json()["items"] == []
+    for ordering, names in (
+        ("risk_score", ["A1", "A2", "A3", "A4"]),
+        ("-account_id", ["A4", "A3", "A2", "A1"]),
+        ("-risk_score,account_id", ["A4", "A3", "A2", "A1"]),
+    ):
+        ordered = api.get("risk/accounts/", ordering=ordering).json()["items"]
+        assert [each["account_id"] for each in ordered] == names
+    assert_problem(api.get("risk/accounts/?ordering=score"), 400, "ordering")
 
 
 def test_it_lists_what_held_at_a_moment(api: ApiClient) -> None:

@@ -130,7 +130,7 @@ def test_it_needs_the_scopes(api: ApiClient, rule_id: int) -> None:
         assert_problem(ApiClient("rules:approve", "read").post(f"rules/{rule_id}/versions/1/{step}/"), 403)
 
 
-@pytest.mark.parametrize("body", [{"colour": 1}, {"note": "x" * 2001}, ["agreed"], "agreed", b"{"])
+@pytest.mark.parametrize("body", [{"colour": 1}, {"note": "x" * 2001}, ["agreed"], "agreed", b"{", [], False])
 def test_it_refuses_a_review_it_does_not_understand(api: ApiClient, rule_id: int, body: Any) -> None:
     draft = api.client.patch(
         f"/api/v1/rules/{rule_id}/?draft=true", b'{"priority": 9}', content_type="application/json"

@@ -15,7 +15,7 @@ from screening.alerts.models import Alert
 from screening.events import derivation_settings
 from screening.models import Decision
 from tests.cases.making import transaction as row
-from tests.clients import ApiClient
+from tests.clients import ApiClient, assert_problem
 from tests.rows_read import rows_read
 from tests.screening.payments import payload
 
@@ -88,6 +88,19 @@ def test_it_lists_results_page_by_page_as_in_one(api: ApiClient, rule_ids: list[
         ]
         assert [each["id"] for page in pages for each in page["items"]] == [each["id"] for each in whole]
         assert {page["total"] for page in pages} == {len(whole)}
+
+
+def test_it_lists_results_of_the_oldest_decision_first_if_asked(api: ApiClient, rule_ids: list[int]) -> None:
+    of_type = {"screening_type": "real_time"}
+    for wanted in (of_type, of_type | {"rule_id": rule_ids[1]}, of_type | {"status": "flagged"}):
+        newest = api.get("screening/results/", **wanted).json()["items"]
+        oldest = api.get("screening/results/", ordering="created_at", **wanted).json()["items"]
+        assert api.get("screening/results/", ordering="-created_at", **wanted).json()["items"] == newest
+        moments = [each["created_at"] for each in oldest]
+        assert moments == sorted(moments)
+        assert sorted(each["id"] for each in oldest) == sorted(each["id"] for each in newest)
+    assert_problem(api.get("screening/results/", ordering="created_at"), 400, "ordering")
+    assert_problem(api.get("screening/results/", ordering="score", **of_type), 400, "ordering")
 
 
 @pytest.mark.django_db

@@ -35,7 +35,7 @@ from screening.batch.columns.numbers import Numbers
 from screening.batch.columns.predicates import PredicateColumns, event_dict
 from screening.batch.columns.raws import result_of
 from screening.batch.columns.scope import Scope
-from screening.batch.columns.stage import FOREVER, Memory, Stage, json_columns
+from screening.batch.columns.stage import Memory, Stage, json_columns
 from screening.batch.columns.windows import Measure
 from screening.velocity.reading import FailedResult
 
@@ -179,16 +179,10 @@ class ColumnRun:
                 "BY NAME SELECT o.* EXCLUDE (until) FROM old_transaction o JOIN "
                 "(SELECT pos FROM ev_transaction WHERE is_screened) s ON s.pos = o.pos WHERE o.avail = o.arrival"
             )
-            run(
-                f"CREATE VIEW every_transaction AS SELECT *, {FOREVER} AS until FROM ev_transaction UNION ALL BY NAME "
-                "SELECT * FROM old_transaction"
-            )
         else:
             run("CREATE VIEW screened AS SELECT * FROM ev_transaction WHERE is_screened")
-            run(f"CREATE VIEW every_transaction AS SELECT *, {FOREVER} AS until FROM ev_transaction")
         for kind in self.needs.fields:
-            if kind != "transaction":
-                run(f"CREATE VIEW every_{kind} AS SELECT *, {FOREVER} AS until FROM ev_{kind}")
+            self.stage.views_add(kind)
         return int(self.stage.one("SELECT count(*) FROM ev_transaction WHERE is_screened"))
 
     # -- results by the core

@@ -2,7 +2,7 @@
 they saw.
 
 They mean what `screening.facts` looks up in real time. With `as_of: "arrival"` only what had come in by the event's
-own arrival counts.
+own arrival counts for the event itself; for transactions in whose windows it is, what had come in by theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns import source
 from screening.batch.columns.fields import instant_literal, quoted
-from screening.batch.columns.stage import Stage
+from screening.batch.columns.stage import FOREVER, Stage
 
 _PROFILE_FIELDS = ("risk_tier", "kyc_status", "account_type", "country_of_residence")
 _DAY_US = 86_400_000_000
@@ -21,10 +21,17 @@ def facts_add(stage: Stage) -> None:
     """Add the facts the run needs to every table of events."""
     for kind in stage.needs.fields:
         names = stage.needs.facts(kind)
+        counted = list(stage.needs.counted_facts.get(kind, ())) if _is_then(stage) else []
+        if counted:
+            _split(stage, kind, counted)
         for table in stage.tables_of(kind):
-            _add_customer(stage, table, [name for name in names if name.startswith("customer.")])
+            # At its arrival, or from when on the row is as it is: then_… is of facts that came to be known.
+            known_at = "avail" if table == f"then_{kind}" else "arrival"
+            _add_customer(stage, table, [name for name in names if name.startswith("customer.")], known_at)
             if "account.age_days" in names:
-                _add_age(stage, table, "account_id", "account.age_days")
+                _add_age(stage, table, "account_id", "account.age_days", known_at)
+        if kind in stage.late_facts:
+            _note_changes(stage, kind, counted)
         if "label.is_fraud" in names:
             _add_labels(stage, kind)
         if LISTS_VERSION in names:
@@ -35,24 +42,79 @@ def _is_then(stage: Stage) -> bool:
     return stage.scope.as_of == "arrival"
 
 
+def _split(stage: Stage, kind: str, names: list[str]) -> None:
+    """Table then_<kind>: each event of whose customer or account something came in after it, once from its arrival
+    and once from each such moment on."""
+    moments = []
+    if any(name.startswith("customer.") for name in names):
+        _load_profiles(stage)
+        moments.append("profiles p ON p.user_id = t.user_id AND p.us <= t.us")
+    for field, name in (("user_id", "customer.age_days"), ("account_id", "account.age_days")):
+        if name in names:
+            _load_firsts(stage, field)
+            moments.append(f"first_{field} p ON p.{field} = t.{field} AND p.us < t.us")
+    rows = " UNION ".join(
+        f"SELECT t.pos, p.arrival AS moment FROM ev_{kind} t JOIN {each} AND p.arrival > t.arrival"
+        for each in moments
+    )
+    stage.run(f"CREATE TABLE moments_{kind} AS {rows}")
+    if stage.one(f"SELECT count(*) FROM moments_{kind}"):
+        every = stage.every_sql(kind)
+        stage.run(
+            f"CREATE TABLE then_{kind} AS WITH every AS ({every}), begins AS ("
+            f"SELECT pos, avail AS wording, avail AS moment FROM every SEMI JOIN moments_{kind} USING (pos) UNION "
+            f"SELECT e.pos, e.avail, m.moment FROM every e JOIN moments_{kind} m ON m.pos = e.pos "
+            "AND m.moment > e.avail AND m.moment < e.until"
+            ") SELECT e.* REPLACE (b.moment AS avail, coalesce(lead(b.moment) OVER "
+            "(PARTITION BY b.pos, b.wording ORDER BY b.moment), e.until) AS until) "
+            "FROM every e JOIN begins b ON b.pos = e.pos AND b.wording = e.avail"
+        )
+        stage.late_facts.add(kind)
+    stage.run(f"DROP TABLE moments_{kind}")
+
+
+def _note_changes(stage: Stage, kind: str, names: list[str]) -> None:
+    """Column facts_until of events: the first arrival from which on one of these facts was another. What came in
+    and changed nothing is forgotten."""
+    differs = " OR ".join(
+        f"{quoted(name)} IS DISTINCT FROM first_value({quoted(name)}) OVER known" for name in names
+    )
+    stage.run(
+        f"CREATE TABLE changed_{kind} AS SELECT pos, min(avail) AS at FROM ("
+        f"SELECT pos, avail, {differs} AS differs FROM then_{kind} WINDOW known AS (PARTITION BY pos ORDER BY avail)"
+        ") WHERE differs GROUP BY pos"
+    )
+    for table in stage.tables_of(kind):
+        if table == f"then_{kind}":
+            _replace(stage, table, f"SELECT t.* FROM {table} t SEMI JOIN changed_{kind} USING (pos)")
+        else:
+            until = f"coalesce(c.at, {FOREVER}) AS facts_until"
+            _replace(
+                stage,
+                table,
+                f"SELECT t.*, {until} FROM {table} t LEFT JOIN changed_{kind} c ON c.pos = t.pos",
+            )
+    stage.run(f"DROP TABLE changed_{kind}")
+
+
 def _replace(stage: Stage, table: str, select: str) -> None:
     stage.run(f"CREATE TABLE {table}_new AS {select}")
     stage.run(f"DROP TABLE {table}")
     stage.run(f"ALTER TABLE {table}_new RENAME TO {table}")
 
 
-def _add_customer(stage: Stage, table: str, names: list[str]) -> None:
+def _add_customer(stage: Stage, table: str, names: list[str], known_at: str) -> None:
     if not names:
         return
     _load_profiles(stage)
-    known = " AND p.arrival <= t.arrival" if _is_then(stage) else ""
+    known = f" AND p.arrival <= t.{known_at}" if _is_then(stage) else ""
     columns = ", ".join(
         f"p.{name.removeprefix('customer.')} AS {quoted(name)}"
         for name in names
         if name != "customer.age_days"
     )
     columns = f", {columns}" if columns else ""
-    # A row of ev_… is one position, of old_transaction one position and wording.
+    # A row of ev_… is one position, of the others one position and wording.
     _replace(
         stage,
         table,
@@ -61,7 +123,7 @@ def _add_customer(stage: Stage, table: str, names: list[str]) -> None:
         "QUALIFY row_number() OVER (PARTITION BY t.pos, t.avail ORDER BY p.us DESC, p.id DESC) = 1",
     )
     if "customer.age_days" in names:
-        _add_age(stage, table, "user_id", "customer.age_days", since="since_us")
+        _add_age(stage, table, "user_id", "customer.age_days", known_at, since="since_us")
     stage.run(f"ALTER TABLE {table} DROP COLUMN since_us")
 
 
@@ -88,12 +150,14 @@ def _has_table(stage: Stage, name: str) -> bool:
     return bool(stage.one(f"SELECT count(*) FROM duckdb_tables() WHERE table_name = '{name}'"))
 
 
-def _add_age(stage: Stage, table: str, field: str, name: str, since: str = "NULL::BIGINT") -> None:
+def _add_age(
+    stage: Stage, table: str, field: str, name: str, known_at: str, since: str = "NULL::BIGINT"
+) -> None:
     """Whole days since the profile says, else since the first transaction of that user or account."""
     _load_firsts(stage, field)
     match = f"f.{field} = t.{field}"
     if _is_then(stage):
-        join = f"ASOF LEFT JOIN first_{field} f ON {match} AND t.arrival >= f.arrival"
+        join = f"ASOF LEFT JOIN first_{field} f ON {match} AND t.{known_at} >= f.arrival"
     else:
         join = f"LEFT JOIN (SELECT {field}, min(us) AS us FROM first_{field} GROUP BY 1) f ON {match}"
     first = "least(t.us, coalesce(f.us, t.us))"

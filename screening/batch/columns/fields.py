@@ -122,7 +122,12 @@ def is_clock(name: str) -> bool:
 
 def is_fact(name: str) -> bool:
     """Whether the field is looked up beside the event: a profile, an age, a label, the version of the lists."""
-    return name == LISTS_VERSION or name.startswith(("customer.", "account.", "label."))
+    return name == LISTS_VERSION or name.startswith("label.") or is_of_party(name)
+
+
+def is_of_party(name: str) -> bool:
+    """Whether it is a fact of the customer or the account, which may become known after the event."""
+    return name.startswith(("customer.", "account."))
 
 
 def is_mutable(name: str) -> bool:

@@ -16,8 +16,8 @@ from screening.batch.columns.conditions import (
     looks_up_spans,
 )
 from screening.batch.columns.facts import label_sql
-from screening.batch.columns.fields import column_of, group_column, quoted, units_column
-from screening.batch.columns.needs import Needs, group_of
+from screening.batch.columns.fields import column_of, group_column, is_of_party, quoted, units_column
+from screening.batch.columns.needs import Needs, counted_fields, group_of
 from screening.batch.columns.predicates import PredicateColumns
 from screening.batch.columns.stage import Stage
 from screening.batch.columns.windows import Measure
@@ -76,6 +76,7 @@ class MeasureMaker:
             relative_sql=tuple(relative_sql),
             relative=tuple(relative),
             is_value_null=aggregate.field != "amount",
+            reads_facts=any(map(is_of_party, counted_fields(aggregate))),
         )
 
     def _relative_sql(self, condition: Condition, kind: str) -> str | None:

@@ -11,7 +11,7 @@ from rules.core.lists import Lists
 from rules.core.model import Aggregate, AggregateValue, Comparison, Condition
 from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
-from screening.batch.columns.fields import is_clock, is_fact, sources_of
+from screening.batch.columns.fields import is_clock, is_fact, is_of_party, sources_of
 
 COORDINATES = ("latitude", "longitude")
 
@@ -20,12 +20,14 @@ COORDINATES = ("latitude", "longitude")
 class Needs:
     """`fields[kind]`: what is read of events of that kind, in order of first mention. `lookback_us[kind]`: how long
     before a screened transaction such events matter, None for ever. `offsets[kind]`: the µs before a transaction at
-    which windows begin or end. `groups`: (kind, event fields, fields of the screened one)."""
+    which windows begin or end. `groups`: (kind, event fields, fields of the screened one). `counted_facts[kind]`: what
+    aggregates read of the customer and account of a counted event."""
 
     fields: dict[str, dict[str, None]] = field(default_factory=dict)
     lookback_us: dict[str, int | None] = field(default_factory=dict)
     offsets: dict[str, set[int]] = field(default_factory=dict)
     groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = field(default_factory=dict)
+    counted_facts: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def add_fields(self, kind: str, names: Iterable[str]) -> None:
         found = self.fields.setdefault(kind, {})
@@ -80,13 +82,11 @@ def _read_by_comparison(comparison: Comparison, lists: Lists) -> list[str]:
 
 def _add_aggregate(needs: Needs, aggregate: Aggregate) -> None:
     kind = aggregate.event
-    names = [key.event_field for key in aggregate.group_by]
-    names += [name for leaf in leaves(aggregate.filters) for name in fields_read(leaf)]
-    if aggregate.field is not None:
-        names.append(aggregate.field)
+    names = counted_fields(aggregate)
     if aggregate.function in FROM_PREVIOUS:
         names += COORDINATES
     needs.add_fields(kind, names)
+    needs.counted_facts.setdefault(kind, {}).update(dict.fromkeys(filter(is_of_party, names)))
     needs.groups.setdefault(group_of(aggregate), len(needs.groups))
     offsets = needs.offsets.setdefault(kind, set())
     if aggregate.delay_us or kind != "transaction":
@@ -97,6 +97,13 @@ def _add_aggregate(needs: Needs, aggregate: Aggregate) -> None:
     known = needs.lookback_us.get(kind, 0)
     is_endless = reach is None or aggregate.last is not None or known is None
     needs.lookback_us[kind] = None if is_endless else max(known or 0, reach or 0)
+
+
+def counted_fields(aggregate: Aggregate) -> list[str]:
+    """What an aggregate reads of the events it counts."""
+    names = [key.event_field for key in aggregate.group_by]
+    names += [name for leaf in leaves(aggregate.filters) for name in fields_read(leaf)]
+    return names if aggregate.field is None else [*names, aggregate.field]
 
 
 def group_of(aggregate: Aggregate) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -27,7 +27,7 @@ from rules.core.past_lists import LISTS_VERSION
 from screening.batch.columns.buckets import Buckets, TooLarge, buckets_of, numbers_stream
 from screening.batch.columns.conditions import asks_version, current_fields_read, fields_read, leaves
 from screening.batch.columns.facts import label_sql
-from screening.batch.columns.fields import column_of, is_mutable, quoted
+from screening.batch.columns.fields import column_of, is_mutable, is_of_party, quoted
 from screening.batch.columns.joining import brought_together, joins_sql, tables_of
 from screening.batch.columns.predicates import event_dict
 from screening.batch.columns.spans import Chosen, Span, span_rows
@@ -153,7 +153,8 @@ class Numbers:
             return [each for half in halves for each in self._sweep_apart(half)]
 
     def _sweep(self, sweep: Sweep) -> None:
-        sql, places = sweep.sql(self.stage.offset_columns, with_arrival=self.is_then)
+        with_facts = any(map(self._facts_change, sweep.measures))
+        sql, places = sweep.sql(self.stage.offset_columns, with_arrival=self.is_then, with_facts=with_facts)
         self.keep(sql)
         for measure in sweep.measures:
             columns = [f"{sweep.table}.{name}" for name in places[measure.index]]
@@ -166,9 +167,15 @@ class Numbers:
         table, late, joined = self._table("buckets"), "", ""
         if self.is_then:
             lateness = self._table("late")
-            sql, column = lateness_sql(buckets.measures[0], lateness, self.stage.offset_columns)
+            sql, found = lateness_sql(
+                buckets.measures[0],
+                lateness,
+                self.stage.offset_columns,
+                with_facts=any(map(self._facts_change, buckets.measures)),
+            )
             self.stage.run(sql)
-            late, joined = f", l.{column} AS late", f" LEFT JOIN {lateness} l ON l.pos = b.pos"
+            late = "".join(f", l.{column} AS late{place}" for place, column in enumerate(found))
+            joined = f" LEFT JOIN {lateness} l ON l.pos = b.pos"
         columns = {sql: f"r{place}" for place, sql in enumerate(dict.fromkeys(chain(*places.values())))}
         selected = "".join(f", {sql} AS {name}" for sql, name in columns.items())
         self.stage.database.register("bucket_stream", stream)
@@ -177,30 +184,42 @@ class Numbers:
         finally:
             self.stage.database.unregister("bucket_stream")
         for measure in buckets.measures:
-            found = [f"{table}.{columns[sql]}" for sql in places[measure.index]]
-            self.places[measure.index] = (
-                self._undisturbed(measure, [*found, f"{table}.late"]) if self.is_then else found
-            )
+            kept = [f"{table}.{columns[sql]}" for sql in places[measure.index]]
+            if self.is_then:
+                kept += [f"{table}.late{place}" for place in range(2 if self._facts_change(measure) else 1)]
+                kept = self._undisturbed(measure, kept)
+            self.places[measure.index] = kept
 
     def _probe_for(self, measure: Measure) -> None:
         self.places[measure.index] = self._probe(measure, "screened")
 
     def _groups_change(self, measure: Measure) -> bool:
-        names = [name for key in measure.aggregate.group_by for name in (key.event_field, key.current_field)]
-        return self.stage.has_revisions and any(is_mutable(name) for name in names)
+        keys = measure.aggregate.group_by
+        names = [name for key in keys for name in (key.event_field, key.current_field)]
+        is_corrected = self.stage.has_revisions and any(map(is_mutable, names))
+        return is_corrected or (
+            self._facts_change(measure) and any(is_of_party(key.event_field) for key in keys)
+        )
+
+    def _facts_change(self, measure: Measure) -> bool:
+        """Whether it reads facts of counted events some of which came to be known later than the events."""
+        return measure.reads_facts and measure.aggregate.event in self.stage.late_facts
 
     def _table(self, prefix: str) -> str:
         self._tables += 1
         return f"{prefix}{self._tables}"
 
     def _undisturbed(self, measure: Measure, columns: list[str]) -> list[str]:
-        """Where something in the window arrived (or was corrected) after the transaction, count again by pairs."""
-        *numbers, late = columns
+        """Where something in the window arrived (or was corrected) after the transaction, or a fact of it came to be
+        known before it, count again by pairs."""
+        place = -2 if self._facts_change(measure) else -1
+        numbers, (late, *soon) = columns[:place], columns[place:]
         table = late.partition(".")[0]
+        otherwise = "".join(f" OR {column} <= s.arrival" for column in soon)
         disturbed, patched = self._table("disturbed"), self._table("patched")
         self.stage.run(
             f"CREATE TABLE {disturbed} AS SELECT s.* FROM screened s JOIN {table} ON {table}.pos = s.pos "
-            f"WHERE {late} > s.arrival"
+            f"WHERE {late} > s.arrival{otherwise}"
         )
         if not self.stage.one(f"SELECT count(*) FROM {disturbed}"):
             return numbers
@@ -218,7 +237,7 @@ class Numbers:
 
     def _probe(self, measure: Measure, queries: str) -> list[str]:
         table = self._table("probe")
-        events = f"every_{measure.aggregate.event}"
+        events = f"{'known' if self._facts_change(measure) else 'every'}_{measure.aggregate.event}"
         offsets = self.stage.offset_columns
         if measure.relative:
             pairs = self._pairs(measure, queries, events)

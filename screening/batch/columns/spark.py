@@ -24,13 +24,13 @@ from django.conf import settings
 from screening.batch.columns import spark_session
 from screening.batch.columns.engine import ColumnRun
 from screening.batch.columns.fields import quoted
-from screening.batch.columns.spark_bucket import Work, numbers_of_bucket, result_schema
+from screening.batch.columns.spark_bucket import ROLES, Work, numbers_of_bucket, result_schema
 from screening.batch.columns.windows import Measure
 
 log = structlog.get_logger(__name__)
 
 BUCKET_ROWS = 100_000
-_COUNTED, _SUPERSEDED = 0, 1
+_COUNTED, _SUPERSEDED, _THEN = 0, 1, 2
 
 
 class SparkRun(ColumnRun):
@@ -62,6 +62,7 @@ class SparkRun(ColumnRun):
             names=exported.names,
             offset_columns=self.stage.offset_columns,
             has_revisions=self.stage.has_revisions,
+            has_late_facts=kind in self.stage.late_facts,
             scope=self.scope,
             lists=self.lists,
         )
@@ -109,6 +110,8 @@ class _Exported:
         self.names: dict[str, list[tuple[str, str, str]]] = {}
         for kind in run.needs.fields:
             self._write(f"ev_{kind}", f"ev_{kind}")
+            if kind in run.stage.late_facts:
+                self._write(f"then_{kind}", f"then_{kind}")
         if run.stage.has_revisions:
             self._write("old_transaction", "old_transaction")
         self._write("screened", "screened")
@@ -135,6 +138,10 @@ class _Exported:
             frame = frame.unionByName(
                 self._read(session, "old_transaction", code, _SUPERSEDED), allowMissingColumns=True
             )
+        if superseded and kind in self.run.stage.late_facts:
+            frame = frame.unionByName(
+                self._read(session, f"then_{kind}", code, _THEN), allowMissingColumns=True
+            )
         return frame
 
     def _read(self, session: Any, name: str, code: str, role: int) -> Any:
@@ -142,8 +149,8 @@ class _Exported:
 
         frame = session.read.parquet(str(self.folder / f"{name}.parquet"))
         short = self._short(name, code)
-        # Old wordings have columns of their own places: all go by the names of theirs.
-        prefix = "o" if role == _SUPERSEDED else "c"
+        # Other wordings have columns of their own places: all go by the names of theirs.
+        prefix = ROLES[role]
         frame = frame.toDF(*(each.replace("c", prefix, 1) for each in frame.columns))
         short = short.replace("c", prefix, 1)
         buckets = max(spark_session.parallelism(session), self.run.stage.rows // BUCKET_ROWS)

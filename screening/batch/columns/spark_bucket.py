@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from screening.batch.columns.windows import Measure
 
 _MEMORY_LIMIT = "1GB"
+# By role of a row: how the names of its columns begin.
+ROLES = ("c", "o", "t")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Work:
     names: dict[str, list[tuple[str, str, str]]]
     offset_columns: dict[tuple[str, int], str]
     has_revisions: bool
+    has_late_facts: bool
     scope: Scope
     lists: Any
 
@@ -69,7 +72,10 @@ def _computed(work: Work, counted: pa.Table, screened: pa.Table, folder: Path) -
     from screening.batch.columns.numbers import BrokenRun, Numbers
     from screening.batch.columns.stage import Memory, Stage
 
-    stage = Stage.of_bucket(Memory(folder, _MEMORY_LIMIT, 1), work.offset_columns, work.has_revisions)
+    late_facts = {work.kind} if work.has_late_facts else set()
+    stage = Stage.of_bucket(
+        Memory(folder, _MEMORY_LIMIT, 1), work.offset_columns, work.has_revisions, late_facts
+    )
     try:
         _load(stage, work, counted, screened)
         then = work.scope.as_of == "arrival"
@@ -85,17 +91,12 @@ def _computed(work: Work, counted: pa.Table, screened: pa.Table, folder: Path) -
 
 def _load(stage: Any, work: Work, counted: pa.Table, screened: pa.Table) -> None:
     """The tables that the statements name, with their own columns and types."""
-    from screening.batch.columns.stage import FOREVER
-
     for name, table in (("counted_rows", counted), ("screened_rows", screened)):
         stage.database.register(name, table)
-    events = f"ev_{work.kind}"
-    _table(stage, work, events, "counted_rows WHERE role = 0", "c")
-    every = f"SELECT *, {FOREVER} AS until FROM {events}"
-    if work.kind == "transaction" and work.has_revisions:
-        _table(stage, work, "old_transaction", "counted_rows WHERE role = 1", "o")
-        every += " UNION ALL BY NAME SELECT * FROM old_transaction"
-    stage.run(f"CREATE VIEW every_{work.kind} AS {every}")
+    for role, name in enumerate((f"ev_{work.kind}", "old_transaction", f"then_{work.kind}")):
+        if name in stage.tables_of(work.kind):
+            _table(stage, work, name, f"counted_rows WHERE role = {role}", ROLES[role])
+    stage.views_add(work.kind)
     _table(stage, work, "screened", "screened_rows", "c")
 
 

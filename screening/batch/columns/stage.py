@@ -4,6 +4,9 @@ Table `ev_<kind>`: pos (place in the order), us (occurred_at), arrival, avail (t
 as it is), one column per field, `ge<n>` (code of the row's group n as a counted event). `ev_transaction` also has
 id, is_screened, `gq<n>` (code of group n as the screened one) and `b<n>` (positions at which windows begin or end).
 `old_transaction` holds superseded wordings of corrected transactions, with `until`: the arrival of the correction.
+Where facts of counted events came to be known later than they (facts.py), `ev_<kind>` and `old_transaction` have
+`facts_until`, the arrival from which on they are others, and `then_<kind>` holds those events once for each moment at
+which they read otherwise.
 """
 
 from __future__ import annotations
@@ -67,6 +70,8 @@ class Stage:
     offset_columns: dict[tuple[str, int], str] = field(default_factory=dict)
     rows: int = 0
     has_revisions: bool = False
+    # Kinds of events that have facts_until.
+    late_facts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.database = duckdb.connect(
@@ -82,10 +87,21 @@ class Stage:
 
     @classmethod
     def of_bucket(
-        cls, memory: Memory, offset_columns: dict[tuple[str, int], str], has_revisions: bool
+        cls,
+        memory: Memory,
+        offset_columns: dict[tuple[str, int], str],
+        has_revisions: bool,
+        late_facts: set[str],
     ) -> Stage:
         """A database for tables that another stage prepared."""
-        return cls(Needs(), Scope(), memory, offset_columns=dict(offset_columns), has_revisions=has_revisions)
+        return cls(
+            Needs(),
+            Scope(),
+            memory,
+            offset_columns=dict(offset_columns),
+            has_revisions=has_revisions,
+            late_facts=late_facts,
+        )
 
     def memory_bytes(self) -> int:
         """What DuckDB made of the limit it was given."""
@@ -128,7 +144,26 @@ class Stage:
         tables = [f"ev_{kind}"]
         if kind == "transaction" and self.has_revisions:
             tables.append("old_transaction")
+        if kind in self.late_facts:
+            tables.append(f"then_{kind}")
         return tables
+
+    def every_sql(self, kind: str) -> str:
+        """Every wording of every event, with `until`."""
+        every = f"SELECT *, {FOREVER} AS until FROM ev_{kind}"
+        if kind == "transaction" and self.has_revisions:
+            every += " UNION ALL BY NAME SELECT * FROM old_transaction"
+        return every
+
+    def views_add(self, kind: str) -> None:
+        """`every_<kind>` and, of events whose facts came to be known late, `known_<kind>`: the same with these facts
+        as they were known when."""
+        self.run(f"CREATE VIEW every_{kind} AS {self.every_sql(kind)}")
+        if kind in self.late_facts:
+            self.run(
+                f"CREATE VIEW known_{kind} AS SELECT * EXCLUDE (facts_until) FROM every_{kind} "
+                f"WHERE facts_until = {FOREVER} UNION ALL BY NAME SELECT * FROM then_{kind}"
+            )
 
     def _load_raw(self, kind: str) -> Timeline:
         """Table raw_<kind> in the order of reading."""

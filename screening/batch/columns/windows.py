@@ -30,6 +30,8 @@ class Measure:
     relative: tuple[Condition, ...] = ()
     is_large: bool = False
     is_value_null: bool = True
+    # Of the counted events' customers or accounts.
+    reads_facts: bool = False
 
     @property
     def raws(self) -> tuple[Raw, ...]:
@@ -80,20 +82,24 @@ class Sweep:
     measures: list[Measure] = field(default_factory=list)
 
     def sql(
-        self, offsets: dict[tuple[str, int], str], *, with_arrival: bool
+        self, offsets: dict[tuple[str, int], str], *, with_arrival: bool, with_facts: bool
     ) -> tuple[str, dict[int, list[str]]]:
         """(the statement that makes the table, for each measure's index the columns of its numbers).
 
-        With arrival the last column named is the latest `avail` in the window.
+        With arrival the last column named is the latest `avail` in the window; with facts, of a measure that reads
+        them, the very last the first `facts_until`.
         """
-        return _SweepWriter(self, offsets, with_arrival=with_arrival).written()
+        return _SweepWriter(self, offsets, with_arrival=with_arrival, with_facts=with_facts).written()
 
 
 class _SweepWriter:
-    def __init__(self, sweep: Sweep, offsets: dict[tuple[str, int], str], *, with_arrival: bool) -> None:
+    def __init__(
+        self, sweep: Sweep, offsets: dict[tuple[str, int], str], *, with_arrival: bool, with_facts: bool
+    ) -> None:
         self.sweep = sweep
         self.offsets = offsets
         self.with_arrival = with_arrival
+        self.with_facts = with_facts
         self.frames: dict[str, str] = {}
         self.inner: dict[str, str] = {}
         self.outer: dict[tuple[str, str], str] = {}
@@ -116,6 +122,8 @@ class _SweepWriter:
         if self.with_arrival:
             lifetime = self._late_frame(measure.aggregate)
             columns.append(self._outer("max(avail)", lifetime))
+            if self.with_facts and measure.reads_facts:
+                columns.append(self._outer("min(facts_until)", lifetime))
         return columns
 
     # -- frames
@@ -172,7 +180,9 @@ class _SweepWriter:
     def _base(self) -> str:
         sweep = self.sweep
         extra = "".join(f", {sql} AS {name}" for sql, name in self.inner.items())
-        late = ", avail" if self.with_arrival else ""
+        known = ["avail"] if self.with_arrival else []
+        known += ["facts_until"] if self.with_facts else []
+        late = "".join(f", {name}" for name in known)
         if sweep.is_plain:
             return (
                 f"SELECT pos AS k, pos AS qpos, is_screened, ge{sweep.group} AS g{late}{extra} "
@@ -191,7 +201,7 @@ class _SweepWriter:
             f"ge{sweep.group} AS g{late}{events} "
             f"FROM ev_{sweep.event} e WHERE ge{sweep.group} IS NOT NULL UNION ALL "
             f"SELECT {key}, pos, TRUE, FALSE, gq{sweep.group}"
-            f"{', NULL' if self.with_arrival else ''}{queries} FROM screened q WHERE gq{sweep.group} IS NOT NULL"
+            f"{', NULL' * len(known)}{queries} FROM screened q WHERE gq{sweep.group} IS NOT NULL"
         )
 
     def _numbered(self, base: str) -> str:
@@ -247,15 +257,19 @@ def sweeps_of(measures: Sequence[Measure], offsets: dict[tuple[str, int], str]) 
     return list(sweeps.values())
 
 
-def lateness_sql(measure: Measure, table: str, offsets: dict[tuple[str, int], str]) -> tuple[str, str]:
-    """(the statement that makes `table`, its column of the latest `avail` among a group's events of the window)."""
+def lateness_sql(
+    measure: Measure, table: str, offsets: dict[tuple[str, int], str], *, with_facts: bool
+) -> tuple[str, list[str]]:
+    """(the statement that makes `table`, its columns of the latest `avail` among a group's events of the window and,
+    with facts, of the first `facts_until`)."""
     counted = replace(
         measure.aggregate, function="count", field=None, bucket_us=None, of=None, exclude_current=False
     )
-    (sweep,) = sweeps_of([replace(measure, aggregate=counted, value_sql=None)], offsets)
+    counting = replace(measure, aggregate=counted, value_sql=None, reads_facts=with_facts)
+    (sweep,) = sweeps_of([counting], offsets)
     sweep.table = table
-    sql, places = sweep.sql(offsets, with_arrival=True)
-    return sql, places[measure.index][-1]
+    sql, places = sweep.sql(offsets, with_arrival=True, with_facts=with_facts)
+    return sql, places[measure.index][len(counting.raws) :]
 
 
 # Probes.

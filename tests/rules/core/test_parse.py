@@ -215,6 +215,7 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (comparison("amount", "multiple_of", 0), "conditions[0].value", "greater than 0"),
         (comparison("amount", "contains", "1"), "conditions[0].operator", "does not apply"),
         (comparison("channel", "gt", 5), "conditions[0].operator", "does not apply"),
+        (counting("is_null", None, field="amount"), "conditions[0].operator", "compare a count with 0"),
         (comparison("merchant_category", "eq", 6011), "conditions[0].value", "expected text"),
         (comparison("is_cnp", "eq", "true"), "conditions[0].value", "expected true or false"),
         (comparison("occurred_at", "gt", "2026-11-22"), "conditions[0].value", "offset"),

@@ -46,6 +46,17 @@ def test_they_come_page_by_page_as_in_one(api: ApiClient, rule_id: int, status: 
         assert {page["total"] for page in pages} == {len(whole)}
 
 
+def test_they_come_with_the_oldest_batch_first_if_asked(api: ApiClient, rule_id: int) -> None:
+    for wanted in ({}, {"status": "flagged"}, {"rule_id": rule_id}):
+        newest, oldest = (
+            [each["id"] for each in listed(api, ordering=way, **wanted)["items"]]
+            for way in ("-created_at", "created_at")
+        )
+        half = len(newest) // 2
+        assert newest == [each["id"] for each in listed(api, **wanted)["items"]]
+        assert oldest == newest[half:] + newest[:half]
+
+
 def test_what_hit_is_found_without_reading_what_did_not(api: ApiClient, rule_id: int) -> None:
     batch = ScreeningBatch.objects.latest("id")
     clean = BatchResult.objects.filter(statuses__regex="^c+$").values().first()

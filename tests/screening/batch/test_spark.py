@@ -13,6 +13,7 @@ from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import rule_create, transaction_store
+from tests.screening.batch.test_facts_of_then import profiled_stream
 from tests.screening.batch.test_lists_of_then import listed_stream
 from tests.screening.batch.test_realtime_parity import assert_reproduced
 
@@ -81,3 +82,10 @@ def test_a_batch_says_what_spark_lacks(
 def test_on_spark_lists_hold_what_they_held_then(api: ApiClient, settings: Any) -> None:
     settings.BATCH_ENGINE = "spark"
     assert_reproduced(api, listed_stream(api))
+
+
+@needs_spark
+@pytest.mark.slow
+def test_on_spark_past_events_are_known_as_they_were_then(api: ApiClient, settings: Any) -> None:
+    settings.BATCH_ENGINE = "spark"
+    assert_reproduced(api, profiled_stream(api))
