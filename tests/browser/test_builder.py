@@ -188,3 +188,44 @@ def test_it_sends_no_text_where_a_number_of_free_data_is_meant(log_in: LogIn) ->
     expect(at(page, "conditions[0].value")).to_have_attribute("aria-invalid", "true")
     assert json.loads(page.locator("#rule-document").input_value())["conditions"][0]["value"] is None
     assert not RuleVersion.objects.exists()
+
+
+def test_it_takes_the_first_click_on_a_button_when_an_empty_box_is_left_for_it(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    expect(page.locator("#rule-sentence")).to_contain_text("still to be filled in")
+    at(page, "conditions[0].value").click()
+    box = page.get_by_role("button", name="Add condition").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    expect(at(page, "conditions[0].value")).not_to_be_focused()
+    page.mouse.up()
+    expect(at(page, "conditions[1].value")).to_be_visible()
+    # What is missing is said all the same, once the button is let go.
+    expect(at(page, "conditions[0].value")).to_have_attribute("aria-invalid", "true")
+
+
+def test_it_groups_by_own_data_and_says_in_words_what_is_counted(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    at(page, "name").fill("Shared address")
+    at(page, "conditions[0].aggregate_function").select_option("distinct_count")
+    at(page, "conditions[0].group_by[0]").select_option("metadata.")
+    at(page, "conditions[0].group_by[0].name").fill("address.hash")
+    at(page, "conditions[0].operator").select_option("gte")
+    at(page, "conditions[0].value").fill("3")
+    expect(page.locator("#rule-sentence")).to_contain_text("with the same metadata.address.hash")
+    assert written(page)["conditions"][0]["group_by"] == ["metadata.address.hash"]
+
+    page.get_by_role("button", name="as another field").click()
+    at(page, "conditions[0].group_by[0].current").select_option("metadata.")
+    at(page, "conditions[0].group_by[0].current.name").fill("billing.hash")
+    assert written(page)["conditions"][0]["group_by"] == [{"metadata.address.hash": "metadata.billing.hash"}]
+    expect(page.locator("#rule-sentence")).to_contain_text("this metadata.billing.hash")
+
+    show(page, {**LARGE, "conditions": [{**COUNT, "field": "transaction_id", "operator": "gt", "value": 1}]})
+    currency = at(page, "conditions[0].field")
+    expect(currency.locator("option:checked")).to_have_text("in any currency")

@@ -25,6 +25,7 @@ const touched = new Set();
 const keptAs = `fs-rule:${location.pathname}`;
 const SENT = "fs-rule-sent";
 let isSaving = false;
+let isPressed = false;
 
 // ---------------------------------------------------------------- what there is to choose
 
@@ -146,7 +147,9 @@ function aggregateView(name, model, at, scope, line) {
   }, true));
   if (name === "count") {
     line.append(eventSelect);
-    if (model.event === "transaction") line.append(select(`${at}.field`, "in which currency", [{ name: "", label: "in any currency" }, { name: "amount", label: "in this payment's currency" }], model.field, (chosen) => changed(() => { model.field = chosen; })));
+    // Of any field but the amount the number is the same: it stays as it is written.
+    const any = model.field === "amount" ? "" : model.field;
+    if (model.event === "transaction") line.append(select(`${at}.field`, "in which currency", [{ name: any, label: "in any currency" }, { name: "amount", label: "in this payment's currency" }], model.field, (chosen) => changed(() => { model.field = chosen; })));
   } else {
     if (aggregate.kinds.length) line.append(word("of"), ...field);
     line.append(word(aggregate.from_previous ? "one of the" : "over"), eventSelect);
@@ -162,12 +165,12 @@ function groupByView(model, at, scope) {
   model.group.forEach((key, index) => {
     const path = `${at}.group_by[${index}]`;
     if (index) line.append(word("and"));
-    line.append(select(path, "grouped by", fieldsOf([model.event], { group: true }), key.event_field, (name) => changed(() => {
+    line.append(...fieldPicker(path, "grouped by", [model.event], key.event_field, (name) => changed(() => {
       if (key.current_field === key.event_field) key.current_field = name;
       key.event_field = name;
-    }, true)));
+    }), { group: true }));
     if (key.crosses || key.current_field !== key.event_field) {
-      line.append(word(`as this ${events[scope.event].one}'s`), select(`${path}.current`, "field of the screened event", fieldsOf([scope.event], { group: true }), key.current_field, (name) => changed(() => { key.current_field = name; })));
+      line.append(word(`as this ${events[scope.event].one}'s`), ...fieldPicker(`${path}.current`, "field of the screened event", [scope.event], key.current_field, (name) => changed(() => { key.current_field = name; }), { group: true }));
     } else {
       line.append(button(`${path}#cross`, "…as another field", () => changed(() => { key.crosses = true; }, true), "small link", "…as another field of the screened event"));
     }
@@ -466,7 +469,15 @@ function showAnswer({ sentence, warnings, clock, counts }) {
   document.getElementById("rule-notes").replaceChildren(...notes.map((each) => h("p", { class: "fs-muted" }, each)));
 }
 
+// Between a press and its release nothing moves: a message that pushed the page down would take the click elsewhere.
+function holdStillWhilePressed() {
+  const release = () => setTimeout(() => { isPressed = false; showProblems(); });
+  document.addEventListener("pointerdown", (event) => { isPressed = event.target.closest("button, a, label, summary") !== null; }, true);
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, release, true);
+}
+
 function showProblems() {
+  if (isPressed) return;
   root.querySelectorAll(".fs-problem").forEach((each) => each.remove());
   root.querySelectorAll("[aria-invalid]").forEach((each) => { each.removeAttribute("aria-invalid"); each.removeAttribute("aria-describedby"); });
   problems.forEach((problem, index) => {
@@ -533,6 +544,7 @@ function start() {
   source.addEventListener("change", () => { try { load(); render(); ask(); } catch { /* not JSON yet: the server says so on saving */ } });
   root.addEventListener("focusout", (event) => { markTouched(event.target); showProblems(); });
   form.addEventListener("submit", submit);
+  holdStillWhilePressed();
   form.querySelector("a.fs-button")?.addEventListener("click", () => sessionStorage.removeItem(keptAs));
   // Gone back to: it may be sent again.
   window.addEventListener("pageshow", () => { isSaving = false; delete form.dataset.checked; });
