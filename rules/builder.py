@@ -60,6 +60,8 @@ def builder_choices() -> dict[str, Any]:
                 "over_buckets": each.over_buckets,
                 "of_buckets": each.of_buckets,
                 "from_previous": each.name in FROM_PREVIOUS,
+                "unit": each.unit if each.unit in ("seconds", "km", "km/h") else "",
+                "is_of_field": each.unit == "field",
                 "help": each.description,
             }
             for each in AGGREGATES.values()
@@ -155,7 +157,16 @@ def _field(field: Field) -> dict[str, Any]:
         "label": field.label,
         "help": field.description,
         "can_group": field.can_group,
+        "choices": field.choices,
+        "hint": _hint(field),
     }
+
+
+def _hint(field: Field) -> str:
+    """What stands behind the box of its value: the unit, what the numbers mean, what every text looks like."""
+    if field.name == "base_amount":
+        return settings.BASE_CURRENCY
+    return field.unit or field.scale or (field.shape[1] if field.shape else "")
 
 
 def empty_document() -> dict[str, Any]:

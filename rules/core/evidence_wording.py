@@ -100,14 +100,14 @@ class Wording:
         label = aggregate_label(left) if isinstance(left, Aggregate) else _subject(self.label)
         self.unjudged = f"{label} could not be judged: "
         self.shows_currency = self._is_money = left == "amount"
-        self._unit = self.measure = self.window = ""
+        self.measure = self.window = ""
+        self._unit = unit_words(left)
         self.nouns = ("", "")
         if isinstance(left, Aggregate):
             self.shows_currency = GroupKey("currency", "currency") in left.group_by
             self._is_money = AGGREGATES[left.function].unit == "field" and (
                 left.field == "amount" and left.of != "count"
             )
-            self._unit = "" if AGGREGATES[left.function].unit == "field" else unit_words(left)
             self.measure = capitalised(measure_words(left).removesuffix(" the").removesuffix(" of"))
             self.window = _window_found_words(left)
             self.nouns = NOUNS[left.event]

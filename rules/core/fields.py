@@ -19,7 +19,7 @@ class Field:
 
     `group` is how events sharing a value read: "by user {}". `choices` are all the texts there are, `shape` what every
     text looks like (a pattern, and in words); neither: any text. `contrary` is what it is where it is false, if
-    "not" would take in what is unknown.
+    "not" would take in what is unknown. `unit` follows its number; `scale` says what its numbers mean without one.
     """
 
     name: str
@@ -32,6 +32,8 @@ class Field:
     choices: tuple[str, ...] = ()
     shape: tuple[str, str] | None = None
     contrary: str = ""
+    unit: str = ""
+    scale: str = ""
 
     def can_be(self, text: str) -> bool:
         """Whether what is taken in can have this text here."""
@@ -67,7 +69,14 @@ def _choice(
 
 
 def _number(
-    name: str, label: str, description: str, minimum: int | None = None, maximum: int | None = None
+    name: str,
+    label: str,
+    description: str,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    *,
+    unit: str = "",
+    scale: str = "",
 ) -> Field:
     return Field(
         name,
@@ -76,6 +85,8 @@ def _number(
         description,
         None if minimum is None else Decimal(minimum),
         None if maximum is None else Decimal(maximum),
+        unit=unit,
+        scale=scale,
     )
 
 
@@ -112,13 +123,20 @@ _COUNTRY = _text(
     "in country {}",
     shape=_TWO_CAPITALS,
 )
-_LATITUDE = _number("latitude", "latitude", "degrees north", -90, 90)
-_LONGITUDE = _number("longitude", "longitude", "degrees east", -180, 180)
+_LATITUDE = _number("latitude", "latitude", "degrees north", -90, 90, scale="degrees north")
+_LONGITUDE = _number("longitude", "longitude", "degrees east", -180, 180, scale="degrees east")
 
 _OF_ANY_EVENT = (
     _OCCURRED_AT,
-    _number("hour", "hour of day", "0–23 of `occurred_at` in `BUSINESS_TIME_ZONE`", 0, 23),
-    _number("weekday", "day of the week", "0 (Monday) to 6 of `occurred_at` in `BUSINESS_TIME_ZONE`", 0, 6),
+    _number("hour", "hour of day", "0–23 of `occurred_at` in `BUSINESS_TIME_ZONE`", 0, 23, scale="0 to 23"),
+    _number(
+        "weekday",
+        "day of the week",
+        "0 (Monday) to 6 of `occurred_at` in `BUSINESS_TIME_ZONE`",
+        0,
+        6,
+        scale="0 is Monday, 6 is Sunday",
+    ),
     _flag("is_weekend", "is at a weekend", "Saturday or Sunday in `BUSINESS_TIME_ZONE`"),
     _flag("is_odd_hours", "is at odd hours", "00:00–04:59 in `BUSINESS_TIME_ZONE`"),
     _choice(
@@ -164,6 +182,7 @@ _TRANSACTION = _table(
         "in `currency`, exact to 4 decimals; aggregates over it stay within the screened transaction's currency",
         Decimal(0),
         Decimal(10) ** 11,
+        scale="in its own currency",
     ),
     _text("currency", "currency", "ISO 4217 code", "in {}", shape=_THREE_CAPITALS),
     _text(
@@ -272,6 +291,7 @@ DISTANCE_TO_CURRENT = _number(
     "distance to the screened one",
     "great-circle km from the counted event; in filters only",
     0,
+    unit="km",
 )
 NOUNS = {
     "transaction": ("transaction", "transactions"),

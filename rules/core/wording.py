@@ -10,7 +10,7 @@ from typing import Any as Anything
 from typing import TypeVar, cast
 
 from rules.core.durations import duration_text, duration_words
-from rules.core.fields import FIELDS, NOUNS, field_of
+from rules.core.fields import DISTANCE_TO_CURRENT, FIELDS, NOUNS, field_of
 from rules.core.functions import AGGREGATES
 from rules.core.model import (
     Action,
@@ -33,6 +33,8 @@ from rules.core.values import ONE, ZERO
 
 _SHOWN_LIST_VALUES = 5
 _AMOUNT_WORDS = {"gt": "over", "gte": "of at least", "lt": "under", "lte": "of at most", "eq": "of exactly"}
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 TIME_PHRASES = {
     "is more than": "is after",
@@ -167,16 +169,29 @@ def noun_words(label: str) -> str:
 
 
 def threshold_words(comparison: Comparison, value: Anything, unit: str) -> str:
+    shown = _words_for(comparison.left)
     if comparison.operator == "between" and isinstance(value, tuple):
-        return f"{value_words(value[0])} to {value_words(value[1])}{unit}"
+        return f"{shown(value[0])} to {shown(value[1])}{unit}"
     if isinstance(value, Decimal):
-        return f"{value_words(value)}{unit}"
-    words = value_words(value)
+        return f"{shown(value)}{unit}"
+    words = shown(value)
     if comparison.similarity is not None:
         return f"{words} ({number_words(comparison.similarity)} % or more)"
     if isinstance(comparison.right, ListName) and comparison.right.threshold is not None:
         return f"{words} ({number_words(comparison.right.threshold)} % or more)"
     return words
+
+
+def _words_for(left: str | Aggregate) -> Callable[[Anything], str]:
+    return _weekday_words if left == "weekday" else value_words
+
+
+def _weekday_words(value: Anything) -> str:
+    """ "5 (Saturday)", of several with commas: nobody knows by heart where the week begins."""
+    if isinstance(value, tuple):
+        return ", ".join(_weekday_words(each) for each in value)
+    is_day = isinstance(value, Decimal) and value in range(len(_WEEKDAYS))
+    return f"{value_words(value)} ({_WEEKDAYS[int(value)]})" if is_day else value_words(value)
 
 
 # Rules in words.
@@ -267,7 +282,8 @@ def operand_words(comparison: Comparison, event: str) -> str:
     match comparison.right:
         case Literal(value):
             if comparison.operator == "between" and isinstance(value, tuple):
-                return f"{value_words(value[0])} and {value_words(value[1])}{unit_words(comparison.left)}"
+                shown = _words_for(comparison.left)
+                return f"{shown(value[0])} and {shown(value[1])}{unit_words(comparison.left)}"
             return threshold_words(comparison, value, unit_words(comparison.left))
         case ListName(name):
             return threshold_words(comparison, name, "")
@@ -283,7 +299,9 @@ def operand_words(comparison: Comparison, event: str) -> str:
 
 
 def unit_words(left: str | Aggregate) -> str:
-    """ " km", " km/h", " s" after the value of an aggregate measured in those."""
+    """ " km", " km/h", " s" after the value of what is measured in those."""
+    if left == DISTANCE_TO_CURRENT.name:
+        return f" {DISTANCE_TO_CURRENT.unit}"
     unit = AGGREGATES[left.function].unit if isinstance(left, Aggregate) else ""
     return {"seconds": " s", "km": " km", "km/h": " km/h"}.get(unit, "")
 

@@ -229,3 +229,33 @@ def test_it_groups_by_own_data_and_says_in_words_what_is_counted(log_in: LogIn) 
     show(page, {**LARGE, "conditions": [{**COUNT, "field": "transaction_id", "operator": "gt", "value": 1}]})
     currency = at(page, "conditions[0].field")
     expect(currency.locator("option:checked")).to_have_text("in any currency")
+
+
+def test_it_says_behind_the_box_what_a_number_is_of_and_offers_the_texts_there_are(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    line = page.locator("[data-path='conditions[0]']")
+    for field, behind in (
+        ("amount", "in its own currency"),
+        ("base_amount", "NGN"),
+        ("hour", "0 to 23"),
+        ("weekday", "0 is Monday, 6 is Sunday"),
+        ("country_code", "two capital letters"),
+    ):
+        at(page, "conditions[0].field").select_option(field)
+        expect(line).to_contain_text(behind)
+
+    at(page, "conditions[0].field").select_option("customer.risk_tier")
+    at(page, "conditions[0].value").select_option("pep")
+    assert written(page)["conditions"][0]["value"] == "pep"
+    at(page, "conditions[0].operator").select_option("in")
+    expect(line).to_contain_text("of low, medium, high, pep, sanctioned")
+
+    for measure, behind in (
+        ("seconds_since_last", "seconds"),
+        ("speed_kmh_from_previous", "km/h"),
+        ("max", "in its own currency"),
+    ):
+        at(page, "conditions[0].aggregate_function").select_option(measure)
+        expect(line).to_contain_text(behind)

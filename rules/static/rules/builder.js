@@ -37,11 +37,23 @@ function fieldsOf(names, { inFilter = false, group = false } = {}) {
 
 function kindOf(event, name) {
   if ((name ?? "").startsWith("metadata.")) return "any";
-  const found = choices.fields[event]?.find((each) => each.name === name) ?? (name === "distance_km_to_current" ? choices.distance : null);
-  return found ? found.kind : "any";
+  return knownField(event, name)?.kind ?? "any";
 }
 
 const writing = () => ({ operators, kindOf, event: rule.trigger[0] ?? "transaction", inFilter: false, problem: refuse });
+
+// A field as it is chosen from; metadata has none of that.
+function knownField(event, name) {
+  return choices.fields[event]?.find((each) => each.name === name) ?? (name === "distance_km_to_current" ? choices.distance : null);
+}
+
+// What stands behind the box of a value: seconds, km, the currency, what the numbers mean.
+function hintFor(node, scope) {
+  const { measure, aggregate: model } = node;
+  if (!measure) return knownField(scope.event, node.field)?.hint ?? "";
+  const isCount = model.extent === "window" && model.bucket[0] && model.of === "count";
+  return aggregates[measure].unit || (aggregates[measure].is_of_field && !isCount && knownField(model.event, model.field)?.hint) || "";
+}
 
 function operatorsFor(kind, isAggregate) {
   return choices.operators.filter((each) => each.kinds.includes(kind) && (!isAggregate || each.fits_aggregates));
@@ -222,14 +234,16 @@ function valueView(node, kind, at, scope) {
   const value = node.value;
   const shape = operators[node.operator]?.shape ?? "scalar";
   const text = (key, label, extra = {}) => input(key === "high" ? `${at}[1]` : at, label, value[key], (given) => changed(() => { value[key] = given; }), extra);
+  const hint = hintFor(node, scope);
+  const behind = hint ? [word(hint)] : [];
   const likeness = () => [word("at least"), input(`${at}.threshold`, "likeness, 0 to 100", value.threshold, (given) => changed(() => { value.threshold = given; }), { class: "fs-narrow", inputmode: "decimal", placeholder: String(choices.limits.similarity) }), word("% alike")];
   const lists = () => select(at, "named list", [{ name: "", label: choices.lists.length ? "choose a list" : "there is no list yet" }, ...choices.lists], value.text, (name) => changed(() => { value.text = name; }));
   switch (shape) {
     case "none": return [];
-    case "list": return [listBox(value, at, "values, one a line"), kind === "any" && typePicker(value, at)].filter(Boolean);
+    case "list": return [listBox(value, at, "values, one a line"), kind === "any" && typePicker(value, at), ...fewChoices(node, scope), ...behind].filter(Boolean);
     case "networks": return [listBox(value, at, "networks, one a line, such as 10.0.0.0/8")];
-    case "pair": return [text("text", "from", { inputmode: "decimal" }), word("and"), text("high", "to", { inputmode: "decimal" })];
-    case "step": return [text("text", "number", { inputmode: "decimal" })];
+    case "pair": return [text("text", "from", { inputmode: "decimal" }), word("and"), text("high", "to", { inputmode: "decimal" }), ...behind];
+    case "step": return [text("text", "number", { inputmode: "decimal" }), ...behind];
     case "pattern": return [text("text", "pattern (RE2)", { placeholder: "regular expression (RE2)" })];
     case "list_name": return [lists()];
     case "fuzzy_list": return [lists(), ...likeness()];
@@ -237,7 +251,7 @@ function valueView(node, kind, at, scope) {
   const sources = sourcesFor(node, kind, scope);
   const parts = [];
   if (sources.length > 1) parts.push(select(`${at}#source`, "compared with", sources, value.source, (chosen) => changed(() => setSource(node, chosen, kind, scope), true)));
-  if (value.source === "constant") parts.push(...constantView(node, kind, at, text));
+  if (value.source === "constant") parts.push(...constantView(node, kind, at, scope, text), ...behind);
   if (value.source === "field" || value.source === "current") {
     const from = value.source === "current" ? [scope.current ?? "transaction"] : [scope.event];
     const kinds = kind === "any" ? null : ["number", "money"].includes(kind) ? ["number", "money"] : [kind];
@@ -260,13 +274,24 @@ function setSource(node, chosen, kind, scope) {
   }
 }
 
-function constantView(node, kind, at, text) {
+// All the texts that a field can have, where there are only those.
+function choicesOf(node, scope) { return (!node.measure && knownField(scope.event, node.field)?.choices) || []; }
+
+function fewChoices(node, scope) {
+  const few = choicesOf(node, scope);
+  return few.length ? [word(`of ${few.join(", ")}`)] : [];
+}
+
+function constantView(node, kind, at, scope, text) {
   const value = node.value;
+  const few = ["eq", "ne"].includes(node.operator) ? choicesOf(node, scope) : [];
   const isFlag = kind === "boolean" || (kind === "any" && value.type === "boolean");
   const parts = [];
   if (isFlag) {
     if (value.text !== "true" && value.text !== "false") value.text = "true";
     parts.push(select(at, "value", [{ name: "true", label: "yes" }, { name: "false", label: "no" }], value.text, (given) => changed(() => { value.text = given; })));
+  } else if (few.length) {
+    parts.push(select(at, "value", [{ name: "", label: "choose …" }, ...few], value.text, (given) => changed(() => { value.text = given; })));
   } else if (kind === "time") {
     parts.push(text("text", "time", { placeholder: "2026-11-22T14:03:00Z" }));
   } else {

@@ -69,7 +69,20 @@ def test_it_tells_a_rule_in_a_sentence():
                     {"all": [comparison("hour", "lt", 5), comparison("weekday", "eq", 6)]},
                 ]
             },
-            "the amount is more than 5 or (the hour of day is less than 5 and the day of the week is 6)",
+            "the amount is more than 5 or (the hour of day is less than 5 and the day of the week is 6 (Sunday))",
+        ),
+        (
+            comparison("weekday", "between", [0, 4]),
+            "the day of the week is between 0 (Monday) and 4 (Friday)",
+        ),
+        (
+            comparison("weekday", "in", [5, 6]),
+            "the day of the week is one of 5 (Saturday), 6 (Sunday)",
+        ),
+        (
+            counting("gt", 3, filters=[comparison("distance_km_to_current", "between", [1, 5])]),
+            "the number of transactions (where the distance to the screened one is between 1 and 5 km) "
+            "by the same user in 1 h is more than 3",
         ),
         (
             comparison("amount", "gt", {"field": "base_amount", "times": 2, "plus": -5}),
