@@ -25,6 +25,8 @@ from rules.diff import change_words, changed_paths
 from rules.models import Rule, RuleVersion
 
 State = RuleVersion.State
+# Of a version; how many more there are is said.
+SHOWN_CHANGES = 6
 # The order and the words of the buttons on a version; who may press them, and the colour.
 BUTTONS: dict[str, tuple[str, Action, str]] = {
     "submit": ("Submit for approval", Action.RULES_WRITE, "primary"),
@@ -94,7 +96,7 @@ def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
         doubts=doubts_of(shown),
         actions=shown.definition["actions"],
         waiting=[
-            _version_row(request, each)
+            _version_row(request, each, previous=shown if each.number != shown.number else None)
             for each in versions
             if each.state in (State.DRAFT, State.PENDING_APPROVAL, State.SHADOW)
         ],
@@ -185,12 +187,16 @@ def doubts_of(version: RuleVersion) -> list[str]:
 def _version_row(
     request: HttpRequest, version: RuleVersion, previous: RuleVersion | None = None
 ) -> dict[str, Any]:
+    buttons = _buttons(request, version)
+    changes = change_words(previous, version) if previous else []
     return {
         "version": version,
         "sentence": sentence_of(version),
-        "changes": change_words(previous, version)[:6] if previous else [],
+        "changes": changes[:SHOWN_CHANGES],
+        "more_changes": len(changes[SHOWN_CHANGES:]),
         "previous": previous,
-        "buttons": _buttons(request, version),
+        "buttons": buttons,
+        "takes_note": any(each["takes_note"] and not each["refused"] for each in buttons),
         "may_roll_back": version.state in (State.RETIRED, State.REJECTED)
         and may(request.user, Action.RULES_WRITE),
     }
@@ -343,7 +349,8 @@ def _news(version: RuleVersion) -> str:
         State.DRAFT: "is kept as a draft; "
         + ("submit it for approval" if approval.needs_approval(version) else "put it in force")
         + " when it is ready",
-        State.PENDING_APPROVAL: "waits for approval by another person",
+        State.PENDING_APPROVAL: "waits for approval by another person"
+        + ("" if version.is_active else "; until then the rule is not switched off"),
         State.SHADOW: "is evaluated in shadow, without effect",
         State.REJECTED: "was rejected",
         State.RETIRED: "was withdrawn",

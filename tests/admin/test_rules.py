@@ -143,6 +143,48 @@ def test_it_lets_another_person_approve_and_not_the_author(settings: Any) -> Non
     assert (version.state, version.reviewed_by, version.review_note) == ("live", "user:grace", "looks right")
 
 
+def test_it_takes_one_note_whatever_is_decided(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    save(StaffClient("ada", "Rule author"), LARGE, and_submit="1")
+    waiting = StaffClient("grace", "Approver").page(reverse("admin:rules_waiting"))
+    forms = [each for each in waiting.split("<form")[1:] if 'name="note"' in each]
+    assert len(forms) == 1
+    for move in ("approve", "shadow", "reject"):
+        assert (
+            f'formaction="{reverse("admin:rule_move", args=[RuleVersion.objects.get().rule_id, 1, move])}"'
+            in forms[0]
+        )
+
+
+def test_it_says_of_a_version_that_waits_what_it_changes(settings: Any) -> None:
+    version = rule()
+    settings.REQUIRE_RULE_APPROVAL = True
+    author = StaffClient("ada", "Rule author")
+    address = reverse("admin:rules_rule_change", args=[version.rule_id])
+    response = author.post(reverse("admin:rule_deactivate", args=[version.rule_id]), follow=True)
+    assert "until then the rule is not switched off" in messages_of(response)
+    beside = author.page(address).split("Beside it")[1].split("Try it on history")[0]
+    assert "switched off" in beside
+
+
+def test_it_says_how_many_changes_it_does_not_show(settings: Any) -> None:
+    version = rule()
+    settings.REQUIRE_RULE_APPROVAL = True
+    changes = {
+        "name": "Another name",
+        "description": "Another description",
+        "rule_type": "other",
+        "priority": 9,
+        "trigger": ["transaction", "login"],
+        "conditions": [{"field": "hour", "operator": "lt", "value": 5}],
+        "actions": [{"action_type": "block", "parameters": {"risk_score": 99, "reason": "Night"}}],
+        "is_active": False,
+    }
+    rule_update(rule_id=version.rule_id, changes=changes, principal="user:other")
+    shown = StaffClient("ada", "Rule author").page(reverse("admin:rules_rule_change", args=[version.rule_id]))
+    assert re.search(r"<li>and \d more</li>", shown)
+
+
 def test_it_says_beside_a_roll_back_that_another_person_approves_it(settings: Any) -> None:
     version = rule()
     rule_update(rule_id=version.rule_id, changes={"priority": 4}, principal="user:maker")
