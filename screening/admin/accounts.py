@@ -60,8 +60,8 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
     at = timezone.now()
     risk = account_risk(account_id, at)
     payments = list(payments_of(account_id=account_id)[:60])
-    cases = cases_about(account_ids=[account_id])
     users = sorted({each.user_id for each in payments})
+    cases = cases_about(account_ids=[account_id], users_alone=users)
     view_note(request, RecordView.Kind.ACCOUNT, account_id, user_id=users[0] if len(users) == 1 else None)
     return render(
         request,
@@ -75,7 +75,7 @@ def account_page(request: HttpRequest, account_id: str) -> HttpResponse:
         users=users[:10],
         profiles=profiles_latest(users[:10]),
         past_signals=signals_past(account_id, at)[:20],
-        alerts=alerts_about(account_ids=[account_id])[:15],
+        alerts=alerts_about(account_ids=[account_id], users_alone=users)[:15],
         cases=cases[:15],
         picture=connections_picture(account_id),
         now=at,

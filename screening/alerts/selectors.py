@@ -99,15 +99,20 @@ def alerts_shown() -> QuerySet[Alert]:
     return Alert.objects.select_related("rule", "decision", "transaction", "case", "repeat_of")
 
 
-def concerning(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> Q:
-    """Alerts, or cases, about any of the accounts or about the user."""
-    of_accounts = Q(account_id__in=account_ids)
+def concerning(
+    *, account_ids: Iterable[str] = (), user_id: str | None = None, users_alone: Iterable[str] = ()
+) -> Q:
+    """Alerts, or cases, about any of the accounts or about the user. `users_alone`: also those about these users and
+    no account, as logins raise them."""
+    of_accounts = Q(account_id__in=account_ids) | Q(account_id=None, user_id__in=users_alone)
     return of_accounts if user_id is None else of_accounts | Q(user_id=user_id)
 
 
-def alerts_about(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> QuerySet[Alert]:
+def alerts_about(
+    *, account_ids: Iterable[str] = (), user_id: str | None = None, users_alone: Iterable[str] = ()
+) -> QuerySet[Alert]:
     """Newest first, with rule and case; repeats left out."""
-    about = concerning(account_ids=account_ids, user_id=user_id)
+    about = concerning(account_ids=account_ids, user_id=user_id, users_alone=users_alone)
     return Alert.objects.filter(about, repeat_of=None).select_related("rule", "case").order_by("-occurred_at")
 
 

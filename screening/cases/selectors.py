@@ -55,9 +55,12 @@ def cases_chosen(
     return cases.order_by("-closed_at") if status == Case.Status.CLOSED else cases
 
 
-def cases_about(*, account_ids: Iterable[str] = (), user_id: str | None = None) -> QuerySet[Case]:
+def cases_about(
+    *, account_ids: Iterable[str] = (), user_id: str | None = None, users_alone: Iterable[str] = ()
+) -> QuerySet[Case]:
     """Newest first."""
-    return Case.objects.filter(concerning(account_ids=account_ids, user_id=user_id)).order_by("-id")
+    about = concerning(account_ids=account_ids, user_id=user_id, users_alone=users_alone)
+    return Case.objects.filter(about).order_by("-id")
 
 
 def payments_alerted(case: Case) -> set[int]:

@@ -218,6 +218,16 @@ def test_it_shows_an_account_and_lists_those_at_risk(case: Case) -> None:
     assert client.get(reverse("admin:account", args=["nobody"])).status_code == 404
 
 
+def test_an_account_s_page_shows_what_is_about_its_user_alone(case: Case) -> None:
+    Alert.objects.update(account_id=None)
+    Case.objects.update(account_id=None)
+    RiskSignal.objects.all().delete()
+    html = StaffClient("ada", "Analyst").page(reverse("admin:account", args=["A1"]))
+    assert reverse("admin:case", args=[case.case_id]) in html
+    assert "There is an open case: work it." in html
+    assert "An amount over a thousand" in html.split("<h2>Alerts</h2>")[1]
+
+
 def test_it_shows_one_customer_and_gives_all_payments_as_a_file(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
