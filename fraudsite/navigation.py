@@ -34,6 +34,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Payments",
         (
             Entry("Transactions", "ingestion_transaction_changelist", "payments"),
+            Entry("Find a payment", "payment_find", "search"),
             Entry("Decisions", "screening_decision_changelist", "gavel"),
             Entry("Imports", "imports", "upload_file"),
         ),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+
+from django.db.models import Q, QuerySet
 
 from fraudsite.errors import Missing
 from fraudsite.exact_json import decimal_text
@@ -22,6 +25,28 @@ def transaction_get(transaction_id: str) -> Transaction:
     if transaction is None:
         raise transaction_absent(transaction_id)
     return transaction
+
+
+def transactions_told(
+    *, first: date, last: date, amount: Decimal | None, card_last4: str, merchant: str, who: str
+) -> QuerySet[Transaction]:
+    """Of these days (UTC, both included), the newest first, those of which everything that is given is so.
+
+    `amount` is in whatever currency, `merchant` an id or a part of a name, `who` a user or an account on either side.
+    """
+    found = Transaction.objects.filter(
+        occurred_at__gte=datetime.combine(first, time.min, tzinfo=UTC),
+        occurred_at__lte=datetime.combine(last, time.max, tzinfo=UTC),
+    )
+    if amount is not None:
+        found = found.filter(amount=amount)
+    if card_last4:
+        found = found.filter(card_last4=card_last4)
+    if merchant:
+        found = found.filter(Q(merchant_id=merchant) | Q(merchant_name__icontains=merchant))
+    if who:
+        found = found.filter(Q(user_id=who) | Q(account_id=who) | Q(counterparty_account_id=who))
+    return found.order_by("-occurred_at", "-arrival")
 
 
 def transaction_body(transaction: Transaction) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from screening.admin import (  # noqa: F401
     cases,
     customers,
     imports,
+    payment_search,
     transactions,
     webhooks,
 )

@@ -329,6 +329,46 @@ def test_it_finds_payments_by_any_of_their_ids(case: Case) -> None:
         assert {each for each in ("T0", "T1", "T2", "T9") if f">{each}<" in html} == found, term
 
 
+def test_it_finds_a_payment_by_what_somebody_on_the_telephone_knows() -> None:
+    api, today = ApiClient(), timezone.now()
+    long_ago = (today - timedelta(days=40)).isoformat()
+    payment(api, "T1", amount="13040.00", merchant_name="Online Electricity", card_last4="4242")
+    payment(api, "T2", amount="13040.01", counterparty_account_id="A-payee")
+    payment(api, "T3", amount="13040.00", occurred_at=long_ago)
+    client, url = StaffClient("ada", "Analyst"), reverse("admin:payment_find")
+    assert 'href="/admin/payments/' not in client.page(url)
+    for told, found in (
+        ({"amount": "13,040"}, {"T1"}),
+        ({"amount": "13040.01"}, {"T2"}),
+        ({"last4": "4242"}, {"T1"}),
+        ({"merchant": "electric"}, {"T1"}),
+        ({"who": "A-payee"}, {"T2"}),
+        ({"who": "U1", "until": today.date().isoformat()}, {"T1", "T2"}),
+        ({"amount": "13,040", "since": long_ago[:10]}, {"T3"}),
+        ({"amount": "13,040", "until": long_ago[:10]}, {"T3"}),
+        ({"amount": "1"}, set()),
+    ):
+        html = client.page(url, **told)
+        assert {each for each in ("T1", "T2", "T3") if f">{each}<" in html} == found, told
+        assert ("No payment of these days is like that" in html) is (not found)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"amount": "13.040,00"}, "is no amount: write it like 1500.75"),
+        ({"since": "2026-13-01"}, "is no day of the calendar"),
+        ({"since": "2026-03-02", "until": "2026-03-01"}, "The first day comes after the last."),
+        ({"since": "2026-01-01", "until": "2026-03-01"}, "At most 31 days are looked through at a time."),
+    ],
+)
+def test_it_says_what_a_payment_cannot_be_looked_for_by(given: dict[str, str], told: str) -> None:
+    html = StaffClient("ada", "Analyst").page(reverse("admin:payment_find"), **given)
+    assert told in html
+    for value in given.values():
+        assert value in html, "what was typed is still there"
+
+
 def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> None:
     from ipaddress import ip_network
 

@@ -38,6 +38,7 @@ def pages(api: ApiClient, pay: Callable[..., Any]) -> list[str]:
         "/admin/accounts/A-U1/",
         "/admin/customers/U1/",
         "/admin/payments/U1-2/",
+        "/admin/payments-find/?amount=150000",
         "/admin/ingestion/transaction/",
         "/admin/screening/decision/",
         "/admin/screening/alert/",

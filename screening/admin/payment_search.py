@@ -1,0 +1,80 @@
+"""Finding a payment by what somebody on the telephone knows of it: when, how much, where, the card's last digits."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from decimal import Decimal
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from fraudsite.admin_site import day_of, page, render, told
+from fraudsite.errors import FieldError, Invalid
+from ingestion.selectors import transactions_told
+
+SHOWN = 100
+# No index leads to an amount: what is looked through is bounded by days.
+DAYS_BACK, MOST_DAYS = 7, 31
+ASKED = ("since", "until", "amount", "last4", "merchant", "who")
+_AMOUNT = re.compile(r"(\d{1,12}|\d{1,3}(,\d{3}){1,3})(\.\d{1,4})?")
+
+
+@page("payments-find/", name="payment_find")
+def payment_find(request: HttpRequest) -> HttpResponse:
+    """The newest payments that are like what is told; the last week's where no day is."""
+    given = {name: request.GET.get(name, "").strip() for name in ASKED}
+    wrong, payments = "", []
+    try:
+        first, last = _days(given)
+        given |= {"since": first.isoformat(), "until": last.isoformat()}
+        if request.GET:
+            found = transactions_told(
+                first=first,
+                last=last,
+                amount=_amount(given["amount"]),
+                card_last4=given["last4"],
+                merchant=given["merchant"],
+                who=given["who"],
+            )
+            payments = list(
+                found.select_related("decision").defer("metadata", "decision__results", "decision__facts")[
+                    : SHOWN + 1
+                ]
+            )
+    except Invalid as error:
+        wrong = told(error)
+    return render(
+        request,
+        "workspace/screening/payment_find.html",
+        title="Find a payment",
+        given=given,
+        wrong=wrong,
+        is_asked=bool(request.GET) and not wrong,
+        payments=payments[:SHOWN],
+        are_more=len(payments) > SHOWN,
+        most_days=MOST_DAYS,
+    )
+
+
+def _days(given: dict[str, str]) -> tuple[date, date]:
+    """The days looked through, both included; of one that is given both."""
+    since, until = day_of(given["since"]), day_of(given["until"])
+    last = until or since or timezone.now().date()
+    first = since or (last if until else last - timedelta(days=DAYS_BACK - 1))
+    if first > last:
+        raise Invalid("No day is in it.", [FieldError("$", "the first day comes after the last")])
+    if last - first >= timedelta(days=MOST_DAYS):
+        raise Invalid(f"At most {MOST_DAYS} days are looked through at a time.")
+    return first, last
+
+
+def _amount(written: str) -> Decimal | None:
+    if not written:
+        return None
+    if not _AMOUNT.fullmatch(written):
+        raise Invalid(
+            f"“{written}” is no amount: write it like 1500.75, a point before the decimals, commas only between "
+            "thousands as in 1,000,000.50."
+        )
+    return Decimal(written.replace(",", ""))
