@@ -6,11 +6,15 @@ import re
 from datetime import date, timedelta
 from decimal import Decimal
 
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from psycopg2.errors import QueryCanceled
 
 from fraudsite.admin_site import day_of, page, render, told
 from fraudsite.errors import FieldError, Invalid
+from ingestion.models import Transaction
 from ingestion.selectors import transactions_told
 
 SHOWN = 100
@@ -24,7 +28,8 @@ _AMOUNT = re.compile(r"(\d{1,12}|\d{1,3}(,\d{3}){1,3})(\.\d{1,4})?")
 def payment_find(request: HttpRequest) -> HttpResponse:
     """The newest payments that are like what is told; the last week's where no day is."""
     given = {name: request.GET.get(name, "").strip() for name in ASKED}
-    wrong, payments = "", []
+    wrong = ""
+    payments: list[Transaction] = []
     try:
         first, last = _days(given)
         given |= {"since": first.isoformat(), "until": last.isoformat()}
@@ -37,11 +42,7 @@ def payment_find(request: HttpRequest) -> HttpResponse:
                 merchant=given["merchant"],
                 who=given["who"],
             )
-            payments = list(
-                found.select_related("decision").defer("metadata", "decision__results", "decision__facts")[
-                    : SHOWN + 1
-                ]
-            )
+            payments = _within_time(found)
     except Invalid as error:
         wrong = told(error)
     return render(
@@ -55,6 +56,18 @@ def payment_find(request: HttpRequest) -> HttpResponse:
         are_more=len(payments) > SHOWN,
         most_days=MOST_DAYS,
     )
+
+
+def _within_time(found: QuerySet[Transaction]) -> list[Transaction]:
+    """One more than is shown. Raises Invalid where the days hold more than can be looked through in time."""
+    wanted = found.select_related("decision").defer("metadata", "decision__results", "decision__facts")
+    try:
+        with transaction.atomic():
+            return list(wanted[: SHOWN + 1])
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        raise Invalid("These days hold too many payments to look through in time: give fewer days.") from None
 
 
 def _days(given: dict[str, str]) -> tuple[date, date]:

@@ -11,12 +11,14 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
 from ingestion.imports.models import ImportJob
+from ingestion.models import Transaction
 from screening.batch.models import Backtest
 from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
 from tests.admin.samples import LARGE, case_of_payments, payment, rule
@@ -367,6 +369,18 @@ def test_it_says_what_a_payment_cannot_be_looked_for_by(given: dict[str, str], t
     assert told in html
     for value in given.values():
         assert value in html, "what was typed is still there"
+
+
+def test_it_asks_for_fewer_days_where_looking_through_them_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    payment(ApiClient())
+    client = StaffClient("ada", "Analyst")
+    slow = Transaction.objects.extra(where=["pg_sleep(30) IS NOT NULL"])
+    monkeypatch.setattr("screening.admin.payment_search.transactions_told", lambda **_: slow)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 1000")
+    assert "give fewer days" in client.page(reverse("admin:payment_find"), amount="1")
 
 
 def test_it_shows_a_webhooks_secret_once_and_in_no_message(settings: Any) -> None:
