@@ -124,7 +124,7 @@ def _grid(top: float, width: int = WIDTH) -> SafeString:
     rows = []
     for part in (0, 0.5, 1):
         y = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * part
-        rows.append((LEFT, _f(y), width, _f(y), LEFT - 6, _f(y + 3.5), _short(top * part)))
+        rows.append((LEFT, _f(y), width, _f(y), LEFT - 6, _f(y + 3.5), short(top * part)))
     return format_html_join(
         "",
         '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="var(--fs-line)"/>'
@@ -145,11 +145,13 @@ def _labels(labels: Sequence[str], step: float) -> SafeString:
     )
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Of three digits, as fits beside a line or below a column: 15.1k."""
+    rounded = float(f"{value:.3g}")
     for limit, unit in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.3g}"
+        if abs(rounded) >= limit:
+            return f"{rounded / limit:g}{unit}"
+    return f"{rounded:g}"
 
 
 def _f(value: float) -> str:

@@ -80,6 +80,16 @@ def builder_choices() -> dict[str, Any]:
     }
 
 
+def choice_words() -> dict[str, dict[str, str]]:
+    """What the builder calls the names of a rule document, by name."""
+    return {
+        "fields": {each.name: each.label for fields in FIELDS.values() for each in fields.values()}
+        | {DISTANCE_TO_CURRENT.name: DISTANCE_TO_CURRENT.label},
+        "operators": {each.name: each.phrase for each in OPERATORS.values()},
+        "aggregates": {each.name: each.label for each in AGGREGATES.values()},
+    }
+
+
 def warning_words(definition: dict[str, Any], warning: RuleProblem) -> str:
     """What is doubtful about a rule and where, for whoever chose it in the builder and never saw a path."""
     hint = _bounds_hint(_found_at(definition, warning.path))

@@ -16,6 +16,7 @@ from fraudsite.admin_site import page, principal_of, render, render_part, told
 from fraudsite.errors import DomainError, FieldError, errors_body
 from fraudsite.roles import Action, may
 from fraudsite.templatetags.workspace import rule_panels
+from rules.builder import choice_words
 from screening.batch import backtest_services as services
 from screening.batch.models import Backtest
 from screening.batch.selectors import progress_of
@@ -118,7 +119,10 @@ def _context(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
         "day_legend": charts.legend(HITS),
         "sweep": sweep,
         "sweep_chart": charts.columns(
-            sweep, SWEPT, labels=[_value(row["value"]) for row in sweep], title="Hits for each value tried"
+            sweep,
+            SWEPT,
+            labels=[charts.short(float(row["value"])) for row in sweep],
+            title="Hits for each value tried",
         )
         if sweep
         else "",
@@ -140,11 +144,6 @@ def _every_day(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _value(value: Any) -> str:
-    """Short enough to stand below a column."""
-    return f"{float(value):.3g}"
-
-
 def try_panel(context: Any, rule: Any) -> str:
     """On a rule's page, or (rule None) in the builder, for what is written there."""
     request = context["request"]
@@ -159,6 +158,7 @@ def try_panel(context: Any, rule: Any) -> str:
             "versions": versions,
             "recent": recent,
             "documents": {v.number: v.definition for v in versions},
+            "words": choice_words(),
         },
         request=request,
     )

@@ -57,6 +57,22 @@ def write_the_rule_of_the_readme(page: Page) -> None:
     at(page, "actions[0].parameters.severity").select_option("high")
 
 
+def try_several_values(page: Page) -> None:
+    """The number is named in the builder's words, and its range is written as numbers are everywhere."""
+    page.get_by_text("Try several values of a number").click()
+    page.locator("#try-path").select_option(label="number is more than 10")
+    page.fill("#try-low", "1,00")
+    page.click("#try-start")
+    expect(page.locator("#try-problems")).to_contain_text("“1,00” is no number")
+    page.fill("#try-low", "1,000")
+    page.fill("#try-high", "2,000")
+    page.fill("#try-steps", "2")
+    page.click("#try-start")
+    chart = page.locator("#try-result svg[aria-label='Hits for each value tried']")
+    expect(chart).to_contain_text("1k", timeout=30_000)
+    expect(chart).to_contain_text("2k")
+
+
 def test_it_takes_a_rule_from_its_first_word_to_the_audit_trail(log_in: LogIn, settings: Any) -> None:
     settings.REQUIRE_RULE_APPROVAL = True
     for name, role in (
@@ -78,6 +94,7 @@ def test_it_takes_a_rule_from_its_first_word_to_the_audit_trail(log_in: LogIn, s
     expect(author.locator("#try-result .fs-badge.completed")).to_be_visible(timeout=30_000)
     expect(author.locator("#try-result .fs-figure").first).to_have_text("1")
     expect(author.locator("#try-result")).to_contain_text("history-10")
+    try_several_values(author)
     author.get_by_role("button", name="Save and submit for approval").click()
     expect(author.locator("#content")).to_contain_text("waiting for approval")
     version = RuleVersion.objects.get()

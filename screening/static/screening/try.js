@@ -1,7 +1,10 @@
 // "Try it on history": asks for a backtest of what the builder holds, or of a version, and shows its result here.
+import { noNumber, readNumber } from "../rules/builder_model.js";
+
 const panel = document.querySelector("[data-try]");
 const byId = (id) => document.getElementById(id);
 const documents = JSON.parse(byId("try-documents").textContent);
+const words = JSON.parse(byId("try-words").textContent);
 const result = byId("try-result");
 // The page of a rule is shown after saving it: what the builder kept is saved.
 if (panel.dataset.rule) {
@@ -27,10 +30,21 @@ function numbersOfOne(condition, at) {
   if (condition.any) return numbersOf(condition.any, `${at}.any`);
   if (condition.not) return numbersOfOne(condition.not, `${at}.not`);
   const own = [];
-  const subject = condition.aggregate_function ? `${condition.aggregate_function} ${condition.field ?? ""}` : condition.field;
-  if (typeof condition.value === "number") own.push({ path: `${at}.value`, label: `${subject} ${condition.operator} ${condition.value}`, value: condition.value });
-  if (typeof condition.value?.times === "number") own.push({ path: `${at}.value.times`, label: `${subject}: times ${condition.value.times}`, value: condition.value.times });
+  const measure = words.aggregates[condition.aggregate_function] ?? "";
+  const field = measure && condition.aggregate_function === "count" ? "" : words.fields[condition.field] ?? condition.field ?? "";
+  const test = `${[measure, field].filter(Boolean).join(" ")} ${words.operators[condition.operator]}`;
+  if (typeof condition.value === "number") own.push({ path: `${at}.value`, label: `${test} ${shown(condition.value)}`, value: condition.value });
+  if (typeof condition.value?.times === "number") own.push({ path: `${at}.value.times`, label: `${test} ${shown(condition.value.times)} × …`, value: condition.value.times });
   return [...own, ...numbersOf(condition.filters, `${at}.filters`)];
+}
+
+function shown(number) { return number.toLocaleString("en", { maximumFractionDigits: 10 }); }
+
+function given(id) {
+  const written = byId(id).value.trim();
+  const number = readNumber(written);
+  if (number === undefined) throw new Error(written ? noNumber(written) : "Say from which number to which.");
+  return Number(number);
 }
 
 function offerNumbers() {
@@ -48,7 +62,7 @@ function asked() {
   else Object.assign(body, { rule_id: Number(panel.dataset.rule), version: Number(byId("try-version").value) });
   if (byId("try-from").value) body.date_from = byId("try-from").value;
   if (byId("try-to").value) body.date_to = byId("try-to").value;
-  if (byId("try-path").value) body.sweep = { path: byId("try-path").value, from: Number(byId("try-low").value), to: Number(byId("try-high").value), steps: Number(byId("try-steps").value) };
+  if (byId("try-path").value) body.sweep = { path: byId("try-path").value, from: given("try-low"), to: given("try-high"), steps: given("try-steps") };
   return body;
 }
 
@@ -95,6 +109,7 @@ byId("try-start").addEventListener("click", async () => {
   button.removeAttribute("aria-disabled");
 });
 byId("try-path").addEventListener("focus", offerNumbers);
+byId("try-path").closest("details").addEventListener("toggle", offerNumbers);
 byId("try-path").addEventListener("change", () => {
   const found = offerNumbers().find((each) => each.path === byId("try-path").value);
   if (!found) return;
