@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -290,6 +291,20 @@ def test_it_leads_from_an_alert_to_its_case(case: Case) -> None:
     alert = Alert.objects.filter(case=case).latest("id")
     response = StaffClient("ada", "Analyst").get(reverse("admin:screening_alert_change", args=[alert.pk]))
     assert response["Location"] == reverse("admin:case", args=[case.case_id])
+
+
+def test_it_leads_from_a_case_to_snoozing_its_rule_with_nothing_left_to_copy(case: Case) -> None:
+    client = StaffClient("ada", "Analyst")
+    html = client.page(reverse("admin:case", args=[case.case_id]))
+    found = re.search(r'href="([^"]+)">snooze it for this account<', html)
+    assert found is not None
+    form = client.page(unescape(found[1]))
+    rule_id = Alert.objects.filter(case=case, rule__isnull=False).first().rule_id
+    assert re.search(rf'<option value="{rule_id}" selected>\s*Large amount', form)
+    assert re.search(r'<option value="account_id" selected>', form)
+    assert 'value="A1"' in form
+    reader = StaffClient("otto", "Auditor").page(reverse("admin:case", args=[case.case_id]))
+    assert "snooze it for" not in reader
 
 
 def test_it_snoozes_a_rule_for_an_entity() -> None:
