@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -22,6 +23,7 @@ from screening.risk.tiers import RECOMMENDATIONS, advice
 from screening.selectors import payments_of
 
 TIERS = ("critical", "high", "medium")
+PER_PAGE = 100
 
 
 @page("accounts/", name="accounts_at_risk")
@@ -29,13 +31,13 @@ def accounts_at_risk(request: HttpRequest) -> HttpResponse:
     tier = request.GET.get("tier", "")
     at = timezone.now()
     found = RiskyAccounts(at=at, tier=tier) if tier in TIERS else RiskyAccounts(at=at, minimum="medium")
+    shown = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     return render(
         request,
         "workspace/screening/accounts.html",
         title="Accounts at risk",
-        accounts=[
-            {"risk": each, "recommendation": RECOMMENDATIONS[each.tier]} for each in found[slice(0, 100)]
-        ],
+        shown=shown,
+        accounts=[{"risk": each, "recommendation": RECOMMENDATIONS[each.tier]} for each in shown],
         tiers=TIERS,
         tier=tier,
     )

@@ -231,6 +231,16 @@ def test_an_account_s_page_shows_what_is_about_its_user_alone(case: Case) -> Non
     assert "An amount over a thousand" in html.split("<h2>Alerts</h2>")[1]
 
 
+def test_it_pages_through_all_accounts_at_risk(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screening.admin.accounts.PER_PAGE", 1)
+    client, url = StaffClient("ada", "Analyst"), reverse("admin:accounts_at_risk")
+    accounts = {reverse("admin:account", args=[each]) for each in ("A1", "A2")}
+    seen = [{each for each in accounts if each in client.page(url, page=number)} for number in (1, 2)]
+    assert [len(each) for each in seen] == [1, 1]
+    assert seen[0] | seen[1] == accounts
+    assert "page 1 of 2, 2 accounts" in client.page(url)
+
+
 def test_it_shows_one_customer_and_gives_all_payments_as_a_file(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,3 +99,15 @@ def test_it_filters_and_logs_out_with_the_keyboard(log_in: LogIn) -> None:
     expect(page.get_by_role("button", name="Log out")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Logged out")).to_be_visible()
+
+
+def test_a_table_wider_than_the_page_is_moved_by_the_arrow_keys(log_in: LogIn) -> None:
+    staff("ada", "Analyst")
+    page = log_in("ada")
+    page.goto("/admin/operations/")
+    expect(page.locator(".fs-scroll[tabindex]")).to_have_count(0)
+    page.set_viewport_size({"width": 320, "height": 800})
+    table = page.get_by_role("group", name="Wide table").first
+    table.focus()
+    table.press("ArrowRight")
+    page.wait_for_function("element => element.scrollLeft > 0", arg=table.element_handle())

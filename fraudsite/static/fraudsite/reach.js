@@ -20,3 +20,18 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   event.target.click();
 });
+
+// A table that is wider than its place is moved by the arrow keys once it can be reached; with links in it, it can.
+function reachTables() {
+  for (const place of document.querySelectorAll(".fs-scroll")) {
+    const isReached = place.scrollWidth <= place.clientWidth || place.querySelector("a[href], button, input, select, summary") !== null;
+    if (isReached) { ["tabindex", "role", "aria-label"].forEach((name) => place.removeAttribute(name)); continue; }
+    place.tabIndex = 0;
+    place.setAttribute("role", "group");
+    place.setAttribute("aria-label", "Wide table");
+  }
+}
+
+reachTables();
+window.addEventListener("resize", reachTables);
+new MutationObserver(reachTables).observe(document.body, { childList: true, subtree: true });
