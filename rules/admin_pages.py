@@ -210,7 +210,7 @@ def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]
     return [
         {
             "move": move,
-            "label": label,
+            "label": label if version.is_active or move != "approve" else "Approve and switch off",
             "style": style,
             "refused": "You wrote it: another person approves."
             if needs_approval and is_author and move in ("approve", "shadow")
@@ -225,6 +225,8 @@ def _buttons(request: HttpRequest, version: RuleVersion) -> list[dict[str, Any]]
 def _makes_sense(version: RuleVersion, move: str) -> bool:
     if version.state in (State.LIVE, State.RETIRED, State.REJECTED):
         return False
+    if move == "shadow":
+        return version.is_active
     return move != "submit" or approval.needs_approval(version)
 
 

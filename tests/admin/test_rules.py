@@ -165,6 +165,10 @@ def test_it_says_of_a_version_that_waits_what_it_changes(settings: Any) -> None:
     assert "until then the rule is not switched off" in messages_of(response)
     beside = author.page(address).split("Beside it")[1].split("Try it on history")[0]
     assert "switched off" in beside
+    waiting = StaffClient("grace", "Approver").page(reverse("admin:rules_waiting"))
+    assert "Approve and switch off" in waiting
+    assert "put in force" not in waiting
+    assert "Try in shadow" not in waiting
 
 
 def test_it_says_how_many_changes_it_does_not_show(settings: Any) -> None:

@@ -107,7 +107,7 @@ def test_a_table_wider_than_the_page_is_moved_by_the_arrow_keys(log_in: LogIn) -
     page.goto("/admin/operations/")
     expect(page.locator(".fs-scroll[tabindex]")).to_have_count(0)
     page.set_viewport_size({"width": 320, "height": 800})
-    table = page.get_by_role("group", name="Wide table").first
+    table = page.get_by_role("group", name="Wider than the page").first
     table.focus()
     table.press("ArrowRight")
     page.wait_for_function("element => element.scrollLeft > 0", arg=table.element_handle())

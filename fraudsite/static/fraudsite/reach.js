@@ -21,17 +21,17 @@ document.addEventListener("keydown", (event) => {
   event.target.click();
 });
 
-// A table that is wider than its place is moved by the arrow keys once it can be reached; with links in it, it can.
-function reachTables() {
-  for (const place of document.querySelectorAll(".fs-scroll")) {
+// A table or picture that is wider than its place is moved by the arrow keys once it can be reached; with links in it, it can.
+function reachWide() {
+  for (const place of document.querySelectorAll(".fs-scroll, .fs-stems")) {
     const isReached = place.scrollWidth <= place.clientWidth || place.querySelector("a[href], button, input, select, summary") !== null;
     if (isReached) { ["tabindex", "role", "aria-label"].forEach((name) => place.removeAttribute(name)); continue; }
     place.tabIndex = 0;
     place.setAttribute("role", "group");
-    place.setAttribute("aria-label", "Wide table");
+    place.setAttribute("aria-label", "Wider than the page");
   }
 }
 
-reachTables();
-window.addEventListener("resize", reachTables);
-new MutationObserver(reachTables).observe(document.body, { childList: true, subtree: true });
+reachWide();
+window.addEventListener("resize", reachWide);
+new MutationObserver(reachWide).observe(document.body, { childList: true, subtree: true });
