@@ -94,6 +94,10 @@ def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
         shown=shown,
         sentence=sentence_of(shown),
         doubts=doubts_of(shown),
+        # Any newer wording takes its place.
+        begun=next(
+            (each for each in versions if each.state in selectors.OPEN_STATES and each != shown), None
+        ),
         actions=shown.definition["actions"],
         waiting=[
             _version_row(request, each, previous=shown if each.number != shown.number else None)

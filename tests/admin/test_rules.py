@@ -171,6 +171,19 @@ def test_it_says_of_a_version_that_waits_what_it_changes(settings: Any) -> None:
     assert "Try in shadow" not in waiting
 
 
+def test_it_says_whose_place_switching_off_or_rolling_back_takes(settings: Any) -> None:
+    version = rule()
+    rule_update(rule_id=version.rule_id, changes={"priority": 3}, principal="user:other")
+    author = StaffClient("ada", "Rule author")
+    address = reverse("admin:rules_rule_change", args=[version.rule_id])
+    assert "in place of version" not in author.page(address)
+    settings.REQUIRE_RULE_APPROVAL = True
+    rule_update(rule_id=version.rule_id, changes={"priority": 4}, principal="user:other")
+    assert author.page(address).count("in place of version 3 (draft)") == 2
+    author.post(reverse("admin:rule_deactivate", args=[version.rule_id]))
+    assert "Switch off</button>" not in author.page(address), "it is asked for already"
+
+
 def test_it_says_how_many_changes_it_does_not_show(settings: Any) -> None:
     version = rule()
     settings.REQUIRE_RULE_APPROVAL = True

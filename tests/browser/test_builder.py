@@ -259,3 +259,15 @@ def test_it_says_behind_the_box_what_a_number_is_of_and_offers_the_texts_there_a
     ):
         at(page, "conditions[0].aggregate_function").select_option(measure)
         expect(line).to_contain_text(behind)
+
+
+def test_it_keeps_the_focus_near_what_the_keyboard_removed(log_in: LogIn) -> None:
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/rules/rule/add/")
+    page.get_by_role("button", name="Add condition").press("Enter")
+    remove = page.get_by_role("button", name="Remove this condition")
+    expect(remove).to_have_count(2)
+    remove.last.press("Enter")
+    expect(remove).to_have_count(1)
+    expect(page.get_by_role("button", name="Add condition")).to_be_focused()

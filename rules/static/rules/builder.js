@@ -407,8 +407,12 @@ function changed(change, redraw = false) {
   ask();
 }
 
+function controls() { return [...root.querySelectorAll("input, select, textarea, button, summary")].filter((each) => each.checkVisibility()); }
+
 function render() {
   const focused = document.activeElement?.id;
+  const before = controls();
+  const behind = before.length - 1 - before.indexOf(document.activeElement);
   const scope = { event: rule.trigger[0], events: rule.trigger, inFilter: false, depth: 0 };
   write();
   root.replaceChildren(headView(),
@@ -416,7 +420,8 @@ function render() {
     actionsView());
   // Drawing fills in what a control cannot leave open, such as yes or no.
   write();
-  if (focused) document.getElementById(focused)?.focus();
+  // What had the focus may be gone, as the button of what it removed: it goes to what came after.
+  if (behind < before.length) (document.getElementById(focused) ?? controls().at(-behind))?.focus();
   showProblems();
 }
 
