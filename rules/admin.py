@@ -37,6 +37,7 @@ class _StateFilter(admin.SimpleListFilter):
         return [
             ("live", "in force"),
             ("off", "switched off"),
+            ("draft", "draft"),
             ("pending", "waiting for approval"),
             ("shadow", "in shadow"),
         ]
@@ -47,8 +48,10 @@ class _StateFilter(admin.SimpleListFilter):
                 return rules.filter(versions__state=State.LIVE, versions__is_active=True)
             case "off":
                 return rules.exclude(versions__state=State.LIVE, versions__is_active=True)
+            case "draft":
+                return rules.filter(versions__state=State.DRAFT)
             case "pending":
-                return rules.filter(versions__state__in=[State.DRAFT, State.PENDING_APPROVAL])
+                return rules.filter(versions__state=State.PENDING_APPROVAL)
             case "shadow":
                 return rules.filter(versions__state=State.SHADOW)
         return rules

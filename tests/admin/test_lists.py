@@ -12,9 +12,9 @@ from django.urls import reverse
 from fraudsite import large_tables
 from fraudsite.roles import ROLES
 from fraudsite.short_cache import forget_kept
-from rules.approval import version_approve
+from rules.approval import version_approve, version_submit
 from rules.models import RuleVersion
-from tests.admin.samples import payment
+from tests.admin.samples import payment, rule
 from tests.clients import ApiClient
 from tests.staff import StaffClient
 
@@ -65,6 +65,17 @@ def test_it_says_how_many_there_are_and_where_it_stopped_counting(monkeypatch: p
     monkeypatch.setattr(large_tables, "COUNT_LIMIT", 2)
     monkeypatch.setattr("fraudsite.templatetags.workspace.COUNT_LIMIT", 2)
     assert "Transactions: the first 2; search or filter for others" in staff.page(address)
+
+
+def test_it_tells_drafts_from_what_waits_for_approval(settings: Any) -> None:
+    settings.REQUIRE_RULE_APPROVAL = True
+    rule("Begun")
+    waiting = rule("Handed in")
+    version_submit(rule_id=waiting.rule_id, number=1)
+    author, address = StaffClient("ada", "Rule author"), reverse("admin:rules_rule_changelist")
+    for state, found in (("draft", {"Begun"}), ("pending", {"Handed in"})):
+        html = author.page(address, state=state)
+        assert {each for each in ("Begun", "Handed in") if f">{each}<" in html} == found, state
 
 
 def test_it_writes_times_to_the_second_by_the_24_hour_clock_with_their_zone() -> None:

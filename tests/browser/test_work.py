@@ -38,6 +38,18 @@ def test_it_keeps_an_import_s_form_when_it_is_refused(log_in: LogIn, tmp_path: A
     expect(page.get_by_label("Columns and the fields they fill")).to_have_value("Txn Ref = transaction_id")
 
 
+def test_it_asks_for_no_file_where_none_was_chosen(log_in: LogIn) -> None:
+    list_create(name="watched", principal="user:ada")
+    staff("ada", "Rule author")
+    page = log_in("ada")
+    page.goto("/admin/lists/watched/")
+    page.get_by_label("Paste them, one a line").fill("A1\tknown\tnever")
+    page.get_by_role("button", name="Add them").click()
+    expect(page.locator(".fs-callout")).to_contain_text("What you had typed is here again.")
+    expect(page.locator(".fs-callout")).not_to_contain_text("file")
+    expect(page.get_by_label("Paste them, one a line")).to_have_value("A1\tknown\tnever")
+
+
 def test_it_offers_what_may_be_done_with_an_import_once_it_is_over(log_in: LogIn) -> None:
     job = ImportJob.objects.create(
         file_name="p.csv", path="/none", format="csv", created_by="user:adam", status="running"

@@ -10,11 +10,13 @@ const isChoice = (field) => field.type === "radio" || field.type === "checkbox";
 
 function keep(event) {
   const form = event.target;
-  sessionStorage.setItem(key, JSON.stringify(fields(form).map((field) => [place(form, field), isChoice(field) ? field.checked : field.value])));
+  const typed = fields(form).map((field) => [place(form, field), isChoice(field) ? field.checked : field.value]);
+  const hadFile = [...form.querySelectorAll("input[type=file]")].some((each) => each.files.length);
+  sessionStorage.setItem(key, JSON.stringify({ typed, hadFile }));
 }
 
-function bring(kept, why) {
-  const values = new Map(kept);
+function bring({ typed, hadFile }, why) {
+  const values = new Map(typed);
   for (const form of forms()) {
     for (const field of fields(form).filter((each) => values.has(place(form, each)))) {
       if (isChoice(field)) field.checked = values.get(place(form, field));
@@ -23,12 +25,11 @@ function bring(kept, why) {
       values.delete(place(form, field));
     }
   }
-  const needsFile = forms().some((form) => form.querySelector("input[type=file]") && fields(form).some((field) => kept.some(([at]) => at === place(form, field))));
   const note = document.createElement("div");
   note.className = "fs-callout warn";
   note.style.marginBottom = "1rem";
   note.setAttribute("role", "status");
-  note.append(paragraph(`${why} What you had typed is here again.${needsFile ? " Choose the file once more: browsers do not keep it." : ""}`));
+  note.append(paragraph(`${why} What you had typed is here again.${hadFile ? " Choose the file once more: browsers do not keep it." : ""}`));
   // A form may be gone, as that of a case which somebody else has closed; its words are still here to copy.
   for (const text of values.values()) {
     if (typeof text === "string" && text.trim()) note.append(Object.assign(paragraph(text), { style: "white-space:pre-wrap;overflow-wrap:anywhere" }));
