@@ -119,14 +119,16 @@ def _found(case: Case) -> Section:
     alerts = alerts_with_evidence(case, at_most=ALERTS_SHOWN)
     n = case.alerts.filter(repeat_of=None).count()
     note = f"The newest {ALERTS_SHOWN} of {n:,}." if n > len(alerts) else ""
-    rows = [_found_row(each["alert"], each["result"]) for each in alerts]
+    rows = [_found_row(each["alert"], each["result"], each["looked_for"]) for each in alerts]
     return _section(
         "What was found", {"When": 2, "Severity": 1, "Rule": 3, "What": 6, "Payment": 3}, rows, note
     )
 
 
-def _found_row(alert: Any, result: dict[str, Any] | None) -> list[str]:
-    met = [each["text"] for each in result["details"]["conditions"] if each["met"]] if result else []
+def _found_row(alert: Any, result: dict[str, Any] | None, looked_for: str) -> list[str]:
+    met = (
+        [each["text"] for each in result["details"]["conditions"] if each["met"]] if result else [looked_for]
+    )
     rule = f"{alert.rule.name}, version {alert.rule_version}" if alert.rule else ""
     payment = alert.transaction.transaction_id if alert.transaction else ""
     what = "\n".join(text for text in (alert.reason or (alert.signal or "").replace("_", " "), *met) if text)

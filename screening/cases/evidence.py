@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from rules.core.compile import CompiledRule
+from rules.core.wording import describe_rule
 from screening.alerts.models import Alert
 from screening.cases.models import Case
 from screening.compiled import versions
@@ -13,7 +16,10 @@ from screening.selectors import event_decided_on
 
 
 def alerts_with_evidence(case: Case, *, at_most: int) -> list[dict[str, Any]]:
-    """Newest first, repeats left out; four queries however many there are."""
+    """Newest first, repeats left out; four queries however many there are.
+
+    Of a login, a card event or an alert no decision is stored: `looked_for` says then what its rule looks for.
+    """
     alerts = list(
         case.alerts.filter(repeat_of=None)
         .select_related("rule", "transaction", "decision")
@@ -22,7 +28,22 @@ def alerts_with_evidence(case: Case, *, at_most: int) -> list[dict[str, Any]]:
     wordings = versions.get(
         (alert.rule_id, alert.rule_version) for alert in alerts if alert.rule_id and alert.rule_version
     )
-    return [{"alert": alert, "result": _result(alert, wordings)} for alert in alerts]
+    rows = [(alert, _result(alert, wordings)) for alert in alerts]
+    return [
+        {
+            "alert": alert,
+            "result": result,
+            "looked_for": _sentence(alert, wordings) if alert.event_kind != "transaction" else "",
+        }
+        for alert, result in rows
+    ]
+
+
+def _sentence(alert: Alert, wordings: Mapping[tuple[int, int], CompiledRule]) -> str:
+    wording = (
+        wordings.get((alert.rule_id, alert.rule_version)) if alert.rule_id and alert.rule_version else None
+    )
+    return describe_rule(wording.rule) if wording is not None else ""
 
 
 def _result(alert: Alert, wordings: dict[tuple[int, int], Any]) -> dict[str, Any] | None:

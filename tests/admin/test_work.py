@@ -20,8 +20,10 @@ from fraudsite.models import SavedFilter
 from ingestion.events.models import Label
 from ingestion.imports.models import ImportJob
 from ingestion.models import Transaction
+from reporting.case_file import case_sections
 from screening.batch.models import Backtest
 from screening.models import Alert, Case, RiskSignal, Snooze, Webhook, WebhookDelivery
+from screening.outbox.worker import outbox_work
 from tests.admin.samples import LARGE, case_of_payments, payment, rule
 from tests.cases.making import transaction
 from tests.clients import ApiClient
@@ -54,6 +56,27 @@ def test_it_shows_a_case_with_its_evidence_history_and_connections(case: Case) -
 
 def say(client: StaffClient, proved: str, transaction_id: str = "T0") -> Any:
     return client.post(reverse("admin:transaction", args=[transaction_id]), {"proved": proved}, follow=True)
+
+
+def test_a_case_that_a_login_opened_says_what_the_rule_looked_for() -> None:
+    failed = [{"field": "success", "operator": "eq", "value": False}]
+    storm = {
+        "field": "event_id",
+        "event": "login",
+        "aggregate_function": "count",
+        "time_window": "60s",
+        "filters": failed,
+    }
+    rule("Storm", trigger=["login"], conditions=[{**storm, "operator": "gte", "value": 2}])
+    for number in range(2):
+        body = {"event_id": f"L{number}", "user_id": "U1", "success": False}
+        assert ApiClient().post("events/login/", body).status_code == 201
+    outbox_work()
+    opened = Case.objects.get()
+    sentence = "the number of logins (where it is not successful) by the same user in 60 s is at least 2"
+    assert sentence in StaffClient("ada", "Analyst").page(reverse("admin:case", args=[opened.case_id]))
+    sections = {each["title"]: each for each in case_sections(opened, at=timezone.now())}
+    assert sentence in str(sections["What was found"]["rows"])
 
 
 def test_staff_say_what_a_payment_proved_to_be_and_what_was_said_last_holds(case: Case) -> None:
