@@ -16,7 +16,7 @@ from fraudsite.errors import Conflict, DomainError, FieldError, Missing, errors_
 from fraudsite.exact_json import to_json
 from fraudsite.roles import Action, may
 from rules import approval, selectors, services
-from rules.builder import builder_choices, clock_note, empty_document, warning_words
+from rules.builder import ACTION_LABELS, builder_choices, clock_note, empty_document, warning_words
 from rules.core.errors import RuleErrors
 from rules.core.features import features_of
 from rules.core.parse import parse_rule
@@ -99,6 +99,7 @@ def rule_page(request: HttpRequest, rule_id: int) -> HttpResponse:
             (each for each in versions if each.state in selectors.OPEN_STATES and each != shown), None
         ),
         actions=shown.definition["actions"],
+        action_labels=ACTION_LABELS,
         waiting=[
             _version_row(request, each, previous=shown if each.number != shown.number else None)
             for each in versions

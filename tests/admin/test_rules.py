@@ -32,6 +32,9 @@ def test_it_saves_what_the_builder_wrote_and_puts_it_in_force() -> None:
     assert version.authored_by == "user:ada"
     assert "Large amount: version 1 is in force" in messages_of(response)
     assert "amount is more than 1,000" in response.content.decode()
+    does = response.content.decode().split("<h2>When it hits</h2>")[1].split("</section>")[0]
+    assert "Send to review and open an alert" in does, "in the builder's words"
+    assert ">high<" in does
 
 
 def test_a_rule_s_page_says_what_is_doubtful_in_it() -> None:

@@ -1,16 +1,13 @@
 // The rule builder: a rule written by choosing. The document lives in the form's textarea, as the API takes it;
 // this script shows it as controls, keeps it up to date, and asks the server what it means and what is wrong.
 
+import { aggregates, choices, choicesOf, events, fieldsOf, hintFor, kindOf, operators, operatorsFor, sourcesFor } from "./builder_choices.js";
 import { button, check, h, idOf, input, labelled, select, word } from "./builder_controls.js";
 import { documentText, emptyAggregate, emptyComparison, noNumber, parseDocument, readGroup, readNumber, splitDuration, writeConditions, writtenNumber } from "./builder_model.js";
 
-const choices = JSON.parse(document.getElementById("rule-choices").textContent);
 const form = document.getElementById("rule-form");
 const source = document.getElementById("rule-document");
 const root = document.getElementById("rule-builder");
-const operators = Object.fromEntries(choices.operators.map((each) => [each.name, each]));
-const aggregates = Object.fromEntries(choices.aggregates.map((each) => [each.name, each]));
-const events = Object.fromEntries(choices.events.map((each) => [each.name, each]));
 const MODES = [["all", "all of these hold"], ["any", "at least one of these holds"], ["none", "none of these holds"], ["notall", "not all of these hold"]]
   .map(([name, label]) => ({ name, label }));
 const EXTENTS = [{ name: "window", label: "in the last" }, { name: "lifetime", label: "ever" }, { name: "last", label: "among the last … events" }];
@@ -29,35 +26,7 @@ let isPressed = false;
 
 // ---------------------------------------------------------------- what there is to choose
 
-function fieldsOf(names, { inFilter = false, group = false } = {}) {
-  const common = choices.fields[names[0]].filter((each) => names.every((event) => choices.fields[event].some((other) => other.name === each.name)));
-  const listed = inFilter && common.some((each) => each.name === "latitude") ? [...common, choices.distance] : common;
-  return listed.filter((each) => !group || each.can_group);
-}
-
-function kindOf(event, name) {
-  if ((name ?? "").startsWith("metadata.")) return "any";
-  return knownField(event, name)?.kind ?? "any";
-}
-
 const writing = () => ({ operators, kindOf, event: rule.trigger[0] ?? "transaction", inFilter: false, problem: refuse });
-
-// A field as it is chosen from; metadata has none of that.
-function knownField(event, name) {
-  return choices.fields[event]?.find((each) => each.name === name) ?? (name === "distance_km_to_current" ? choices.distance : null);
-}
-
-// What stands behind the box of a value: seconds, km, the currency, what the numbers mean.
-function hintFor(node, scope) {
-  const { measure, aggregate: model } = node;
-  if (!measure) return knownField(scope.event, node.field)?.hint ?? "";
-  const isCount = model.extent === "window" && model.bucket[0] && model.of === "count";
-  return aggregates[measure].unit || (aggregates[measure].is_of_field && !isCount && knownField(model.event, model.field)?.hint) || "";
-}
-
-function operatorsFor(kind, isAggregate) {
-  return choices.operators.filter((each) => each.kinds.includes(kind) && (!isAggregate || each.fits_aggregates));
-}
 
 // A field chooser; "metadata…" opens a text box for the path.
 function fieldPicker(path, label, names, value, change, options = {}) {
@@ -220,16 +189,6 @@ function moreView(name, model, at) {
 
 // ---------------------------------------------------------------- the right-hand side
 
-function sourcesFor(node, kind, scope) {
-  const operator = operators[node.operator] ?? {};
-  const list = [{ name: "constant", label: "the value" }];
-  if (!operator.takes_operand) return list;
-  list.push({ name: "field", label: scope.inFilter ? "its own field" : "another field" });
-  if (scope.inFilter) list.push({ name: "current", label: `the screened ${events[scope.current ?? "transaction"].one}'s` });
-  else if (operator.fits_aggregates && ["number", "money", "any"].includes(kind)) list.push({ name: "aggregate", label: "a figure of the past" });
-  return list;
-}
-
 function valueView(node, kind, at, scope) {
   const value = node.value;
   const shape = operators[node.operator]?.shape ?? "scalar";
@@ -273,9 +232,6 @@ function setSource(node, chosen, kind, scope) {
     if (!same.some((each) => each.name === value.name)) value.name = (chosen === "current" && same.find((each) => each.name === node.field)?.name) || same.find((each) => each.name !== node.field)?.name || "amount";
   }
 }
-
-// All the texts that a field can have, where there are only those.
-function choicesOf(node, scope) { return (!node.measure && knownField(scope.event, node.field)?.choices) || []; }
 
 function fewChoices(node, scope) {
   const few = choicesOf(node, scope);
