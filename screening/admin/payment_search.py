@@ -14,6 +14,8 @@ from psycopg2.errors import QueryCanceled
 
 from fraudsite.admin_site import day_of, page, render, told
 from fraudsite.errors import FieldError, Invalid
+from fraudsite.models import RecordView
+from fraudsite.record_views import view_note
 from ingestion.models import Transaction
 from ingestion.selectors import transactions_told
 
@@ -43,6 +45,7 @@ def payment_find(request: HttpRequest) -> HttpResponse:
                 who=given["who"],
             )
             payments = _within_time(found)
+            _note(request, given, payments)
     except Invalid as error:
         wrong = told(error)
     return render(
@@ -56,6 +59,20 @@ def payment_find(request: HttpRequest) -> HttpResponse:
         are_more=len(payments) > SHOWN,
         most_days=MOST_DAYS,
     )
+
+
+def _note(request: HttpRequest, given: dict[str, str], payments: list[Transaction]) -> None:
+    """Who looked for whom is kept; the newest payments of some days, whoever's, are a list like any other."""
+    facts = [f"{name} {given[name]}" for name in ("who", "amount", "last4", "merchant") if given[name]]
+    if facts:
+        users = {each.user_id for each in payments}
+        days = f"{given['since']} to {given['until']}"
+        view_note(
+            request,
+            RecordView.Kind.SEARCH,
+            ", ".join([*facts, days]),
+            user_id=users.pop() if len(users) == 1 else None,
+        )
 
 
 def _within_time(found: QuerySet[Transaction]) -> list[Transaction]:

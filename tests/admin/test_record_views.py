@@ -56,6 +56,15 @@ def test_each_page_of_a_person_is_noted(analyst: StaffClient) -> None:
     assert RecordView.objects.filter(address="127.0.0.1").count() == 6
 
 
+def test_what_a_payment_was_looked_for_by_is_noted(analyst: StaffClient) -> None:
+    day = timezone.now().date().isoformat()
+    analyst.page("/admin/payments-find/", amount="100", last4="", since=day, until=day)
+    analyst.page("/admin/payments-find/", since=day)
+    analyst.page("/admin/payments-find/", amount="none")
+
+    assert noted() == [("ada", "search", f"amount 100, {day} to {day}", "ngozi")]
+
+
 def test_nothing_is_noted_of_what_was_not_shown(analyst: StaffClient) -> None:
     assert analyst.get("/admin/customers/nobody/").status_code == 404
     analyst.page("/admin/ingestion/transaction/")
