@@ -21,6 +21,7 @@ from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action, may
 from fraudsite.services import api_keys_working
 from fraudsite.two_factor import second_factor_remove
+from fraudsite.unchanged_form import UnchangedForm
 
 
 def action_permissions() -> QuerySet[Permission]:
@@ -39,6 +40,10 @@ for model in (User, Group, TOTPDevice, StaticDevice):
         admin.site.unregister(model)
 
 
+class UserForm(UnchangedForm, UserChangeForm):
+    """Somebody who was made inactive does not become active again by an old tab."""
+
+
 class RoleFilter(admin.RelatedFieldListFilter):
     def __init__(self, field: Any, *args: Any, **options: Any) -> None:
         super().__init__(field, *args, **options)
@@ -50,7 +55,7 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     """A user is made inactive, not deleted, and keeps their name: the record of what they did, and who may approve what
     they wrote, goes by it."""
 
-    form = UserChangeForm
+    form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "first_name", "last_name", "role_names", "is_active", "last_login")
@@ -58,7 +63,7 @@ class UserAdmin(UsersOnly, DjangoUserAdmin):
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Roles", {"fields": ("is_active", "is_staff", "groups")}),
+        ("Roles", {"fields": ("is_active", "is_staff", "groups", "seen")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
@@ -148,6 +153,7 @@ def _tell_of_roles(request: HttpRequest, user: User) -> None:
 
 @admin.register(Group)
 class RoleAdmin(UsersOnly):
+    form = UnchangedForm
     list_display = ("name", "actions_shown")
     search_fields = ("name",)
     delete_action = Action.USERS_WRITE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -222,6 +223,51 @@ def test_it_tells_who_becomes_maker_and_checker_and_who_changes_their_own_roles(
     # Said once, when it is done.
     assert both not in given(ada, "Approver", "Rule author")
     assert "what you may do yourself" in given(administrator.user, "Administrator", "Analyst")
+
+
+def test_an_old_tab_does_not_make_whoever_left_active_again() -> None:
+    administrator = StaffClient("grace", "Administrator")
+    leaving = StaffClient("ada", "Rule author").user
+    address = reverse("admin:auth_user_change", args=[leaving.pk])
+    roles = [group.pk for group in leaving.groups.all()]
+    old = {"is_active": "on", "is_staff": "on", "groups": roles, "seen": seen_in(administrator.page(address))}
+    administrator.post(address, {"is_staff": "on"})
+
+    html = administrator.post(address, {**old, "email": "ada@example.com"}).content.decode()
+    assert "Somebody else has changed this meanwhile" in html
+    assert "Active no" in html
+    assert "Roles none" in html
+    assert "ada@example.com" in html, "what was typed is still there"
+    leaving.refresh_from_db()
+    assert (leaving.is_active, leaving.email) == (False, "")
+
+    # Who has been told may do it all the same.
+    again = {**old, "email": "ada@example.com", "seen": seen_in(html)}
+    assert administrator.post(address, again).status_code == 302
+    leaving.refresh_from_db()
+    assert (leaving.is_active, leaving.email) == (True, "ada@example.com")
+
+
+def test_an_old_tab_does_not_take_back_what_a_role_may_by_now() -> None:
+    administrator = StaffClient("grace", "Administrator")
+    role = Group.objects.get(name="Analyst")
+    address = reverse("admin:auth_group_change", args=[role.pk])
+    may_now = [each.pk for each in role.permissions.all()]
+    seen = seen_in(administrator.page(address))
+    administrator.post(address, {"name": "Analyst", "permissions": may_now[:1]})
+
+    html = administrator.post(
+        address, {"name": "Analyst", "permissions": may_now, "seen": seen}
+    ).content.decode()
+
+    assert "Somebody else has changed this meanwhile" in html
+    assert role.permissions.count() == 1
+
+
+def seen_in(html: str) -> str:
+    found = re.search(r'<input type="hidden" name="seen" value="([0-9a-f]+)"', html)
+    assert found is not None
+    return found[1]
 
 
 def test_it_names_the_keys_that_whoever_leaves_may_have_kept() -> None:
