@@ -104,7 +104,7 @@ def _amount(written: str) -> Decimal | None:
         return None
     if not _AMOUNT.fullmatch(written):
         raise Invalid(
-            f"“{written}” is no amount: write it like 1500.75, a point before the decimals, commas only between "
+            f"“{written}” is not an amount: write it like 1500.75, a point before the decimals, commas only between "
             "thousands as in 1,000,000.50."
         )
     return Decimal(written.replace(",", ""))

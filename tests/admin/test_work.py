@@ -406,8 +406,8 @@ def test_it_finds_a_payment_by_what_somebody_on_the_telephone_knows() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"amount": "13.040,00"}, "is no amount: write it like 1500.75"),
-        ({"since": "2026-13-01"}, "is no day of the calendar"),
+        ({"amount": "13.040,00"}, "is not an amount: write it like 1500.75"),
+        ({"since": "2026-13-01"}, "is not a day of the calendar"),
         ({"since": "2026-03-02", "until": "2026-03-01"}, "The first day comes after the last."),
         ({"since": "2026-01-01", "until": "2026-03-01"}, "At most 31 days are looked through at a time."),
     ],
