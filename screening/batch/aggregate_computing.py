@@ -29,7 +29,7 @@ from screening.batch.group_names import group_names
 
 def groups_computed(query: AggregateQuery) -> list[dict[str, Any]]:
     """`{name, values, value, events}` of every group; in `values` money is text, as elsewhere. Raises Unprocessable."""
-    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.labels_us)
+    scope = Scope(from_us=query.from_us, to_us=query.to_us, filters=query.filters, labels_us=query.moment_us)
     lists = lists_snapshot()
     with tempfile.TemporaryDirectory(prefix="fraudsite-aggregate-") as folder:
         memory = Memory(Path(folder), settings.BATCH_MEMORY_LIMIT, settings.BATCH_THREADS)
@@ -65,7 +65,7 @@ def _check_currencies(run: ColumnRun, query: AggregateQuery) -> None:
 
 def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
     run.needs.groups.setdefault(("transaction", query.groups, query.groups), len(run.needs.groups))
-    maker = MeasureMaker(run.needs, run.lists, run.static, then=False, labels_us=query.labels_us)
+    maker = MeasureMaker(run.needs, run.lists, run.static, then=False, labels_us=query.moment_us)
     measure = sized(run.stage, maker.measures([query.aggregate])[0])
     columns = [column_of("transaction", name) for name in query.groups]
     rows = run.stage.run(
@@ -77,7 +77,7 @@ def _by_group(run: ColumnRun, query: AggregateQuery) -> list[dict[str, Any]]:
         raise Unprocessable(
             "There are too many groups.", [FieldError("group_by", f"gives more than {MAX_GROUPS} groups")]
         )
-    moment = {"occurred_at": from_us(query.to_us)}
+    moment = {"occurred_at": from_us(query.moment_us)}
     if not rows and not query.groups:
         rows = [tuple([0] + [None] * (len(measure.raws) - 1))]
     keys = [

@@ -29,7 +29,8 @@ _WITHOUT_MEANING = ("zscore", *FROM_PREVIOUS)
 class AggregateQuery:
     """What is asked: `aggregate` with the groups it is wanted by (none: one value), over (start, end].
 
-    Labels count as they were known at `labels_us`.
+    `moment_us` is when it is asked for: labels count as they were known then, and times are counted from it. Without a
+    `date_to` that is now, and payments dated a little ahead are in.
     """
 
     aggregate: Aggregate
@@ -37,7 +38,7 @@ class AggregateQuery:
     filters: tuple[Condition, ...]
     from_us: int | None
     to_us: int
-    labels_us: int
+    moment_us: int
 
 
 def query_read(body: Any, *, now: datetime) -> AggregateQuery:

@@ -82,6 +82,15 @@ def test_a_window_ends_now(reader: ApiClient) -> None:
     assert asked(reader, aggregate_function="count", time_window="1h")["result"] == {"all": 1}
 
 
+def test_the_time_since_a_payment_is_counted_from_now(reader: ApiClient) -> None:
+    before = datetime.now(UTC)
+    transaction_store(50, user_id="U9", occurred_at=before - timedelta(minutes=5))
+    body = {"aggregate_function": "seconds_since_last", "field": "amount", "group_by": ["user_id"]}
+    seconds = asked(reader, time_window="1h", **body)["result"]["U9"]
+    assert 300 <= seconds <= 300 + (datetime.now(UTC) - before).total_seconds()
+    assert asked(reader, date_to="2026-03-02T12:05:00Z", **body)["result"] == {"U1": 120, "U2": 180}
+
+
 def test_the_cache_tells_and_sees_changes_at_once(reader: ApiClient) -> None:
     body = {"aggregate_function": "sum", "field": "amount", "group_by": ["user_id"]}
     first = asked(reader, **body)
