@@ -149,7 +149,8 @@ def ruleset_announce(number: int) -> None:
     """After a publish. Without it the next decisions were right as well, but some might have to be made twice, and
     of concurrent ones that are made twice two could see the same count."""
     try:
-        if fence.state().is_redis:
+        # As the database has it: this process may not have heard that counters are in use again.
+        if fence.refresh().is_redis:
             store.ruleset_announce(number)
     except StoreUnavailable as error:
         log.warning("ruleset_not_announced", ruleset=number, reason=str(error))

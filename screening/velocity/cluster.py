@@ -178,7 +178,7 @@ class ClusterVelocityStore(VelocityStore):
 
     # Epochs ------------------------------------------------------------------------------------------------
 
-    def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
+    def epoch_begin(self, epoch: int, *, last_arrival: int, ruleset: int = 0, after: int = 0) -> None:
         self.refuse_eviction()
         listed = self._everyone("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES + "*").values()
         for name in {name for each in listed for name in libraries_of_others(each)}:
@@ -192,6 +192,7 @@ class ClusterVelocityStore(VelocityStore):
             commands += [
                 (bucket, ("SET", name + "run_ids", run_ids)),
                 (bucket, ("SET", name + "arrival", last_arrival)),
+                (bucket, ("SET", name + "ruleset", ruleset)),
                 (bucket, ("DEL", name + "recent")),
                 *((bucket, ("DEL", name + old)) for old in names_of_epochs_until(after)),
             ]

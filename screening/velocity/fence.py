@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from fraudsite.locks import FENCE_LOCK, VELOCITY_SWITCH_LOCK
 from ingestion.models import Transaction
+from rules.selectors import ruleset_current_number
 from screening.models import VelocityState
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.store import VelocityStore
@@ -78,7 +79,9 @@ def switch_to_redis(store: VelocityStore) -> FenceState:
         # A database that was restored, or is another one, must not come upon a number under which Redis kept counters.
         epoch = max(state.epoch + 1, time.time_ns() // 1_000_000)
         newest = Transaction.objects.aggregate(newest=Max("arrival"))["newest"] or 0
-        store.epoch_begin(epoch, last_arrival=newest, after=state.epoch)
+        # Publishes take the lock too. Nobody told the counters of those while they were not in use.
+        ruleset = ruleset_current_number()
+        store.epoch_begin(epoch, last_arrival=newest, ruleset=ruleset, after=state.epoch)
         VelocityState.objects.filter(pk=1).update(
             epoch=epoch, mode=VelocityState.Mode.REDIS, changed_at=timezone.now()
         )

@@ -202,8 +202,9 @@ class VelocityStore:
     def base(self, epoch: int) -> str:
         return f"{self.namespace}{epoch}:"
 
-    def epoch_begin(self, epoch: int, *, last_arrival: int, after: int = 0) -> None:
-        """Make `epoch` the one that counts, `after` that one; what another left is unreachable from here on."""
+    def epoch_begin(self, epoch: int, *, last_arrival: int, ruleset: int = 0, after: int = 0) -> None:
+        """Make `epoch` the one that counts, `after` that one, and `ruleset` the oldest it counts for; what another
+        epoch left is unreachable from here on."""
         self.refuse_eviction()
         with unavailable_otherwise():
             client = self.client
@@ -215,6 +216,7 @@ class VelocityStore:
             with client.pipeline(transaction=True) as pipeline:
                 pipeline.set(self.namespace + "run_id", run_id)
                 pipeline.set(self.namespace + "arrival", last_arrival)
+                pipeline.set(self.namespace + "ruleset", ruleset)
                 pipeline.delete(self.namespace + "recent")
                 pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
