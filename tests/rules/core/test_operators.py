@@ -184,6 +184,8 @@ def test_a_metadata_path_leads_through_objects_and_lists():
     assert met(comparison("metadata.a.b.0.c", "eq", "deep"), event) is True
     assert met(comparison("metadata.a.b.1.c", "eq", "deep"), event) is None
     assert met(comparison("metadata.a.b.c", "is_null"), event) is True
+    # A digit to Python, and no number.
+    assert met(comparison("metadata.a.b.²", "is_null"), event) is True
     assert met(comparison("metadata.a", "eq", "deep"), event) is False
 
 

@@ -227,6 +227,8 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (comparison("channel", "eq", "\ud800"), "conditions[0].value", "surrogates"),
         (comparison("ip_address", "in_cidr", "10.0.0.1/8"), "conditions[0].value", "10.0.0.0/8"),
         (comparison("ip_address", "in_cidr", ["nowhere"]), "conditions[0].value[0]", "network"),
+        (comparison("ip_address", "in_cidr", []), "conditions[0].value", "found 0"),
+        (comparison("ip_address", "in_cidr", ["10.0.0.0/8"] * 1001), "conditions[0].value", "found 1001"),
         (comparison("device_id", "in_list", 5), "conditions[0].value", "name of a list"),
         (
             comparison("merchant_name", "similar_to", {"text": "x", "threshold": 101}),
@@ -259,7 +261,8 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (counting("gt", 5, last=5, delay="1d"), "conditions[0].delay", "last"),
         (counting("gt", 5, delay="lifetime"), "conditions[0].delay", "duration"),
         (counting("gt", 5, group_by=[]), "conditions[0].group_by", "1–5"),
-        (counting("gt", 5, group_by="user_id"), "conditions[0].group_by", "list"),
+        (counting("gt", 5, group_by="user_id"), "conditions[0].group_by", "found text"),
+        (counting("gt", 5, group_by=["user_id"] * 6), "conditions[0].group_by", "found 6 of them"),
         (counting("gt", 5, group_by=["usr_id"]), "conditions[0].group_by[0]", "user_id"),
         (counting("gt", 5, group_by=["occurred_at"]), "conditions[0].group_by[0]", "grouped"),
         (counting("gt", 5, group_by=["label.is_fraud"]), "conditions[0].group_by[0]", "grouped"),
@@ -313,6 +316,8 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
             "coordinates",
         ),
         ({"all": []}, "conditions[0].all", "at least one"),
+        ({"all": "amount"}, "conditions[0].all", "found text"),
+        ({"all": comparison("amount", "gt", 5)}, "conditions[0].all", "found an object"),
         ({"not": None, "any": [5]}, "conditions[0].any[0]", "an object"),
         ({"all": [comparison("amount", "gt", 5)], "field": "amount"}, "conditions[0].field", "beside"),
         ("amount > 5", "conditions[0]", "an object"),
@@ -395,7 +400,9 @@ def test_it_refuses_what_is_too_large():
     assert "at most 200" in problems(*many)["conditions"]
     spread = {"any": many[:150]}
     assert any("at most 200 comparisons" in says for says in problems(spread, spread).values())
-    assert any("at most 50" in says for says in problems(*[counting("gt", n) for n in range(51)]).values())
+    counted = [counting("gt", number) for number in range(51)]
+    assert problems(*counted[:50]) == {}
+    assert [path for path, says in problems(*counted).items() if "at most 50" in says] == ["conditions[50]"]
     assert "at most 20" in problems(counting("gt", 1, filters=many[:21]))["conditions[0].filters"]
 
 

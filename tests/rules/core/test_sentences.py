@@ -174,6 +174,7 @@ def velocity(**keys):
         (velocity(group_by=["card_id"]), ["condition 1: grouped by user_id became grouped by card_id"]),
         (velocity(filters=[]), ["condition 1: counted: over 100,000 became all of them"]),
         (velocity(exclude_current=True), ["condition 1: the current one is excluded"]),
+        (velocity(value={"field": "hour"}), ["condition 1: 10 became the hour of day"]),
         (
             velocity(aggregate_function="sum", value=5),
             [
@@ -206,6 +207,21 @@ def velocity(**keys):
 )
 def test_it_tells_what_changed(new, says):
     assert change(high_velocity(), new) == says
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ({"aggregate_function": "sum"}, {"field": "base_amount"}, "amount became base_amount"),
+        (
+            {"aggregate_function": "max", "bucket": "1d", "time_window": "30d", "of": "count"},
+            {"of": "sum"},
+            "count of amount became sum of amount",
+        ),
+    ],
+)
+def test_it_tells_that_something_else_is_measured(old, new, says):
+    assert change(velocity(**old), velocity(**(old | new))) == [f"condition 1: measured: {says}"]
 
 
 def test_it_tells_what_was_taken_away():
