@@ -265,6 +265,7 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (counting("gt", 5, group_by=["user_id"] * 6), "conditions[0].group_by", "found 6 of them"),
         (counting("gt", 5, group_by=["usr_id"]), "conditions[0].group_by[0]", "user_id"),
         (counting("gt", 5, group_by=["occurred_at"]), "conditions[0].group_by[0]", "grouped"),
+        (counting("gt", 5, group_by=["distance_km_to_current"]), "conditions[0].group_by[0]", "for filters"),
         (counting("gt", 5, group_by=["label.is_fraud"]), "conditions[0].group_by[0]", "grouped"),
         (counting("gt", 5, event="login", group_by=["account_id"]), "conditions[0].group_by[0]", "login"),
         (counting("gt", 5, event="logins"), "conditions[0].event", "login"),
