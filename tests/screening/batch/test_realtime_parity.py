@@ -14,6 +14,7 @@ import pytest
 from screening.batch.running import batch_advance
 from screening.models import ScreeningBatch
 from screening.pending import pending_screen
+from screening.realtime import fence
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import START
 
@@ -172,6 +173,57 @@ def test_what_was_corrected_while_it_waited_is_seen_from_its_own_arrival_on(
         for name, body in said.items()
     }
     assert told == {"R0": ["1", "1"], "R1": ["1", "0"], "R2": ["2", "0"], "R3": ["4", "1"], "R4": ["5", "0"]}
+    assert_reproduced(api, said)
+
+
+def test_a_base_amount_too_large_to_compute_with_is_missing_everywhere(api: ApiClient) -> None:
+    rate = {"currency": "USD", "valid_on": "2026-01-01", "rate": "20000"}
+    assert api.post("exchange-rates/", rate).status_code == 201
+    similar = [{"field": "base_amount", "operator": "gte", "value": {"current": "base_amount"}}]
+    conditions = [
+        *(
+            condition(function, "1h", 0, field="base_amount")
+            for function in ("count", "sum", "max", "avg", "median", "stddev")
+        ),
+        condition("distinct_count", "1h", 0, field="base_amount"),
+        condition("sum", "1h", 0, field="base_amount", filters=similar),
+        condition("max", "1h", 0, field="base_amount", of="sum", bucket="10m"),
+    ]
+    rule = {"name": "many", "rule_type": "parity", "conditions": [{"any": conditions}]}
+    assert api.post("rules/", {**rule, "actions": [{"action_type": "flag"}]}).status_code == 201
+    said = {}
+    # In naira 10, 10^15, just beyond it, 2 × 10^15 and 20; the last two over SQL.
+    given = [
+        ("NGN", "10"),
+        ("USD", "50000000000"),
+        ("USD", "50000000000.0001"),
+        ("USD", "1e11"),
+        ("NGN", "20"),
+    ]
+    for number, (currency, amount) in enumerate(given):
+        if number == 3:
+            fence.lost(fence.state().epoch, reason="a test")
+        payment = {
+            "transaction_id": f"R{number}",
+            "user_id": "U1",
+            "account_id": "A1",
+            "amount": amount,
+            "currency": currency,
+            "transaction_type": "transfer",
+            "channel": "web",
+            "occurred_at": (START + timedelta(minutes=number)).isoformat(),
+        }
+        response = api.post("transactions/", payment)
+        assert response.status_code == 201, response.content
+        said[f"R{number}"] = response.json()["screening"]
+    told = {
+        name: [each["actual"] for each in body["results"][0]["details"]["conditions"][:3]]
+        for name, body in said.items()
+    }
+    assert [body["degraded"] for body in said.values()] == [False, False, False, True, True]
+    limit = "1000000000000000"
+    assert told["R3"] == ["4", "1000000000000010", limit]
+    assert told["R4"] == ["5", "1000000000000030", limit]
     assert_reproduced(api, said)
 
 
