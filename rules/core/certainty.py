@@ -238,7 +238,7 @@ def _cases(variable: Variable, comparisons: Sequence[Comparison], event: str) ->
             bounds_of(variable, event) if isinstance(variable, Aggregate) else _field_bounds(event, variable)
         )
         cases += _whole_cases(numbers, bounds) if is_whole else _number_cases(numbers, bounds)
-    if kind in ("text", "any"):
+    if field is not None and kind in ("text", "any"):
         cases += _text_cases([each for each in constants if isinstance(each, str)], field)
     if kind in ("boolean", "any"):
         cases += [True, False]
@@ -284,9 +284,7 @@ def _whole_cases(constants: Sequence[Decimal], bounds: Bounds) -> list[Decimal]:
     return sorted(each for each in every if (low is None or each >= low) and (high is None or each <= high))
 
 
-def _text_cases(constants: Sequence[str], field: Field | None) -> list[str]:
-    if field is None:
-        return [*dict.fromkeys(constants), _OTHER_TEXT]
+def _text_cases(constants: Sequence[str], field: Field) -> list[str]:
     return [*field.choices] or [*dict.fromkeys(filter(field.can_be, constants)), _OTHER_TEXT]
 
 

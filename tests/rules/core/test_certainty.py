@@ -37,6 +37,7 @@ def verdict(*conditions, **keys):
         [comparison("is_cnp", "eq", True), {"not": comparison("is_cnp", "eq", True)}],
         [comparison("metadata.x", "eq", "a"), comparison("metadata.x", "gt", 5)],
         [comparison("device_id", "is_null"), comparison("device_id", "eq", "D1")],
+        [comparison("customer.account_type", "ne", each) for each in ("personal", "business", "joint")],
         *([comparison("amount", operator, {"field": "amount"})] for operator in ("gt", "lt", "ne")),
         [counting("gt", 5, last=5)],
         [counting("lt", 0)],
@@ -45,6 +46,8 @@ def verdict(*conditions, **keys):
         [counting("gt", 1, aggregate_function="avg", field="is_cnp")],
         [counting("gt", 3600, aggregate_function="seconds_since_first")],
         [counting("lt", 0, aggregate_function="sum", field="amount")],
+        [counting("lt", 0, aggregate_function="max", field="amount", of="sum", bucket="10m")],
+        [counting("lt", 0, aggregate_function="avg", of="count", bucket="10m")],
         [counting("gt", 20_100, aggregate_function="distance_km_from_previous")],
         [
             comparison("occurred_at", "gt", "2026-01-02T00:00:00Z"),
@@ -96,6 +99,9 @@ def test_it_warns_of_rules_that_always_hit(conditions):
         [counting("gt", 3599, aggregate_function="seconds_since_first")],
         [counting("lt", 0, aggregate_function="sum", field="metadata.x")],
         [counting("lt", 0, aggregate_function="avg", field="latitude")],
+        [counting("lt", 0, aggregate_function="avg", field="latitude", of="sum", bucket="10m")],
+        [counting("lt", 0, aggregate_function="zscore", field="amount", of="sum", bucket="10m")],
+        [comparison("customer.account_type", "ne", each) for each in ("personal", "business")],
     ],
 )
 def test_it_does_not_warn_of_rules_that_depend(conditions):

@@ -206,6 +206,7 @@ SUM = {"aggregate_function": "sum", "field": "base_amount"}
         (comparison("amount", "gt", Decimal("1e16")), "conditions[0].value", "expected a number from"),
         (comparison("amount", "gt", Decimal("0.00000000001")), "conditions[0].value", "decimals"),
         (comparison("amount", "gt", True), "conditions[0].value", "expected a number, found true"),
+        (comparison("amount", "gt", False), "conditions[0].value", "expected a number, found false"),
         (comparison("amount", "eq"), "conditions[0].value", "is_null"),
         (comparison("amount", "eq", [1]), "conditions[0].value", "in"),
         (comparison("amount", "in", []), "conditions[0].value", "empty"),
