@@ -60,6 +60,22 @@ def test_it_computes(function, expected):
     assert result.events == 8
 
 
+@pytest.mark.parametrize("function", AGGREGATES)
+def test_it_says_why_a_value_is_unknown_and_nothing_of_one_that_is_known(function):
+    field = None if "previous" in function else "amount"
+    place = {"latitude": D(1), "longitude": D(2)}
+    known = taken(
+        [transaction(occurred_at=before(n), amount=D(n), **place) for n in range(1, 51)],
+        transaction(amount=D(60), **place),
+        aggregate_function=function,
+        field=field,
+        time_window="1h",
+    )
+    assert (known.value is None, known.reason) == (False, None)
+    unknown = taken([], transaction(user_id=None), aggregate_function=function, field=field, time_window="1h")
+    assert (unknown.value, unknown.reason) == (None, "user_id is missing")
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
