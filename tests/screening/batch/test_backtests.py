@@ -10,7 +10,7 @@ import pytest
 
 from ingestion.models import Label, Transaction
 from rules.models import RulesetVersion, RuleVersion
-from screening.batch import advancing, backtesting
+from screening.batch import advancing, backtesting, tally
 from screening.batch.backtesting import backtest_advance
 from screening.batch.models import Backtest
 from screening.models import Alert, Decision, RuleHit
@@ -89,6 +89,7 @@ def test_it_measures_against_labels(api: ApiClient) -> None:
     assert found["precision"] == found["recall"] == found["alert_false_positive_share"] == 0.5
     assert found["fraud_amount"] == "220"
     assert found["fraud_amount_detected"] == "200"
+    assert found["value_detected_share"] == 0.909091
 
 
 def test_a_sweep_gives_the_curve(api: ApiClient) -> None:
@@ -131,8 +132,36 @@ def test_a_draft_is_compared_with_the_version_in_force(api: ApiClient) -> None:
     assert result["in_force"]["hits_only_in_force"] == 1
 
 
-def test_it_tells_the_overlap_with_live_rules(api: ApiClient) -> None:
+def test_a_sweep_of_a_draft_is_told_apart_from_the_version_in_force(api: ApiClient) -> None:
     history_store([10, 200, 300])
+    rule_id = api.post("rules/", over(100)).json()["id"]
+    assert api.patch(f"rules/{rule_id}/?draft=true", over(250)).status_code == 200
+    result = finished(api, rule_id=rule_id, sweep={"values": [0, 1000]})
+    assert (result["hits"], result["in_force"]["hits"]) == (1, 2)
+    assert [(point["value"], point["hits"]) for point in result["sweep"]] == [(0, 3), (1000, 0)]
+
+
+def test_what_a_shadow_or_the_rule_itself_said_is_no_overlap(api: ApiClient) -> None:
+    history_store([200, 300])
+    rule_ids = [api.post("rules/", over(250, name)).json()["id"] for name in ("Tried", "In shadow")]
+    decision = Decision.objects.create(
+        transaction_id=_pk("T1"),
+        outcome="review",
+        overall_status="flagged",
+        total_risk_score=1,
+        ruleset=1,
+        results={"live": [], "shadow": []},
+        duration_ms=1,
+    )
+    for rule_id, is_shadow in zip(rule_ids, (False, True), strict=True):
+        said = {"rule_version": 1, "status": "flagged", "risk_score": 1, "is_shadow": is_shadow}
+        RuleHit.objects.create(decision=decision, rule_id=rule_id, **said)
+    overlap = finished(api, rule_id=rule_ids[0])["overlap"]
+    assert (overlap["rules"], overlap["hits_of_no_other_rule"]) == ([], 1)
+
+
+def test_it_tells_the_overlap_with_live_rules(api: ApiClient) -> None:
+    history_store([10, 200, 300, 400])
     rule_id = api.post("rules/", over(250, "Larger")).json()["id"]
     for number, hits in ((1, False), (2, True)):
         decision = Decision.objects.create(
@@ -149,7 +178,7 @@ def test_it_tells_the_overlap_with_live_rules(api: ApiClient) -> None:
                 decision=decision, rule_id=rule_id, rule_version=1, status="flagged", risk_score=1
             )
     overlap = finished(api, rule=over(100))["overlap"]
-    assert overlap["hits_with_a_decision"] == 2
+    assert (overlap["hits_with_a_decision"], overlap["hits_without_a_decision"]) == (2, 1)
     assert overlap["hits_of_no_other_rule"] == 1
     assert overlap["rules"] == [
         {
@@ -294,6 +323,17 @@ def test_its_samples_are_spread_over_the_hits(api: ApiClient, monkeypatch: pytes
     assert [each["transaction_id"] for each in samples] == ["T0", "T3", "T5"]
 
 
+def test_chunks_together_give_no_more_samples_than_one(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (backtesting, tally):
+        monkeypatch.setattr(module, "MAX_SAMPLES", 3)
+    monkeypatch.setattr(advancing, "CHUNK_ROWS", 2)
+    history_store([200, 10, 200, 200, 200, 200])
+    samples = finished(api, rule=over(100))["sample_hits"]
+    assert [each["transaction_id"] for each in samples] == ["T0", "T2", "T3"]
+
+
 def test_what_a_worker_counted_that_was_overtaken_is_not_added(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,9 +343,9 @@ def test_what_a_worker_counted_that_was_overtaken_is_not_added(
     count = backtesting._chunk
 
     def overtaken(*args: Any) -> Any:
-        tally = count(*args)
+        counted = count(*args)
         Backtest.objects.filter(pk=backtest.pk).update(processed_transactions=3)
-        return tally
+        return counted
 
     monkeypatch.setattr(backtesting, "_chunk", overtaken)
     assert not backtest_advance(backtest.pk)
