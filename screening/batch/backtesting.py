@@ -333,7 +333,6 @@ class Counting:
     ) -> dict[str, Any]:
         row = Transaction.objects.get(pk=pk)
         event = {**event_fields_of(row), **self.run.event_of(us, arrival, fields)}
-        event["metadata"] = row.metadata
         outcome = self.judge.outcomes(event, self.judge.results(numbers, event))[0]
         return {
             "transaction_id": row.transaction_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.models import Label, Transaction
+from ingestion.models import Label, Transaction, TransactionRevision
 from rules.models import RulesetVersion, RuleVersion
 from screening.batch import advancing, backtesting, tally
 from screening.batch.backtesting import backtest_advance
@@ -321,6 +321,39 @@ def test_its_samples_are_spread_over_the_hits(api: ApiClient, monkeypatch: pytes
     history_store([200, 10, 200, 200, 200, 200, 200, 10])
     samples = finished(api, rule=over(100))["sample_hits"]
     assert [each["transaction_id"] for each in samples] == ["T0", "T3", "T5"]
+
+
+def test_a_sample_shows_what_the_rule_read(api: ApiClient) -> None:
+    transaction_store(0, metadata={"score": 7, "deep": {"er": ["a", "b"]}})
+    read = [
+        {"field": "metadata.score", "operator": "gt", "value": 5},
+        {"field": "metadata.deep.er.1", "operator": "eq", "value": "b"},
+        {"field": "location", "operator": "is_null"},
+    ]
+    (sample,) = finished(api, rule=rule_document("Read", conditions=read))["sample_hits"]
+    assert [each["actual"] for each in sample["details"]["conditions"]] == ["7", "b", None]
+
+
+def test_a_sample_as_of_arrival_shows_what_was_read_then(api: ApiClient) -> None:
+    for number in range(2):
+        transaction_store(number, metadata={"score": 1}, status="failed")
+    TransactionRevision.objects.create(
+        transaction_id=_pk("T0"),
+        arrival=2_000,
+        status_before="completed",
+        metadata_before={"score": 7},
+        changed_by="user:tests",
+    )
+    read = [
+        {"field": "metadata.score", "operator": "gt", "value": 5},
+        {"field": "status", "operator": "eq", "value": "completed"},
+    ]
+    rule = rule_document("Read", conditions=read)
+    (sample,) = finished(api, rule=rule, as_of="arrival")["sample_hits"]
+    assert sample["transaction_id"] == "T0"
+    told = [(each["actual"], each["met"]) for each in sample["details"]["conditions"]]
+    assert told == [("7", True), ("completed", True)]
+    assert finished(api, rule=rule)["hits"] == 0
 
 
 def test_chunks_together_give_no_more_samples_than_one(
