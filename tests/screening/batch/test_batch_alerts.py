@@ -300,3 +300,21 @@ def test_only_rules_in_force_open_alerts(api: ApiClient, settings: Any) -> None:
     assert "is not in force" in problem["errors"][0]["message"]
     # Without alerts it may be tried, only that there is nothing to try it on.
     assert_problem(api.post("screening/batches/", {"rule_ids": [draft]}), 422)
+
+
+def test_a_transaction_that_left_meanwhile_opens_nothing(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the reading of a chunk and the storing of it an old transaction may be retired."""
+    alerting_rule(api)
+    for number in range(2):
+        transaction_store(number)
+    events = alerting._events
+
+    def without_the_first(pks: set[int]) -> dict[int, dict[str, Any]]:
+        found = events(pks)
+        return {pk: found[pk] for pk in found if pk != min(pks)}
+
+    monkeypatch.setattr(alerting, "_events", without_the_first)
+    assert run(api).processed_transactions == 2
+    assert [alert.transaction.transaction_id for alert in Alert.objects.all()] == ["T1"]

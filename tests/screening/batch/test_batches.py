@@ -86,6 +86,16 @@ def test_it_looks_back_before_its_range(api: ApiClient) -> None:
     assert results(api, batch_id)[0]["results"][0]["details"]["conditions"][0]["actual"] == "4"
 
 
+def test_the_ends_of_its_range_are_in_it(api: ApiClient) -> None:
+    for number in range(5):
+        transaction_store(number)
+    rule_create(api)
+    batch_id = start(api, date_from="2026-03-02T12:01:00Z", date_to="2026-03-02T12:03:00Z")
+    assert api.get(f"screening/batches/{batch_id}/").json()["total_transactions"] == 3
+    run(batch_id)
+    assert [item["transaction_id"] for item in results(api, batch_id)] == ["T1", "T2", "T3"]
+
+
 @pytest.mark.parametrize(
     "filters",
     [
@@ -295,7 +305,7 @@ def test_a_poison_row_is_an_error_and_the_batch_goes_on(api: ApiClient) -> None:
     found = {item["transaction_id"]: item for item in results(api, batch_id)}
     assert found["T2"]["results"][0]["status"] == "error"
     assert "poison" in found["T2"]["results"][0]["details"]["reason"]
-    assert found["T2"]["decision"] == "review"
+    assert (found["T2"]["overall_status"], found["T2"]["decision"]) == ("clean", "review")
     assert found["T3"]["results"][0]["status"] == "flagged"
     assert found["T3"]["results"][0]["details"]["conditions"][0]["actual"] == "100"
 
@@ -333,6 +343,7 @@ def test_results_are_found_by_rule_status_and_transaction(api: ApiClient) -> Non
     assert len(results(api, batch_id, status="flagged", rule_id=first)) == 2
     assert len(results(api, batch_id, status="flagged", rule_id=second)) == 0
     assert len(results(api, batch_id, status="clean", rule_id=second)) == 4
+    assert len(results(api, batch_id, status="clean", rule_id=first)) == 2
     assert [item["transaction_id"] for item in results(api, batch_id, transaction_id="T3")] == ["T3"]
     assert_problem(api.get(f"screening/batches/{batch_id}/results/", status="odd"), 400, "status")
     assert_problem(
