@@ -14,7 +14,7 @@ from tests.rules.core.build import comparison
 HOUR_US = 3_600_000_000
 
 
-def planned(*asked: dict[str, Any]) -> tuple[list[Counter], list[int]]:
+def planned(*asked: dict[str, Any]) -> tuple[list[Counter], list[tuple[int, ...]]]:
     aggregates = [
         parse_aggregate({"aggregate_function": "sum", "field": "base_amount", "time_window": "1h", **each})
         for each in asked
@@ -32,7 +32,7 @@ def counter(**keys: Any) -> Counter:
 def test_what_shares_a_counter_is_kept_as_long_as_its_farthest_reader_looks(order: Any) -> None:
     (shared,), places = planned(*order)
     assert shared.longest_us == 7 * 24 * HOUR_US
-    assert places == [0, 0, 0]
+    assert places == [(0,), (0,), (0,)]
     assert planned(order[0], {"time_window": "lifetime"}, order[1])[0][0].longest_us is None
 
 
@@ -80,8 +80,16 @@ def test_functions_over_buckets_need_their_sums_alone() -> None:
     [
         ({"aggregate_function": "distinct_count", "field": "merchant_id"}, "distinct"),
         ({"aggregate_function": "median"}, "log"),
-        ({"aggregate_function": "benford_chi2"}, "log"),
-        ({"aggregate_function": "distance_km_from_previous", "field": None}, "log"),
+        ({"aggregate_function": "benford_chi2"}, "tree"),
+        (
+            {
+                "aggregate_function": "distance_km_from_previous",
+                "field": None,
+                "time_window": None,
+                "last": 5,
+            },
+            "log",
+        ),
         ({"time_window": None, "last": 5}, "log"),
         ({"filters": [comparison("channel", "eq", {"current": "channel"})]}, "log"),
         ({"filters": [comparison("customer.risk_tier", "eq", "high")]}, "history"),
@@ -93,13 +101,29 @@ def test_it_is_kept_in_the_way_its_readers_read_it(keys: Any, kind: str) -> None
     assert counter(**keys).kind == kind
 
 
+def test_first_digits_are_kept_apart_from_sums() -> None:
+    counters, places = planned(
+        {"aggregate_function": "benford_chi2"}, {}, {"aggregate_function": "benford_chi2"}
+    )
+    assert [each.has_digits for each in counters] == [True, False]
+    assert places == [(0,), (1,), (0,)]
+
+
+def test_the_previous_place_is_kept_of_events_that_have_one_beside_the_number_of_all() -> None:
+    previous = {"aggregate_function": "distance_km_from_previous", "field": None}
+    counters, places = planned(previous, {"aggregate_function": "count"})
+    assert [(each.kind, len(each.feature.filters)) for each in counters] == [("log", 2), ("tree", 0)]
+    assert places == [(0, 1), (1,)]
+
+
 def test_a_log_keeps_the_fields_that_its_readers_look_at() -> None:
     near = comparison("distance_km_to_current", "lt", 5)
     similar = comparison("amount", "gte", {"current": "amount", "times": 0.9})
     fixed = comparison("channel", "eq", "web")
     both = {"all": [{"not": comparison("device_id", "eq", {"current": "device_id"})}, near]}
     place = ("latitude", "longitude")
-    assert counter(aggregate_function="speed_kmh_from_previous", field=None).log_fields == place
+    (located, _), _ = planned({"aggregate_function": "speed_kmh_from_previous", "field": None})
+    assert located.log_fields == place
     assert counter(filters=[similar, fixed]).log_fields == ("amount", "base_amount")
     assert counter(filters=[both]).log_fields == ("base_amount", "device_id", *place)
     (shared,), _ = planned({"filters": [similar]}, {"filters": [near]}, {"aggregate_function": "median"})
@@ -113,4 +137,4 @@ def test_the_newest_events_are_kept_apart_from_a_stretch_of_time() -> None:
     counters, places = planned(newest, {"aggregate_function": "median"}, newest | {"last": 50})
     assert [each.most_recent for each in counters] == [50, 0]
     assert [each.reach_us for each in counters] == [None, HOUR_US]
-    assert places == [0, 1, 0]
+    assert places == [(0,), (1,), (0,)]
