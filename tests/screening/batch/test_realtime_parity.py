@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from screening.batch.running import batch_advance
+from screening.counting import fence
 from screening.models import ScreeningBatch
 from screening.pending import pending_screen
-from screening.realtime import fence
 from tests.clients import ApiClient
 from tests.screening.batch.conftest import START
 
