@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from fraudsite.heartbeats import workers_heard
 from fraudsite.postgresql.base import database_is_read_only
+from fraudsite.postgresql.clock import database_now_us
 from fraudsite.postgresql.deadlines import patience
 from screening.models import VelocityState
 
@@ -26,6 +27,8 @@ PROBE_KEY = "fraudsite:health"
 PROBE_TTL_S = 60
 # Each payment, and a worker every five seconds, tries to go back to Redis.
 OVER_SQL_S = 15
+# As far as a count's time may be from PostgreSQL's (screening/storing.py).
+CLOCKS_APART_S = 10
 
 # Migrations do not come undone while a process runs: once seen applied, the answer is kept.
 _migrations_seen_applied = False
@@ -59,6 +62,9 @@ def ready(request: HttpRequest) -> JsonResponse:
         "migrations": migrations,
         "workers": _check(_workers),
     }
+    if checks["redis"]["status"] == "ok" and postgresql["status"] == "ok":
+        with patience(PATIENCE_S):
+            checks["redis"] |= _check(_clock_of_redis)
     if checks["redis"]["status"] == "ok" and counters["status"] == "unused":
         checks["redis"] |= {"status": "unused", "detail": "windows are counted over SQL; the log says why"}
     is_ready = all(checks[name]["status"] == "ok" for name in ("postgresql", "migrations"))
@@ -72,9 +78,16 @@ def _check(probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         answer = {"status": "ok"} | probe()
     except (DatabaseError, redis.RedisError) as error:
-        # The class says what is wrong; the message may hold addresses and user names.
-        answer = {"status": "failed", "detail": type(error).__name__}
+        answer = {"status": "failed", "detail": _name_of(error)}
     return answer | {"took_ms": round((time.monotonic() - started) * 1000, 1)}
+
+
+def _name_of(error: Exception) -> str:
+    """The class says what is wrong; the message may hold addresses and user names. Redis has names of its own for what
+    redis-py has no class for."""
+    code = str(error).partition(" ")[0]
+    has_no_class = type(error) is redis.ResponseError and code.isalpha() and code.isupper()
+    return code if has_no_class else type(error).__name__
 
 
 def _postgresql() -> dict[str, Any]:
@@ -97,6 +110,18 @@ def _redis() -> dict[str, Any]:
         return {} if _cluster_is_whole() else {"status": "failed", "detail": "the cluster is down"}
     policy = client.info("memory").get("maxmemory_policy", "noeviction")
     return {} if policy == "noeviction" else {"status": "failed", "detail": f"maxmemory-policy is {policy}"}
+
+
+def _clock_of_redis() -> dict[str, Any]:
+    """Counters are used while it agrees with PostgreSQL's (screening/velocity/clocks.py). A cluster's is in the log."""
+    if settings.REDIS_CLUSTER_URLS:
+        return {}
+    seconds, _ = redis.Redis(connection_pool=_redis_pool).time()
+    apart_s = seconds - database_now_us() // 1_000_000
+    if abs(apart_s) <= CLOCKS_APART_S:
+        return {}
+    where = "ahead of" if apart_s > 0 else "behind"
+    return {"status": "failed", "detail": f"its clock is {abs(apart_s)} s {where} PostgreSQL's"}
 
 
 def _cluster_is_whole() -> bool:

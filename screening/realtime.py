@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from fraudsite.locks import FENCE_LOCK, holders_end
+from fraudsite.postgresql.clock import database_now_us
 from ingestion.models import Transaction
 from ingestion.payloads import recall_encode
 from screening.counting import by_turns, catch_up, count_events, evaluate, fence, store
@@ -21,6 +22,7 @@ from screening.rounds import Hopeless, in_rounds
 from screening.sql_mode import round_in_sql
 from screening.storing import MAX_COUNT_AGE_US, DecidedTransaction, StoreResult, decisions_store
 from screening.taking_back import may_be_stored, put_back, stored_row, take_back
+from screening.velocity.clocks import refuse_wrong_clock
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState
 
@@ -92,13 +94,26 @@ def _round_in_redis(engine: Engine, state: FenceState, candidates: list[Candidat
     if not result.passed:
         catch_up(engine, state, result)
         is_too_old = result.is_redis and (result.epoch, result.ruleset) == (state.epoch, engine.number)
-        # The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already.
+        # The fence refused though neither rules nor epoch changed: by PostgreSQL's clock a count is too old already, or
+        # was made by a clock that is wrong.
+        if is_too_old and not _clock_is_right(state):
+            return candidates
         seen = [each for each in among if is_too_old and each.was_seen]
         if is_too_old and not seen:
             # Judging takes too long for so many.
             raise Hopeless(candidates)
         return _let_go(engine, state, seen, among=among) + stale
     return _settle(engine, state, among, rows, result) + stale
+
+
+def _clock_is_right(state: FenceState) -> bool:
+    """Whether the counters' clock is; else their epoch is over."""
+    try:
+        refuse_wrong_clock(store)
+    except StoreUnavailable as error:
+        fence.lost(state.epoch, reason=str(error))
+        return False
+    return True
 
 
 def _let_go(
@@ -181,9 +196,14 @@ def may_complete(candidate: Candidate) -> bool:
 
 
 def _is_too_old(arrival: int) -> bool:
-    return time.time() * 1_000_000 - arrival > MAX_COUNT_AGE_US
+    return _is_older(arrival, MAX_COUNT_AGE_US)
 
 
 def is_expired(arrival: int) -> bool:
     """Whether the fence refuses to store what was counted at that moment, by a second and more."""
-    return time.time() * 1_000_000 - arrival > MAX_COUNT_AGE_US + CLOCKS_APART_US
+    return _is_older(arrival, MAX_COUNT_AGE_US + CLOCKS_APART_US)
+
+
+def _is_older(arrival: int, than_us: int) -> bool:
+    """By PostgreSQL's clock, which is asked only where this machine's, which may be ahead, says so."""
+    return time.time() * 1_000_000 - arrival > than_us and database_now_us() - arrival > than_us

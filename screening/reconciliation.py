@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import structlog
 
 from fraudsite.locks import FENCE_LOCK, holders_end
+from fraudsite.postgresql.clock import database_now_us
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
 from rules.core.durations import from_us
@@ -36,7 +36,8 @@ def counts_reconcile() -> int:
     if not state.is_redis:
         return 0
     taken = 0
-    before_us = int((time.time() - SETTLED_AFTER_S) * 1_000_000)
+    # By the clock of the statements that could still store them, whatever this machine's says.
+    before_us = database_now_us() - SETTLED_AFTER_S * 1_000_000
     if not holders_end(FENCE_LOCK, within_s=WAIT_FOR_STORING_S):
         # Where statements have no limit (an import that screens its own rows), one may store what it counted long ago.
         log.warning("reconciliation_put_off", reason="a decision is being stored for long")

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from fraudsite.postgresql.clock import database_now_us
 from ingestion.models import Transaction
 from rules.core.durations import from_us, to_us
 from rules.core.errors import EvaluationFailed
@@ -100,9 +101,7 @@ def _is_stored(candidate: Candidate) -> bool:
 
 def arrival_next() -> int:
     """The moment by PostgreSQL's clock, in µs: under the groups' locks it follows that of everyone counted before."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        return int(cursor.fetchone()[0])
+    return database_now_us()
 
 
 def _limit_waiting() -> None:

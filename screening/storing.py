@@ -20,7 +20,7 @@ from rules.core.evaluate import RuleOutcome
 from screening.decisions import STATUS_LETTERS, DecisionFacts
 
 # A count older than this is not stored any more: reconciliation may have taken it back (reconciliation.py waits
-# longer before it does).
+# longer before it does). Nor is one that far ahead of PostgreSQL's clock: the counters' is wrong (velocity/clocks.py).
 MAX_COUNT_AGE_US = 10_000_000
 
 _TRANSACTION_COLUMNS = {
@@ -113,14 +113,15 @@ _TOLD = """
 SELECT fence.epoch, fence.mode, fence.ruleset, fence.passed, decided.decision_id, decided.id
 FROM fence LEFT JOIN decided ON true
 """
-# $1 epoch, $2 ruleset, $3 the oldest arrival among the rows, $4 how old a count may be (us), $5 the rows.
+# $1 epoch, $2 ruleset, $3 and $6 the oldest and newest arrival among the rows, $4 how old a count may be, or how far
+# ahead (us), $5 the rows.
 _FENCE = """
 WITH fence AS MATERIALIZED (
     SELECT epoch, mode, ruleset,
-        passed AND $3 > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $4 AS passed
+        passed AND (extract(epoch FROM clock_timestamp()) * 1000000)::bigint BETWEEN $6 - $4 AND $3 + $4 AS passed
     FROM screening_fence($1, $2)
 ),"""
-_TYPES = ("bigint", "bigint", "bigint", "bigint", "json")
+_TYPES = ("bigint", "bigint", "bigint", "bigint", "json", "bigint")
 
 
 def _rows_of(columns: dict[str, str]) -> str:
@@ -188,11 +189,11 @@ def decisions_store(
 ) -> StoreResult:
     """Store all rows that are new (or, with `are_pending`, still pending), or none when the fence refuses."""
     ordered = sorted(rows, key=lambda row: row.fields["transaction_id"])
-    oldest = min(row.arrival for row in ordered)
+    arrivals = [row.arrival for row in ordered]
     with_effects = any(row.effects.any() for row in ordered)
     documents = to_json([_document(row, with_effects=with_effects) for row in ordered]).decode()
     statement = _STATEMENTS[are_pending, with_effects]
-    found = statement.rows(epoch, ruleset, oldest, MAX_COUNT_AGE_US, documents)
+    found = statement.rows(epoch, ruleset, min(arrivals), MAX_COUNT_AGE_US, documents, max(arrivals))
     found_epoch, mode, found_ruleset, passed, *_ = found[0]
     ids = {row.decision.decision_id: row.fields["transaction_id"] for row in ordered}
     pks = {ids[decision_id]: pk for *_, decision_id, pk in found if pk is not None}

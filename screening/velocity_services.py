@@ -8,6 +8,7 @@ from fraudsite.locks import VELOCITY_FILL_LOCK, only_one
 from rules.selectors import ruleset_current_number
 from screening.counting import fence, store
 from screening.engine import engines
+from screening.velocity.clocks import refuse_wrong_clock
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
 from screening.velocity.rebuild import counters_fill_unready
@@ -22,17 +23,19 @@ def velocity_prepare(*, for_s: float | None = None) -> int:
         state = fence.state()
     if not state.is_redis:
         return 0
-    engine = engines.at_least(ruleset_current_number())
-    with only_one(VELOCITY_FILL_LOCK) as is_mine:
-        if not is_mine:
-            return 0
-        try:
-            # Told here, every few seconds: a policy that changes takes nothing away at first.
-            store.refuse_eviction()
+    try:
+        # Told here, every few seconds: a policy that changes takes nothing away at first, and a clock that is wrong
+        # while nobody pays does not come to the fence.
+        store.refuse_eviction()
+        refuse_wrong_clock(store)
+        with only_one(VELOCITY_FILL_LOCK) as is_mine:
+            if not is_mine:
+                return 0
+            engine = engines.at_least(ruleset_current_number())
             return counters_fill_unready(store, state.epoch, engine.plan, for_s=for_s)
-        except StoreUnavailable as error:
-            fence.lost(state.epoch, reason=str(error))
-            return 0
+    except StoreUnavailable as error:
+        fence.lost(state.epoch, reason=str(error))
+        return 0
 
 
 def velocity_rebuild() -> FenceState:

@@ -54,6 +54,7 @@ from screening.velocity.store import (
     counters_in,
     eviction_told,
     names_of_epochs_until,
+    time_us,
     unavailable_otherwise,
 )
 
@@ -160,6 +161,9 @@ class ClusterVelocityStore(VelocityStore):
     def forget_everything(self) -> None:
         self._everyone("FLUSHALL")
 
+    def times_us(self) -> list[int]:
+        return [time_us(told) for told in self._everyone("TIME").values()]
+
     def memory_bytes(self) -> int:
         infos = self._everyone("INFO", "memory").values()
         return sum(int(info_value(info, "used_memory")) for info in infos)
@@ -193,11 +197,19 @@ class ClusterVelocityStore(VelocityStore):
                 (bucket, ("SET", name + "run_ids", run_ids)),
                 (bucket, ("SET", name + "arrival", last_arrival)),
                 (bucket, ("SET", name + "ruleset", ruleset)),
-                (bucket, ("DEL", name + "recent")),
+                (bucket, ("DEL", name + "recent", name + "clock")),
                 *((bucket, ("DEL", name + old)) for old in names_of_epochs_until(after)),
             ]
         _raise_errors(self._ask(commands))
         _raise_errors(self._ask(self._of_all("SET", "epoch", epoch)))
+
+    def latest_us(self) -> int:
+        found = self._ask([*self._of_all("GET", "arrival"), *self._of_all("GET", "clock")])
+        _raise_errors(found)
+        return max(int(each or 0) for each in found)
+
+    def clock_note(self, time_us: int) -> None:
+        _raise_errors(self._ask(self._of_all("SET", "clock", time_us)))
 
     def refuse_eviction(self) -> None:
         for (host, port), info in self._everyone("INFO", "memory").items():

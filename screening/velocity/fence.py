@@ -17,9 +17,11 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from fraudsite.locks import FENCE_LOCK, VELOCITY_SWITCH_LOCK
+from fraudsite.postgresql.clock import database_now_us
 from ingestion.models import Transaction
 from rules.selectors import ruleset_current_number
 from screening.models import VelocityState
+from screening.velocity.clocks import refuse_wrong_clock
 from screening.velocity.errors import StoreUnavailable
 from screening.velocity.store import VelocityStore
 
@@ -75,10 +77,13 @@ def switch_to_redis(store: VelocityStore) -> FenceState:
         state = fence_read()
         if state.is_redis:
             return state
+        refuse_wrong_clock(store, with_counts=False)
         _lock(FENCE_LOCK)
         # A database that was restored, or is another one, must not come upon a number under which Redis kept counters.
         epoch = max(state.epoch + 1, time.time_ns() // 1_000_000)
-        newest = Transaction.objects.aggregate(newest=Max("arrival"))["newest"] or 0
+        # What was counted by a clock that was ahead must not have all that follows counted ahead as well.
+        counted = Transaction.objects.filter(arrival__lte=database_now_us())
+        newest = counted.aggregate(newest=Max("arrival"))["newest"] or 0
         # Publishes take the lock too. Nobody told the counters of those while they were not in use.
         ruleset = ruleset_current_number()
         store.epoch_begin(epoch, last_arrival=newest, ruleset=ruleset, after=state.epoch)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from django.db.models import Count, Q
 
 from fraudsite.exact_json import from_json, to_json
-from rules.core.durations import from_us, to_us
+from fraudsite.postgresql.clock import database_now_us
+from rules.core.durations import from_us
 from rules.core.values import read
 from screening.events import EVENT_SOURCES, EventSource
 from screening.velocity.filling import Need, fill_needs, filters_sql, groups_locked
@@ -73,7 +73,7 @@ def _fill_all_groups(
     deadline: float | None,
 ) -> bool:
     """Whether it came to the end before `deadline`; a page of groups is done in any case."""
-    now_us = to_us(datetime.now(UTC))
+    now_us = database_now_us()
     page: dict[str, tuple[Any, ...]] = {}
     events, last = 0, reached
     for tag, group, n, place in _groups(counters, now_us, reached):

@@ -184,6 +184,11 @@ class VelocityStore:
             raise self._away(error, began) from error
         self._away_until = 0.0
 
+    def times_us(self) -> list[int]:
+        """What time it is there, of each server, in µs since 1970. Raises StoreUnavailable."""
+        with unavailable_otherwise():
+            return [time_us(self.client.time())]
+
     def memory_bytes(self) -> int:
         """What the server holds in memory. Raises StoreUnavailable."""
         with unavailable_otherwise():
@@ -217,7 +222,7 @@ class VelocityStore:
                 pipeline.set(self.namespace + "run_id", run_id)
                 pipeline.set(self.namespace + "arrival", last_arrival)
                 pipeline.set(self.namespace + "ruleset", ruleset)
-                pipeline.delete(self.namespace + "recent")
+                pipeline.delete(*self._names("recent", "clock"))
                 pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
@@ -239,6 +244,19 @@ class VelocityStore:
         with unavailable_otherwise():
             value = self.client.get(self.namespace + "epoch")
         return int(value) if value else None
+
+    def latest_us(self) -> int:
+        """The latest time that an event was counted at or that `clock_note` saw, in this epoch; in µs since 1970."""
+        with unavailable_otherwise():
+            return max(int(each or 0) for each in self.client.mget(*self._names("arrival", "clock")))
+
+    def clock_note(self, time_us: int) -> None:
+        """Remember that it was that late here: whoever is counted next may find the clock set back."""
+        with unavailable_otherwise():
+            self.client.set(self.namespace + "clock", time_us)
+
+    def _names(self, *names: str) -> list[str]:
+        return [self.namespace + name for name in names]
 
     # Counting ----------------------------------------------------------------------------------------------
 
@@ -417,6 +435,12 @@ def counters_in(key: str, fields: Iterable[bytes]) -> Iterator[tuple[str, str]]:
     tag = key.removesuffix(":m")
     # Beside its counters it has until when it lives.
     return ((field.decode(), tag) for field in fields if field != b"e")
+
+
+def time_us(told: Any) -> int:
+    """Of what TIME answers."""
+    seconds, us = told
+    return int(seconds) * 1_000_000 + int(us)
 
 
 def _info_value(info: Any, name: bytes) -> bytes:

@@ -1,3 +1,4 @@
+import re
 import socket
 import subprocess
 import sys
@@ -148,6 +149,32 @@ def test_it_serves_on_with_a_redis_that_cannot_be_used_and_says_so(
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     told = answer.json()["checks"]["redis"]
     assert (told["status"], told["detail"]) == ("failed", detail)
+
+
+def test_it_tells_an_error_that_only_redis_has_a_name_for() -> None:
+    full = "MISCONF Errors writing to the AOF file: No space left on device"
+
+    def refused() -> None:
+        raise redis.ResponseError(full)
+
+    assert health._check(refused)["detail"] == "MISCONF"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("by_s", "where"), [(3600, "ahead of"), (-30, "behind")])
+def test_it_says_how_far_the_clock_of_redis_is_from_that_of_postgresql(
+    client: Client, workers, monkeypatch: pytest.MonkeyPatch, by_s: int, where: str
+) -> None:
+    monkeypatch.setattr(settings, "REDIS_CLUSTER_URLS", ())
+    told = redis.Redis.time
+    monkeypatch.setattr(redis.Redis, "time", lambda self: (told(self)[0] + by_s, 0))
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    found = re.fullmatch(
+        rf"its clock is (\d+) s {where} PostgreSQL's", answer.json()["checks"]["redis"]["detail"]
+    )
+    assert found is not None
+    assert abs(int(found[1]) - abs(by_s)) <= 2
 
 
 @pytest.mark.django_db
