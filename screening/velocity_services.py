@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from fraudsite.locks import VELOCITY_FILL_LOCK, only_one
@@ -9,10 +10,13 @@ from rules.selectors import ruleset_current_number
 from screening.counting import fence, store
 from screening.engine import engines
 from screening.velocity.clocks import refuse_wrong_clock
-from screening.velocity.errors import StoreUnavailable
+from screening.velocity.errors import StoreLost, StoreUnavailable
 from screening.velocity.fence import FenceState, switch_to_redis, switch_to_sql
 from screening.velocity.rebuild import counters_fill_unready
 from screening.velocity.verify import Difference, Progress, counters_compare
+
+# While somebody else fills.
+LOOK_AGAIN_S = 0.5
 
 
 def velocity_prepare(*, for_s: float | None = None) -> int:
@@ -39,20 +43,34 @@ def velocity_prepare(*, for_s: float | None = None) -> int:
 
 
 def velocity_rebuild() -> FenceState:
-    """Begin a new epoch: every counter is dropped and filled from the database again."""
+    """Begin a new epoch: every counter is dropped and filled from the database again, be it in part by a worker that
+    fills them meanwhile. Raises StoreLost when the epoch ended before all were: somebody began another, or Redis went
+    away."""
     state = fence.refresh()
     if state.is_redis:
         store.epoch_end()
         switch_to_sql(state.epoch, reason="rebuild asked for")
     state = switch_to_redis(store)
-    fence.refresh()
     velocity_prepare()
+    while _are_unready(state):
+        time.sleep(LOOK_AGAIN_S)
+        velocity_prepare()
     return state
+
+
+def _are_unready(state: FenceState) -> bool:
+    if fence.refresh() != state:
+        raise StoreLost("the counters were begun anew, or given up, before all were filled")
+    plan = engines.at_least(ruleset_current_number()).plan
+    return bool({counter.id for counter in plan.stored()} - store.ready_counters(state.epoch))
 
 
 @dataclass(slots=True)
 class Verification:
+    """`is_of_counters` false: windows are counted over SQL, and there was nothing to compare."""
+
     epoch: int
+    is_of_counters: bool
     counters: int = 0
     groups: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -62,12 +80,15 @@ class Verification:
 def velocity_verify(
     *, groups_at_most: int | None = None, on_progress: Progress | None = None
 ) -> Verification:
-    """Compare what the counters hold with what the database says they should, while payments go on."""
+    """Compare what the counters hold with what the database says they should, while payments go on. Raises StoreLost
+    when their epoch ended meanwhile: what was found says nothing."""
     state = fence.refresh()
     engine = engines.at_least(ruleset_current_number())
-    result = Verification(state.epoch)
+    result = Verification(state.epoch, state.is_redis)
     if state.is_redis:
         counters_compare(
             store, state.epoch, engine.plan, result, at_most=groups_at_most, on_progress=on_progress
         )
+        if fence.refresh() != state:
+            raise StoreLost("the counters were begun anew, or given up, while they were compared")
     return result

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from screening.velocity.errors import StoreUnavailable
+from screening.velocity.errors import StoreLost, StoreUnavailable
 from screening.velocity.verify import Verified
 from screening.velocity_services import Verification, velocity_prepare, velocity_rebuild, velocity_verify
 
@@ -25,6 +25,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._run(options["action"], options["groups"])
+        except StoreLost as error:
+            raise CommandError(f"Not done: {error}. Look whether Redis is well, and run it again.") from error
         except StoreUnavailable as error:
             raise CommandError(f"Redis cannot be used: {error}") from error
 
@@ -42,6 +44,8 @@ class Command(BaseCommand):
         self.stdout.write(f"… {result.counters} of {counters} counters, {result.groups} groups{in_flight}")
 
     def _report(self, result: Verification) -> None:
+        if not result.is_of_counters:
+            raise CommandError("Windows are counted over SQL: there are no counters to compare.")
         for each in result.differences[:SHOWN]:
             self.stdout.write(
                 f"{each.tag} {each.counter}: {len(each.missing)} missing, {len(each.surplus)} surplus"
