@@ -8,10 +8,12 @@ from typing import Any
 
 import structlog
 
+from fraudsite.exact_json import from_json, to_json
 from fraudsite.locks import FENCE_LOCK, holders_end
 from fraudsite.postgresql.clock import database_now_us
 from ingestion.models import Transaction
 from ingestion.payloads import recall_decode
+from ingestion.retired.models import RetiredTransaction
 from rules.core.durations import from_us
 from rules.selectors import ruleset_current_number
 from screening.counting import fence, store
@@ -27,6 +29,8 @@ SETTLED_AFTER_S = 20
 # What passed the fence before then may be committed later all the same. The task comes again in some seconds.
 WAIT_FOR_STORING_S = 5.0
 PAGE = 500
+# Of the newest that were found stored: an answer that was given before another may be lost and the other one not.
+SETTLED_KEPT = 100
 
 
 def counts_reconcile() -> int:
@@ -43,6 +47,9 @@ def counts_reconcile() -> int:
         log.warning("reconciliation_put_off", reason="a decision is being stored for long")
         return 0
     try:
+        if _database_went_back():
+            fence.lost(state.epoch, reason="the database lacks payments that it had stored")
+            return 0
         while page := store.recent(before_us=before_us, limit=PAGE):
             taken += _reconcile_page(state.epoch, page)
             if len(page) < PAGE:
@@ -62,11 +69,32 @@ def _reconcile_page(epoch: int, page: Sequence[tuple[bytes, int]]) -> int:
         ).values_list("transaction_id", "arrival")
     )
     lost = [each for each in transactions if (each[2]["transaction_id"], each[1]) not in stored]
+    # Before any is forgotten: what is, nobody would miss.
+    settled = [
+        [fields["transaction_id"], arrival]
+        for _, arrival, fields in transactions
+        if (fields["transaction_id"], arrival) in stored
+    ]
+    if settled:
+        store.settled_note(to_json(settled[-SETTLED_KEPT:]))
     for _, arrival, fields in lost:
         if not _take_back(epoch, fields, arrival):
             raise StoreUnavailable("a count could not be taken back")
     store.recent_forget(page)
     return len(lost)
+
+
+def _database_went_back() -> bool:
+    """Whether what was found stored last is so no more: a dump was restored, or a standby took over that had not got
+    everything. The counters have what the database lost."""
+    noted = store.settled_noted()
+    if noted is None:
+        return False
+    settled = dict(from_json(noted.decode()))
+    found = Transaction.objects.filter(transaction_id__in=settled).values_list("transaction_id", "arrival")
+    missing = settled.items() - set(found)
+    retired = RetiredTransaction.objects.filter(transaction_id__in=[name for name, _ in missing])
+    return len(missing) > retired.count()
 
 
 def _take_back(epoch: int, fields: dict[str, Any], arrival: int) -> bool:

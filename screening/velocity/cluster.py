@@ -197,7 +197,7 @@ class ClusterVelocityStore(VelocityStore):
                 (bucket, ("SET", name + "run_ids", run_ids)),
                 (bucket, ("SET", name + "arrival", last_arrival)),
                 (bucket, ("SET", name + "ruleset", ruleset)),
-                (bucket, ("DEL", name + "recent", name + "clock")),
+                (bucket, ("DEL", name + "recent", name + "clock", name + "settled")),
                 *((bucket, ("DEL", name + old)) for old in names_of_epochs_until(after)),
             ]
         _raise_errors(self._ask(commands))
@@ -441,6 +441,13 @@ class ClusterVelocityStore(VelocityStore):
         ]
         if commands:
             _raise_errors(self._ask(commands))
+
+    def settled_note(self, settled: bytes) -> None:
+        self._one(0, ("SET", self._name(0) + "settled", settled))
+
+    def settled_noted(self) -> bytes | None:
+        found = self._one(0, ("GET", self._name(0) + "settled"))
+        return None if found is None else bytes(found)
 
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[bytes, int]]:

@@ -222,7 +222,7 @@ class VelocityStore:
                 pipeline.set(self.namespace + "run_id", run_id)
                 pipeline.set(self.namespace + "arrival", last_arrival)
                 pipeline.set(self.namespace + "ruleset", ruleset)
-                pipeline.delete(*self._names("recent", "clock"))
+                pipeline.delete(*self._names("recent", "clock", "settled"))
                 pipeline.delete(*(self.namespace + name for name in names_of_epochs_until(after)))
                 pipeline.set(self.namespace + "epoch", epoch)
                 pipeline.execute()
@@ -410,6 +410,15 @@ class VelocityStore:
             for _, arrival in settled:
                 pipeline.zremrangebyscore(self.namespace + "recent", arrival, arrival)
             pipeline.execute()
+
+    def settled_note(self, settled: bytes) -> None:
+        """Remember what was found stored, as long as the epoch lasts."""
+        with unavailable_otherwise():
+            self.client.set(self.namespace + "settled", settled)
+
+    def settled_noted(self) -> bytes | None:
+        with unavailable_otherwise():
+            return self.client.get(self.namespace + "settled")
 
 
 @contextmanager

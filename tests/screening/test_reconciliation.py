@@ -12,8 +12,9 @@ from django.db import DataError, OperationalError, connection
 
 from fraudsite.locks import FENCE_LOCK
 from fraudsite.postgresql.deadlines import NoAnswer
-from ingestion.models import LoginEvent
+from ingestion.models import LoginEvent, Transaction
 from ingestion.payloads import recall_decode
+from ingestion.retired.models import RetiredTransaction
 from screening import event_screening, pending, realtime, reconciliation, rounds, services
 from screening.counting import fence, store
 from screening.engine import engines
@@ -463,3 +464,53 @@ def test_an_event_that_cannot_be_stored_sinks_no_other_and_is_told(
     with pytest.raises(DataError):
         event_screening.events_screen("login", stored)
     assert [row.event_id for row in LoginEvent.objects.filter(arrival=None)] == ["L2"]
+
+
+def test_it_begins_the_counters_anew_when_the_database_lost_what_it_had_stored(api: ApiClient) -> None:
+    """A standby took over that had not got everything, or a dump was restored and nobody rebuilt the counters."""
+    for number in (2, 3, 4):
+        api.post("transactions/", payload(number))
+    assert reconciliation.counts_reconcile() == 0
+    database_loses("T3", "T4")
+    assert reconciliation.counts_reconcile() == 0
+    fence.forget()
+    # The client had its answer and sends it again: to the counters before, it was counted and is somebody else's.
+    body = api.post("transactions/", payload(4)).json()
+    assert (actual(body), body["screening"]["degraded"]) == (3, False)
+    assert not velocity_verify().differences
+
+
+def test_it_does_not_take_a_transaction_that_left_for_one_that_was_lost(api: ApiClient) -> None:
+    api.post("transactions/", payload(2))
+    reconciliation.counts_reconcile()
+    epoch = fence.state().epoch
+    decision = Decision.objects.select_related("transaction").get(transaction__transaction_id="T2")
+    RetiredTransaction.objects.create(
+        transaction_id="T2",
+        payload_digest=decision.transaction.payload_digest,
+        occurred_at=decision.transaction.occurred_at,
+        received_at=decision.transaction.received_at,
+        decision_id=decision.decision_id,
+        outcome=decision.outcome,
+        overall_status=decision.overall_status,
+        total_risk_score=decision.total_risk_score,
+        ruleset=decision.ruleset,
+        degraded=decision.degraded,
+        decided_at=decision.created_at,
+    )
+    database_loses("T2")
+    assert reconciliation.counts_reconcile() == 0
+    assert fence.refresh().epoch == epoch
+
+
+def test_counters_that_are_as_the_database_is_go_on(api: ApiClient) -> None:
+    epoch = fence.state().epoch
+    for number in (2, 3, 4):
+        api.post("transactions/", payload(number))
+        reconciliation.counts_reconcile()
+    assert fence.refresh().epoch == epoch
+
+
+def database_loses(*transaction_ids: str) -> None:
+    Decision.objects.filter(transaction__transaction_id__in=transaction_ids).delete()
+    Transaction.objects.filter(transaction_id__in=transaction_ids).delete()
