@@ -16,7 +16,16 @@ BEAT_SILENCE_S = 30
 
 def workers_heard(client: Any) -> list[str]:
     """The workers that gave a sign of life lately, by name, as this Redis knows. Raises RedisError."""
-    heard = client.zrangebyscore(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+    return _heard(client, WORKERS_KEY, WORKER_SILENCE_S)
+
+
+def beats_heard(client: Any) -> list[str]:
+    """The beats that sent a task lately. Raises RedisError."""
+    return _heard(client, BEATS_KEY, BEAT_SILENCE_S)
+
+
+def _heard(client: Any, key: str, silence_s: int) -> list[str]:
+    heard = client.zrangebyscore(key, time.time() - silence_s, "+inf")
     return sorted(name.decode() for name in heard)
 
 

@@ -19,7 +19,13 @@ from prometheus_client.core import GaugeMetricFamily
 
 from fraudsite.postgresql.base import database_is_read_only
 from fraudsite.short_cache import kept
-from reporting.pipeline import pipeline_health, velocity_memory_bytes, workers_alive
+from reporting.pipeline import (
+    beats_alive,
+    pending_lag_s,
+    pipeline_health,
+    velocity_memory_bytes,
+    workers_alive,
+)
 from reporting.workload import cases_workload
 from rules.selectors import rules_in_force
 
@@ -144,6 +150,7 @@ def _pipeline() -> list[Metric]:
             "Accepted, not screened yet (at most 10,000 are counted)",
             health["pending_transactions"],
         ),
+        _gauge("pending_lag_seconds", "Age of the oldest transaction not screened yet", pending_lag_s()),
         _gauge("outbox_lag_seconds", "Age of the oldest outbox entry that waits", health["outbox_lag_s"]),
         _gauge(
             "outbox_waiting",
@@ -158,6 +165,7 @@ def _redis() -> list[Metric]:
     """Left out, not 0, while Redis does not say."""
     told = {
         "workers_alive": ("Celery workers heard of in the last 15 s", workers_alive()),
+        "beats_alive": ("Beats that sent a task in the last 30 s", beats_alive()),
         "velocity_memory_bytes": ("Memory of the Redis that keeps the counters", velocity_memory_bytes()),
     }
     return [_gauge(name, what, value) for name, (what, value) in told.items() if value is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import connection
 from django.db.models import Min
 from django.utils import timezone
 
-from fraudsite.heartbeats import workers_heard
+from fraudsite.heartbeats import beats_heard, workers_heard
 from fraudsite.queueing import queue_depths
 from ingestion.models import Transaction
 from screening.counting import store
@@ -42,10 +43,25 @@ def pipeline_health() -> dict[str, Any]:
     }
 
 
+def pending_lag_s() -> float:
+    """How long the oldest transaction has waited that is not screened yet."""
+    pending = Transaction.objects.filter(arrival__isnull=True).order_by("id")
+    return _age_s(pending.values_list("received_at", flat=True).first())
+
+
 def workers_alive() -> int | None:
     """How many Celery workers were heard of in the last seconds; None while Redis cannot be reached."""
+    return _alive(workers_heard)
+
+
+def beats_alive() -> int | None:
+    """How many beats sent a task in the last half minute; None while Redis cannot be reached."""
+    return _alive(beats_heard)
+
+
+def _alive(heard: Callable[[Any], list[str]]) -> int | None:
     try:
-        return len(workers_heard(redis.Redis(connection_pool=_heartbeat_pool)))
+        return len(heard(redis.Redis(connection_pool=_heartbeat_pool)))
     except redis.RedisError:
         return None
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from fraudsite.heartbeats import BEAT_SILENCE_S, BEATS_KEY
 from fraudsite.short_cache import forget_kept
+from ingestion.models import Transaction
 from reporting import metrics
 from screening.outbox.worker import outbox_work
 from tests.admin.samples import payment, rule
 from tests.clients import ApiClient
 from tests.databases import session_takes_no_writes
+from tests.screening.test_submit import payload
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
@@ -54,6 +62,25 @@ def test_it_tells_decisions_rules_latency_and_the_pipeline() -> None:
     assert found["fraudsite_outbox_waiting", ()] >= 1
     assert found["fraudsite_workers_alive", ()] == 0
     assert found["fraudsite_velocity_memory_bytes", ()] > 100_000
+
+
+def test_it_tells_how_long_the_oldest_transaction_has_waited() -> None:
+    assert read()["fraudsite_pending_lag_seconds", ()] == 0
+    body = {**payload(1), "transaction_id": "P1"}
+    ApiClient().post("transactions/?mode=async", body)
+    Transaction.objects.filter(transaction_id="P1").update(received_at=timezone.now() - timedelta(minutes=5))
+    ApiClient().post("transactions/?mode=async", {**body, "transaction_id": "P2"})
+    assert 300 <= read()["fraudsite_pending_lag_seconds", ()] < 360
+
+
+def test_it_tells_whether_a_beat_sends_tasks() -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(BEATS_KEY)
+        client.zadd(BEATS_KEY, {"beat@gone": time.time() - BEAT_SILENCE_S - 5})
+        assert read()["fraudsite_beats_alive", ()] == 0
+        client.zadd(BEATS_KEY, {"beat@here": time.time()})
+        assert read()["fraudsite_beats_alive", ()] == 1
+        client.delete(BEATS_KEY)
 
 
 def test_it_tells_that_no_rule_is_in_force(settings: Any) -> None:
