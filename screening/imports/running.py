@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -113,7 +113,7 @@ def _release(job: ImportJob, *, is_through: bool) -> None:
     mine = ImportJob.objects.filter(pk=job.pk, lease=job.lease)
     try:
         mine.update(lease=None, leased_until=None, **({"attempts": 0} if is_through else {}))
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         # It runs out by itself.
         log.warning("import_lease_not_released", import_id=str(job.import_id))
 

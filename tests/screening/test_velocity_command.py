@@ -11,7 +11,7 @@ from django.db import connection
 
 from fraudsite.locks import VELOCITY_FILL_LOCK
 from screening import velocity_services
-from screening.realtime import fence, store
+from screening.counting import fence, store
 from screening.velocity.fence import switch_to_redis, switch_to_sql
 from screening.velocity_services import velocity_prepare
 from tests.clients import ApiClient

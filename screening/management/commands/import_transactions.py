@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError, connection
 
 from fraudsite.downloads import csv_lines
-from fraudsite.errors import DomainError, Invalid
+from fraudsite.errors import Conflict, DomainError, Invalid
 from fraudsite.heartbeats import workers_heard
 from fraudsite.json_body import JsonBodyError, decode
 from ingestion.imports.layout import Options
@@ -22,11 +24,14 @@ from screening.imports.services import import_cancel, import_create, import_resu
 
 REPORT_EVERY_S = 2.0
 SHOWN_ERRORS = 10
-WAIT_FOR_LEASE_S = 1.0
+# While another process works on it, or the database is away.
+WAIT_S = 1.0
 
 
 class Command(BaseCommand):
     help = "Import a file of transactions (CSV, NDJSON, Parquet) and screen them. Ctrl-C stops, --resume goes on."
+
+    _is_away = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", nargs="?", help="the file; it stays where it is")
@@ -93,15 +98,37 @@ class Command(BaseCommand):
                 self.stdout.write(_counts(now))
 
         try:
-            while import_run(import_id=import_id, screens_here=here, on_progress=report) or _is_held(
-                import_id
-            ):
-                time.sleep(WAIT_FOR_LEASE_S)
+            while self._advance(import_id, here=here, report=report):
+                time.sleep(WAIT_S)
         except KeyboardInterrupt:
+            self._stop(job)
+
+    def _advance(self, import_id: str, *, here: bool, report: Callable[[ImportJob], None]) -> bool:
+        """Whether there is more to do. While the database is away there is: what was committed stands."""
+        try:
+            return import_run(import_id=import_id, screens_here=here, on_progress=report) or _is_held(
+                import_id
+            )
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            if not self._is_away:
+                self.stderr.write(f"The database does not answer ({_first_line(error)}); trying again.")
+            self._is_away = True
+            return True
+
+    def _stop(self, job: ImportJob) -> None:
+        go_on = f"Go on with: manage.py import_transactions --resume {job.import_id}"
+        try:
             import_cancel(job=job)
+        except Conflict:
+            # It ended at that moment.
+            return
+        except (OperationalError, InterfaceError) as error:
             raise CommandError(
-                f"Stopped. Go on with: manage.py import_transactions --resume {import_id}"
-            ) from None
+                f"Stopped while the database does not answer; a worker that can read the file goes on when it does. "
+                f"{go_on}"
+            ) from error
+        raise CommandError(f"Stopped. {go_on}") from None
 
     def _report_end(self, job: ImportJob, errors_file: str | None) -> None:
         self.stdout.write(f"{job.status}: {_counts(job)}")
@@ -116,6 +143,10 @@ class Command(BaseCommand):
 
 def _counts(job: ImportJob) -> str:
     return f"{job.rows_read} rows: {job.accepted} accepted, {job.replayed} replayed, {job.rejected} rejected"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from ingestion.imports.layout import Options
@@ -20,6 +20,7 @@ from screening.enqueueing import lanes
 from screening.imports import running, services, tasks
 from screening.imports.running import import_run
 from screening.imports.selectors import import_body
+from screening.management.commands import import_transactions
 from screening.models import Decision
 from screening.pending import pending_screen
 from screening.rounds import ScreeningBusy
@@ -294,6 +295,62 @@ def test_it_imports_from_the_command_line_and_leaves_the_file(
         call_command("import_transactions", str(path), "--mapping", '{"amount": "nothing"}')
     with pytest.raises(CommandError, match="no file"):
         call_command("import_transactions", str(tmp_path / "none.csv"))
+
+
+def test_the_command_goes_on_when_the_database_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(csv_of([row(number) for number in range(35)]))
+    store, chunks = running.intake_store, 0
+
+    def restarted(*args: Any, **given: Any) -> Any:
+        nonlocal chunks
+        chunks += 1
+        if chunks == 2:
+            with connection.copy().cursor() as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [backend()])
+        return store(*args, **given)
+
+    monkeypatch.setattr(running, "intake_store", restarted)
+    # Its own lease, which it could not give back.
+    monkeypatch.setattr(running, "LEASE", timedelta(seconds=1))
+    call_command("import_transactions", str(path), "--here")
+    printed = capsys.readouterr()
+    assert "completed: 35 rows: 35 accepted, 0 replayed, 0 rejected" in printed.out
+    assert printed.err.count("The database does not answer") == 1
+    assert Decision.objects.count() == 35
+
+
+def test_the_command_says_how_to_go_on_when_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(csv_of([row(number) for number in range(35)]))
+    store = running.intake_store
+
+    def interrupted(*args: Any, **given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def away(**_: Any) -> None:
+        raise OperationalError
+
+    for answers in (True, False):
+        monkeypatch.setattr(running, "intake_store", interrupted)
+        if not answers:
+            monkeypatch.setattr(import_transactions, "import_cancel", away)
+        with pytest.raises(CommandError, match="--resume") as stopped:
+            call_command("import_transactions", str(path), "--here")
+        assert ("does not answer" in str(stopped.value)) is not answers
+        monkeypatch.setattr(running, "intake_store", store)
+        call_command("import_transactions", "--resume", str(stopped.value).split()[-1], "--here")
+    assert Decision.objects.count() == 35
+
+
+def backend() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
 
 
 def test_it_deals_a_users_rows_to_one_lane_in_their_order() -> None:
