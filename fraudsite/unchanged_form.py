@@ -17,10 +17,10 @@ class UnchangedForm(forms.ModelForm):
 
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if self.instance.pk is not None:
-            self.initial["seen"] = self._state()
+    def get_initial_for_field(self, field: forms.Field, field_name: str) -> Any:
+        if field_name == "seen" and self.instance.pk is not None:
+            return self._state()
+        return super().get_initial_for_field(field, field_name)
 
     def clean(self) -> dict[str, Any] | None:
         given = super().clean()

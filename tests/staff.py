@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.apps import apps
@@ -41,3 +42,10 @@ class StaffClient(Client):
 def messages_of(response: HttpResponse) -> str:
     """What the page after a redirect says in its messages."""
     return " ".join(str(each) for each in response.context["messages"])
+
+
+def seen_in(html: str) -> str:
+    """What a form says was seen when it was opened (fraudsite/unchanged_form.py)."""
+    found = re.search(r'<input type="hidden" name="seen" value="([0-9a-f]+)"', html)
+    assert found is not None
+    return found[1]

@@ -25,6 +25,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 
 from fraudsite.admin_site import WorkspaceModelAdmin
 from fraudsite.roles import Action
+from fraudsite.unchanged_form import UnchangedForm
 from reporting.models import Report
 from reporting.scheduled import TASK, schedule_arguments
 
@@ -38,7 +39,7 @@ for model in (PeriodicTask, CrontabSchedule, IntervalSchedule, SolarSchedule, Cl
         admin.site.unregister(model)
 
 
-class ScheduleForm(forms.ModelForm):
+class ScheduleForm(UnchangedForm):
     name = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
     kind = forms.ChoiceField(label="report", choices=Report.Kind.choices, widget=UnfoldAdminSelectWidget)
     at = forms.TimeField(
@@ -149,7 +150,7 @@ class ScheduleAdmin(WorkspaceModelAdmin):
 
     view_action = add_action = change_action = delete_action = Action.REPORTS_WRITE
     form = ScheduleForm
-    fields = ("name", "kind", "at", "weekday", "day", "mail_to", "enabled")
+    fields = ("name", "kind", "at", "weekday", "day", "mail_to", "enabled", "seen")
     list_display = ("name", "report", "times", "recipients", "enabled", "last_run_at")
     ordering = ("name",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -15,12 +14,10 @@ from django.urls import reverse
 
 from fraudsite.models import Scope
 from fraudsite.roles import ROLES, Action, may
-from fraudsite.services import api_key_create, api_key_revoke
-from rules.services import rule_create
 from screening.models import Alert, Case
-from tests.admin.samples import LARGE, rule
+from tests.admin.samples import rule
 from tests.cases.making import case as opened
-from tests.staff import StaffClient, messages_of
+from tests.staff import StaffClient, messages_of, seen_in
 
 pytestmark = pytest.mark.django_db
 
@@ -262,41 +259,3 @@ def test_an_old_tab_does_not_take_back_what_a_role_may_by_now() -> None:
 
     assert "Somebody else has changed this meanwhile" in html
     assert role.permissions.count() == 1
-
-
-def seen_in(html: str) -> str:
-    found = re.search(r'<input type="hidden" name="seen" value="([0-9a-f]+)"', html)
-    assert found is not None
-    return found[1]
-
-
-def test_it_names_the_keys_that_whoever_leaves_may_have_kept() -> None:
-    leaving = StaffClient("ada", "Administrator").user
-    for name in ("kept", "revoked"):
-        key, _raw = api_key_create(name=name, scopes=["read"], created_by="user:ada")
-    api_key_revoke(key=key)
-    administrator = StaffClient("grace", "Administrator")
-    address = reverse("admin:auth_user_change", args=[leaving.pk])
-
-    answer = administrator.post(address, {"is_staff": "on"}, follow=True)
-
-    assert "ada made API keys that still work: kept (" in messages_of(answer)
-    assert "revoked (" not in messages_of(answer)
-    leaving.refresh_from_db()
-    assert not leaving.is_active
-    # Said once, when they leave.
-    answer = administrator.post(address, {"is_staff": "on", "last_name": "L"}, follow=True)
-    assert "made API keys" not in messages_of(answer)
-
-
-def test_it_holds_the_same_for_keys() -> None:
-    from tests.clients import ApiClient
-
-    reader = ApiClient("read")
-    assert reader.get("audit/").status_code == 403
-    assert reader.post("rules/", LARGE).status_code == 403
-    assert reader.get("reports/kpis/").status_code == 200
-    version = rule_create(document=LARGE, principal="user:maker").version
-    approve = f"rules/{version.rule_id}/versions/1/approve/"
-    assert ApiClient("rules:write").post(approve).status_code == 403
-    assert ApiClient("audit:read").get("audit/").status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from tests.staff import StaffClient, messages_of
+from tests.staff import StaffClient, messages_of, seen_in
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +79,22 @@ def test_it_shows_what_was_chosen_and_changes_it() -> None:
     assert json.loads(task.kwargs) == {"kind": "monthly_compliance"}
     assert (task.crontab.day_of_week, task.crontab.day_of_month) == ("*", "3")
     assert "day 3 of each month at 06:30" in staff.page(LIST)
+
+
+def test_an_old_tab_does_not_mail_to_who_gets_it_no_more() -> None:
+    staff = StaffClient("root", "Administrator")
+    staff.post(ADD, chosen())
+    task = PeriodicTask.objects.get(name="Rules for the board")
+    seen = seen_in(staff.page(change_address(task)))
+    assert staff.post(change_address(task), chosen(mail_to="board@example.org", seen=seen)).status_code == 302
+
+    html = staff.post(change_address(task), chosen(at="07:00", seen=seen)).content.decode()
+
+    assert "Somebody else has changed this meanwhile; it stands there as: " in html
+    assert "mailed to board@example.org. " in html
+    task.refresh_from_db()
+    assert json.loads(task.kwargs)["mail_to"] == ["board@example.org"]
+    assert staff.post(change_address(task), chosen(at="07:00", seen=seen_in(html))).status_code == 302
 
 
 @pytest.mark.parametrize(
