@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAYMENT = {
     "transaction_id": "T/1",
     "user_id": "ngozi",
-    "account_id": "A1",
+    "account_id": "ngozi-savings",
     "amount": "100.00",
     "currency": "NGN",
     "transaction_type": "debit",
@@ -39,7 +39,7 @@ def noted() -> list[tuple[str, str, str, str | None]]:
 
 def test_each_page_of_a_person_is_noted(analyst: StaffClient) -> None:
     analyst.page("/admin/customers/ngozi/")
-    analyst.page("/admin/accounts/A1/")
+    analyst.page("/admin/accounts/ngozi-savings/")
     analyst.page(f"/admin/payments/{quote('T/1', safe='')}/")
     analyst.page("/admin/ingestion/transaction/", q="ngozi")
     analyst.page("/admin/screening/decision/", q="T/1")
@@ -47,7 +47,7 @@ def test_each_page_of_a_person_is_noted(analyst: StaffClient) -> None:
 
     assert noted() == [
         ("ada", "customer", "ngozi", "ngozi"),
-        ("ada", "account", "A1", "ngozi"),
+        ("ada", "account", "ngozi-savings", "ngozi"),
         ("ada", "payment", "T/1", "ngozi"),
         ("ada", "search", "ngozi", None),
         ("ada", "search", "T/1", None),
@@ -76,23 +76,23 @@ def test_nothing_is_noted_of_what_was_not_shown(analyst: StaffClient) -> None:
 
 
 def test_auditors_find_who_looked_at_a_customer_and_nobody_else_does(analyst: StaffClient) -> None:
-    analyst.page("/admin/accounts/A1/")
+    analyst.page("/admin/accounts/ngozi-savings/")
     auditor = StaffClient("olu", "Auditor")
     views = "/admin/fraudsite/recordview/"
 
-    assert "A1" in auditor.page(views)
-    assert "A1" in auditor.page(views, q="ngozi")
-    assert "A1" in auditor.page(views, q="ada")
-    assert "A1" not in auditor.page(views, q="bola")
+    assert "ngozi-savings" in auditor.page(views)
+    assert "ngozi-savings" in auditor.page(views, q="ngozi")
+    assert "ngozi-savings" in auditor.page(views, q="ada")
+    assert "ngozi-savings" not in auditor.page(views, q="bola")
     assert analyst.get(views).status_code == 403
-    pk = RecordView.objects.get(subject="A1").pk
+    pk = RecordView.objects.get(subject="ngozi-savings").pk
     assert auditor.post(f"{views}{pk}/delete/", {"post": "yes"}).status_code == 403
     assert auditor.post(f"{views}{pk}/change/", {"subject": "other"}).status_code == 403
 
 
 def test_views_leave_after_their_time(analyst: StaffClient) -> None:
     analyst.page("/admin/customers/ngozi/")
-    analyst.page("/admin/accounts/A1/")
+    analyst.page("/admin/accounts/ngozi-savings/")
     long_ago = timezone.now() - timedelta(days=401)
     RecordView.objects.filter(kind="customer").update(viewed_at=long_ago)
 
