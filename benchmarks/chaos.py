@@ -215,8 +215,8 @@ def _shown(results: bytes) -> int:
 
 
 def _verified(stack: Stack) -> int:
-    """Differences once what died in mid-count was taken back (within a minute). Raises AssertionError where the counters
-    cannot be compared."""
+    """Differences once what died in mid-count was taken back (within a minute). Raises AssertionError where there is
+    nothing to compare."""
     stack.wait(lambda: stack.running[REDIS].poll() is None, "Redis runs")
     deadline = time.monotonic() + 75
     while True:
@@ -226,8 +226,9 @@ def _verified(stack: Stack) -> int:
             printed = str(error)
         found = [line for line in printed.splitlines() if "differences" in line]
         n = int(found[0].rsplit(" differences", 1)[0].rsplit(" ", 1)[-1]) if found else None
-        if n == 0 or (n is not None and time.monotonic() > deadline):
+        is_late = time.monotonic() > deadline
+        if n is not None and (n == 0 or is_late):
             return n
-        if time.monotonic() > deadline:
+        if is_late:
             raise AssertionError(printed)
         time.sleep(2)
